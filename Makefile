@@ -1,0 +1,23 @@
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test lint clean
+
+demo: .venv/.installed  ## benchmark four solvers on the embedded teacher and render the report
+	$(BIN)/bench run --samplers ddim,dpm_solver_2,dpmpp_2m,heun --out runs/demo
+
+test: lint  ## the whole suite
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[kdiffusion,test]'
+	touch $@
+
+clean:
+	rm -rf .venv runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache
