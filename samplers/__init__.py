@@ -1,0 +1,34 @@
+"""The contestants, and what they share: protocol, registry, noise, schedule, networks, teacher, solvers, weights.
+
+    import samplers
+
+    teacher = samplers.load_teacher("mnist32")
+    z = samplers.noise(seed=0, indices=range(16), shape=teacher.shape)
+    images = samplers.get("dpmpp_2m").sample(teacher, z, steps=10)
+"""
+
+from samplers.errors import UserError
+from samplers.noise import FreshNoise, noise
+from samplers.protocol import Card, Sampler
+from samplers.registry import card, get, names
+from samplers.schedule import CosineSchedule, sigmas
+from samplers.solvers.base import Solver, Walk
+from samplers.teacher import Denoiser, Teacher, load_teacher
+
+__all__ = [
+    "Card",
+    "CosineSchedule",
+    "Denoiser",
+    "FreshNoise",
+    "Sampler",
+    "Solver",
+    "Teacher",
+    "UserError",
+    "Walk",
+    "card",
+    "get",
+    "load_teacher",
+    "names",
+    "noise",
+    "sigmas",
+]

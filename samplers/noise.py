@@ -1,0 +1,53 @@
+"""Noise that belongs to an image, not to a batch: image i of seed s gets the same numbers at any batch size, device, world size.
+
+Counter-based Philox streams (Salmon et al. 2011, numpy's), keyed by (seed, image index), drawn on the CPU in float64 and cast.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def _normal(key: Sequence[int], shape: Sequence[int], stream: int = 0) -> np.ndarray:
+    philox = np.random.Philox(key=np.array(key, dtype=np.uint64), counter=[0, 0, 0, stream])
+    return np.random.Generator(philox).standard_normal(tuple(shape))
+
+
+def noise(
+    seed: int,
+    indices: Iterable[int],
+    shape: Sequence[int],
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """The standard normal z of images `indices` of `seed`, shape [B, *shape].
+
+    Args:
+        seed: 0 <= seed < 2**64.
+        indices: image numbers, each 0 <= i < 2**64.
+        shape: shape of one image, (C, H, W).
+    """
+    z = np.stack([_normal((seed, i), shape) for i in indices])
+    return torch.from_numpy(z).to(device=device, dtype=dtype)
+
+
+class FreshNoise:
+    """More noise for samplers that re-noise: image by image a function of the image's own starting noise and the step.
+
+    Built once per `sample` call (one host copy on a GPU); `fresh(k)` is then the noise of step k, shaped like the start. So a
+    stochastic sampler's image too depends on its seed and index alone, and the sampler protocol needs no generator.
+    """
+
+    def __init__(self, start: Tensor):
+        self._like = start
+        rows = start.detach().to("cpu", torch.float32).numpy()
+        digests = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
+        self._keys = [np.frombuffer(d, dtype=np.uint64) for d in digests]
+
+    def __call__(self, step: int) -> Tensor:
+        z = np.stack([_normal(key, self._like.shape[1:], step + 1) for key in self._keys])
+        return torch.from_numpy(z).to(device=self._like.device, dtype=self._like.dtype)

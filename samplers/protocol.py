@@ -1,0 +1,89 @@
+"""What a sampler is: a card, and `sample(denoiser, noise, *, steps, labels=None, callback=None)`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from samplers.errors import UserError
+from samplers.teacher import Denoiser
+
+Callback = Callable[[int, float, Tensor, Tensor], None]
+"""Called after each step as callback(step from 0, sigma after the step, x there, the denoised image it was made from)."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a sampler claims of itself; tests and `bench verify` hold the claims against what is counted and measured.
+
+    Attributes:
+        name: its name in the registry, in lower_snake_case.
+        family: the kind of method, for grouping and colour ("ddim", "dpm_solver", ...).
+        paper: where it comes from, with the arXiv number.
+        order: order of accuracy of the sampler with its warm-up steps, None where that has no meaning.
+        deterministic: whether images are a function of the noise through an ODE (False: it draws more noise on the way).
+        calls: network calls of a run of N steps.
+        grid: the paper's time grid, None for a sampler without one.
+        training: whether it carries a trained network of its own.
+        steps: the step counts it can take; None for any from 1 on.
+        note: one sentence for the reader of `bench list`.
+    """
+
+    name: str
+    family: str
+    paper: str
+    order: int | None
+    deterministic: bool
+    calls: Callable[[int], int]
+    grid: str | None = None
+    training: bool = False
+    steps: tuple[int, ...] | None = None
+    note: str = ""
+
+
+class Sampler(ABC):
+    """Turns noise into images. Subclass it, give it a `card`, and register the class (entry-point group `bench.samplers`)."""
+
+    card: ClassVar[Card]
+
+    @abstractmethod
+    def sample(
+        self,
+        denoiser: Denoiser,
+        noise: Tensor,
+        *,
+        steps: int,
+        labels: Tensor | None = None,
+        callback: Callback | None = None,
+    ) -> Tensor:
+        """Images in [-1, 1] (not clamped) for standard normal `noise`, both [B, C, H, W].
+
+        Args:
+            denoiser: the teacher, whose probability-flow ODE a solver integrates; a student may ignore it.
+            noise: standard normal; dtype and device are followed.
+            steps: sampler steps, each at least one network call.
+            labels: int64 [B] classes, or None.
+            callback: told of every step.
+
+        Raises:
+            UserError: steps that this sampler cannot take, or noise of another shape than the denoiser's.
+        """
+
+    def networks(self) -> list[nn.Module]:
+        """Networks of the sampler's own (a student's), so that the harness counts their calls too."""
+        return []
+
+
+def check(card: Card, denoiser: Denoiser, noise: Tensor, steps: int) -> None:
+    """Refuse steps that a sampler cannot take and noise that a denoiser cannot use.
+
+    Raises:
+        UserError: either of them.
+    """
+    if steps < 1 or (card.steps is not None and steps not in card.steps):
+        can = "any number from 1 on" if card.steps is None else ", ".join(map(str, card.steps))
+        raise UserError(f"{card.name} cannot take {steps} steps; it takes {can}")
+    if tuple(noise.shape[1:]) != tuple(denoiser.shape):
+        raise UserError(f"noise has shape {tuple(noise.shape)}, the denoiser needs (B, {', '.join(map(str, denoiser.shape))})")

@@ -1,0 +1,31 @@
+"""Heun's method as in EDM."""
+
+from torch import Tensor
+
+from samplers.protocol import Card
+from samplers.solvers.base import Point, Solver, Walk
+from samplers.solvers.euler import euler_step
+
+
+class Heun(Solver):
+    """Karras et al., arXiv 2206.00364, algorithm 1: an Euler step, then the trapezoidal rule with the slope at its end.
+
+    x_t = x_s + (t - s) (eps_s + eps_t) / 2
+    """
+
+    card = Card(
+        name="heun",
+        family="heun",
+        paper="Karras et al. 2022, arXiv 2206.00364",
+        order=2,
+        deterministic=True,
+        calls=lambda n: 2 * n - 1,
+        grid="karras",
+        note="two calls a step, one in the last",
+    )
+
+    def step(self, walk: Walk, t: float) -> Tensor:
+        here = walk.points[-1]
+        guess = euler_step(here.x, here.denoised, here.sigma, t)
+        there = Point(t, guess, walk.model(guess, t))
+        return here.x + (t - here.sigma) / 2 * (here.eps + there.eps)
