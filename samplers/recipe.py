@@ -1,0 +1,48 @@
+"""Recipes: what `bench train` reads, one YAML file a study with a section for each thing to train."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from samplers.data import ImageSet, load_images
+from samplers.errors import UserError, unknown
+from samplers.training import Optimisation
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def load_recipe(name: str | Path, section: str) -> dict[str, Any]:
+    """A recipe's `section` and its `data`, as {"data": ..., section: ...}.
+
+    Args:
+        name: a shipped recipe ("mnist32") or the path of a YAML file.
+
+    Raises:
+        UserError: no such recipe, not YAML, or no such section.
+    """
+    path = RECIPES / f"{name}.yaml" if Path(name).suffix == "" else Path(name)
+    if not path.is_file():
+        raise unknown("recipe", str(name), (p.stem for p in RECIPES.glob("*.yaml")))
+    try:
+        recipe = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as e:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(e).split())}") from e
+    for key in ("data", section):
+        if not isinstance(recipe, dict) or key not in recipe:
+            raise UserError(f"{path} has no section '{key}'")
+    return {"data": recipe["data"], section: recipe[section]}
+
+
+def optimisation(values: dict[str, Any], where: str) -> Optimisation:
+    """An `Optimisation` from a recipe's section; a wrong key or a missing one is a UserError."""
+    try:
+        return Optimisation(**values)
+    except TypeError as e:
+        raise UserError(f"{where}: optimisation: {str(e).replace('Optimisation.__init__() ', '')}") from e
+
+
+def load_split(data: dict[str, Any], split: str, folder: Path) -> ImageSet:
+    """The images of one split ("train", "held_out") of a recipe's data section, files looked up in `folder`."""
+    sources = [s if str(s).startswith("torchvision:") else folder / s for s in data[split]]
+    return load_images(sources, data.get("image_size"))

@@ -1,0 +1,147 @@
+"""The teacher: a trained network of any parameterisation, wrapped as a denoiser in sigma coordinates."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from samplers.errors import UserError, unknown
+from samplers.schedule import CosineSchedule
+from samplers.unet import UNet, UNetConfig
+from samplers.weights import fill, load_tensors
+
+ZOO = Path(__file__).parent / "zoo"
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """`denoiser(x, sigma, labels=None) -> x0_hat`, images NCHW in [-1, 1], x = x0 + sigma * eps (k-diffusion, EDM).
+
+    sigma is a float, a 0-d tensor or shape [B]; labels int64 [B] or None. dtype and device follow x.
+    """
+
+    sigma_min: float
+    sigma_max: float
+    shape: tuple[int, int, int]
+    num_classes: int
+
+    def __call__(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor: ...
+
+
+def schedule_of(denoiser: Denoiser) -> CosineSchedule:
+    """The time of a denoiser's grids: its own `schedule` where it has one, else the cosine cut at its sigma range."""
+    return getattr(denoiser, "schedule", None) or CosineSchedule(denoiser.sigma_min, denoiser.sigma_max)
+
+
+# What each parameterisation's network output F means, given x and sigma in sigma coordinates (VP x is x * alpha,
+# alpha = 1 / sqrt(1 + sigma^2)). arXiv 2202.00512, section 4: v = alpha eps - sigma_vp x0.
+PARAMETERISATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "x": lambda x, sigma, f: f,
+    "eps": lambda x, sigma, f: x - sigma * f,
+    "v": lambda x, sigma, f: (x - sigma * torch.sqrt(1 + sigma**2) * f) / (1 + sigma**2),
+}
+
+
+class Teacher(nn.Module):
+    """A variance-preserving network as a `Denoiser`.
+
+    Args:
+        network: called as network(x_vp [B, C, H, W], logsnr [B], labels [B] or None).
+        parameterisation: what the network predicts: "x", "eps" or "v".
+        schedule: its cosine schedule, which also gives sigma_min and sigma_max.
+        name, sha256: what records call it and the hash of its weights (None for weights not from a file).
+    """
+
+    def __init__(
+        self,
+        network: UNet,
+        parameterisation: str,
+        schedule: CosineSchedule,
+        name: str = "teacher",
+        sha256: str | None = None,
+        card: dict[str, Any] | None = None,
+    ):
+        super().__init__()
+        if parameterisation not in PARAMETERISATIONS:
+            raise unknown("parameterisation", parameterisation, PARAMETERISATIONS)
+        self.network = network
+        self.parameterisation = parameterisation
+        self.schedule = schedule
+        self.name = name
+        self.sha256 = sha256
+        self.card = card or {}
+        self.sigma_min, self.sigma_max = schedule.sigma_min, schedule.sigma_max
+        self.shape = (network.config.channels, network.config.image_size, network.config.image_size)
+        self.num_classes = network.config.classes
+
+    def forward(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
+        """x0_hat, shaped like x [B, C, H, W], for sigma a float or a tensor (0-d or [B])."""
+        if isinstance(sigma, Tensor):
+            s = sigma.to(x).expand(x.shape[0])
+            logsnr = -2 * s.log()
+        else:
+            s = torch.full((x.shape[0],), sigma, device=x.device, dtype=x.dtype)
+            logsnr = torch.full_like(s, -2 * math.log(sigma))
+        s = s[:, None, None, None]
+        f = self.network(x / torch.sqrt(1 + s**2), logsnr, labels)
+        return PARAMETERISATIONS[self.parameterisation](x, s, f)
+
+
+@dataclass(frozen=True)
+class ZooEntry:
+    """A card in the zoo (or beside any weights): its path and content."""
+
+    path: Path
+    card: dict[str, Any]
+
+    @property
+    def weights(self) -> Path:
+        return self.path.parent / self.card["weights"]
+
+
+def zoo(kind: str) -> dict[str, ZooEntry]:
+    """Name -> card of what ships, of one kind ("teacher", "extractor", ...)."""
+    entries = {path.stem: ZooEntry(path, json.loads(path.read_text())) for path in sorted(ZOO.glob("*.json"))}
+    return {name: e for name, e in entries.items() if e.card.get("kind") == kind}
+
+
+def find_card(kind: str, name: str | Path) -> ZooEntry:
+    """The card of a shipped name, or at a path to a card's JSON file.
+
+    Raises:
+        UserError: an unknown name, a card that is not JSON, or one of another kind.
+    """
+    shipped = zoo(kind)
+    if str(name) in shipped:
+        return shipped[str(name)]
+    path = Path(name)
+    if path.suffix != ".json":
+        raise unknown(kind, str(name), shipped)
+    try:
+        card = json.loads(path.read_text())
+    except (OSError, ValueError) as e:
+        raise UserError(f"{path} is not a readable card ({e}); name a card's .json file or one of {sorted(shipped)}") from e
+    if card.get("kind") != kind:
+        raise UserError(f"{path} is the card of a {card.get('kind')}, not of a {kind}")
+    return ZooEntry(path, card)
+
+
+def load_teacher(name: str | Path, *, device: torch.device | str = "cpu") -> Teacher:
+    """Load a teacher by its name in the zoo, or by the path of its card, ready to sample (eval mode, float32).
+
+    Raises:
+        UserError: unknown name; weights missing, damaged, of another hash or of another network.
+    """
+    entry = find_card("teacher", name)
+    card = entry.card
+    tensors, _ = load_tensors(entry.weights, card["sha256"])
+    network = UNet(UNetConfig.from_dict(card["network"]))
+    fill(network, tensors, entry.weights)
+    schedule = CosineSchedule(card["sigma_min"], card["sigma_max"])
+    teacher = Teacher(network, card["parameterisation"], schedule, card["name"], card["sha256"], card)
+    return teacher.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -1,0 +1,94 @@
+"""`bench train teacher`: a class-conditional x-, eps- or v-prediction diffusion model on the cosine VP schedule.
+
+The loss of progressive distillation (arXiv 2202.00512, section 4): ||x0_hat - x0||^2 weighted by the truncated SNR,
+max(SNR, 1), at t uniform in [0, 1]; here the SNR is also capped from above, so that nearly noiseless images, which no
+sampler's quality hangs on, do not drown the others in a short training.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from samplers.recipe import load_recipe, load_split, optimisation
+from samplers.schedule import CosineSchedule
+from samplers.teacher import Teacher
+from samplers.training import autocast, fit, use_all_cores
+from samplers.unet import UNet, UNetConfig, parameter_count
+from samplers.zoo_writer import write_zoo
+
+HELD_OUT_SIGMAS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+def train(
+    recipe: str | Path, data: Path, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
+) -> Path:
+    """Train (or resume) the teacher of a recipe; returns the path of its card, weights beside it.
+
+    Args:
+        recipe: a shipped recipe's name or a YAML file with sections `data` and `teacher`.
+        data: folder of the recipe's data files.
+        out: folder for the checkpoint, the log, and in the end the card and weights.
+
+    Raises:
+        UserError: bad recipe or data, another training's folder, or NaN in the loss.
+    """
+    use_all_cores()
+    content = load_recipe(recipe, "teacher")
+    r, device = content["teacher"], torch.device(device)
+    train_set, held_out = load_split(content["data"], "train", data), load_split(content["data"], "held_out", data)
+    o = optimisation(r["optimisation"], str(recipe))
+    torch.manual_seed(o.seed)
+    size = train_set.images.shape
+    config = UNetConfig.from_dict(
+        {"channels": size[1], "image_size": size[2], "classes": train_set.num_classes, **r["network"]}
+    )
+    schedule = CosineSchedule(r["sigma_min"], r["sigma_max"])
+    teacher = Teacher(UNet(config), r["parameterisation"], schedule).to(device, memory_format=torch.channels_last)
+
+    def loss(network: nn.Module, generator: torch.Generator) -> Tensor:
+        chosen = torch.randint(len(train_set.images), (o.batch,), generator=generator)
+        x0 = train_set.floats(chosen).to(device)
+        labels = train_set.labels[chosen]
+        dropped = torch.rand(o.batch, generator=generator) < r["label_dropout"]
+        labels = torch.where(dropped, -1, labels).to(device)
+        # One time in each of `batch` equal intervals: uniform over the batch, with less variance than independent draws.
+        t = (torch.arange(o.batch) + torch.rand(o.batch, generator=generator)) / o.batch
+        sigma = torch.tensor([schedule.sigma(float(u)) for u in t], device=device)
+        eps = torch.randn(x0.shape, generator=generator).to(device)
+        return denoising_loss(teacher, x0, sigma, eps, labels, r["snr_cap"])
+
+    @torch.no_grad()
+    def validate(network: nn.Module) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(0)
+        x0, labels = held_out.floats(slice(0, 256)).to(device), held_out.labels[:256].to(device)
+        rmse = {}
+        for sigma in HELD_OUT_SIGMAS:
+            eps = torch.randn(x0.shape, generator=generator).to(device)
+            rmse[f"rmse@{sigma}"] = float((teacher(x0 + sigma * eps, sigma, labels) - x0).square().mean().sqrt())
+        return rmse
+
+    identity = {"recipe": content, "data_sha256": train_set.sha256}
+    result = fit(
+        teacher.network, loss, o, out, title=f"teacher {r['name']}", identity=identity, validate=validate, quiet=quiet
+    )
+    card = {
+        "kind": "teacher",
+        "network": config.to_dict(),
+        "parameters": parameter_count(teacher.network),
+        "parameterisation": r["parameterisation"],
+        "sigma_min": schedule.sigma_min,
+        "sigma_max": schedule.sigma_max,
+    }
+    return write_zoo(out, r["name"], card, result, identity, device)
+
+
+def denoising_loss(
+    teacher: Teacher, x0: Tensor, sigma: Tensor, eps: Tensor, labels: Tensor | None, snr_cap: float
+) -> Tensor:
+    """Mean over the batch of clip(SNR, 1, snr_cap) * ||x0_hat - x0||^2 / pixels, SNR = 1 / sigma^2 (sigma [B])."""
+    noisy = x0 + sigma[:, None, None, None] * eps
+    with autocast(x0.device):
+        x0_hat = teacher(noisy, sigma, labels).float()
+    weight = sigma.pow(-2).clamp(1, snr_cap)
+    return (weight * (x0_hat - x0).square().mean(dim=(1, 2, 3))).mean()
