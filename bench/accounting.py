@@ -1,0 +1,83 @@
+"""Count what a sampler does, by wrapping every network it calls; nothing is declared."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.clock import Clock, Span
+from samplers import Denoiser, Sampler
+
+
+@dataclass
+class Count:
+    """Calls, and forwards (one network evaluation of one image each), since the meter was reset."""
+
+    calls: int = 0
+    forwards: int = 0
+
+
+class Meter:
+    """A denoiser that counts, and times, the calls of the denoiser it wraps.
+
+    The time inside network calls comes from the very run whose total is taken, so their ratio, the sampler's overhead, is free
+    of drift. On a GPU the brackets are events on the stream: nothing is synchronised.
+    """
+
+    def __init__(self, denoiser: Denoiser, clock: Clock):
+        self._denoiser = denoiser
+        self._clock = clock
+        self.count = Count()
+        self._spans: list[Span] = []
+        self.sigma_min, self.sigma_max = denoiser.sigma_min, denoiser.sigma_max
+        self.shape, self.num_classes = denoiser.shape, denoiser.num_classes
+        if hasattr(denoiser, "schedule"):
+            self.schedule = denoiser.schedule
+
+    def __call__(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
+        self.count.calls += 1
+        self.count.forwards += x.shape[0]
+        span = self._clock.start()
+        denoised = self._denoiser(x, sigma, labels)
+        self._spans.append(self._clock.stop(span))
+        return denoised
+
+    def reset(self) -> None:
+        """Forget all counts and times."""
+        self.count, self._spans = Count(), []
+
+    def network_seconds(self) -> float:
+        """Seconds inside network calls since the reset; on a GPU call it after a synchronisation."""
+        return sum(span.seconds() for span in self._spans)
+
+    @contextmanager
+    def watching(self, sampler: Sampler) -> Iterator["Meter"]:
+        """Count and time the calls of the sampler's own networks too (a student's), reset at the start."""
+        self.reset()
+        started: list[Span] = []
+
+        def before(_: nn.Module, args: tuple) -> None:
+            self.count.calls += 1
+            # A network's second argument has one noise level for each evaluation: [B], or [B, M] for M times in one call.
+            self.count.forwards += args[1].numel()
+            started.append(self._clock.start())
+
+        def after(*_: object) -> None:
+            self._spans.append(self._clock.stop(started.pop()))
+
+        hooks = [h for n in sampler.networks() for h in (n.register_forward_pre_hook(before), n.register_forward_hook(after))]
+        try:
+            yield self
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def flops(run, *args, **kwargs) -> int:
+    """FLOPs (2 a multiply-add) of `run(*args, **kwargs)`, by PyTorch's counter; elementwise operations are not counted."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run(*args, **kwargs)
+    return counter.get_total_flops()

@@ -1,0 +1,163 @@
+"""The command line: each command parses its flags and calls the Python function that does the work."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from samplers.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Compare fast samplers of a diffusion model.")
+console = Console()
+
+Names = Annotated[str | None, typer.Option(help="comma-separated; see 'bench list'")]
+Numbers = Annotated[str | None, typer.Option(help="comma-separated whole numbers")]
+
+
+def _listed(text: str | None, kind: type = str) -> list | None:
+    """A comma-separated flag as a list.
+
+    Raises:
+        UserError: an item of another kind.
+    """
+    if text is None:
+        return None
+    try:
+        return [kind(item.strip()) for item in text.split(",") if item.strip()]
+    except ValueError as e:
+        raise UserError(f"'{text}' is not a comma-separated list of whole numbers") from e
+
+
+@app.command()
+def run(
+    samplers: Names = None,
+    teacher: Annotated[str | None, typer.Option(help="name in the zoo, or path of a card (.json)")] = None,
+    calls: Annotated[str | None, typer.Option(help="budgets of network calls, comma-separated")] = None,
+    steps: Annotated[str | None, typer.Option(help="step counts instead of budgets, comma-separated")] = None,
+    grid: Annotated[str | None, typer.Option(help="time grid for every solver: uniform_t, quadratic, logsnr, karras")] = None,
+    images: Annotated[int | None, typer.Option(help="images scored per cell")] = None,
+    trajectory_images: Annotated[int | None, typer.Option(help="of them, compared with the converged solution")] = None,
+    batch_size: Annotated[int | None, typer.Option()] = None,
+    seed: Annotated[int | None, typer.Option(help="of the noises")] = None,
+    labels: Annotated[str | None, typer.Option(help="balanced or none")] = None,
+    metrics: Annotated[str | None, typer.Option(help="comma-separated: fd, kid, prc, isc")] = None,
+    extractor: Annotated[str | None, typer.Option(help="feature extractor; default: the one of the teacher's data")] = None,
+    repetitions: Annotated[int | None, typer.Option(help="timed repetitions per cell")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads, 0 for all")] = None,
+    plan: Annotated[Path | None, typer.Option(help="YAML file with these flags as keys")] = None,
+    out: Annotated[Path | None, typer.Option(help="the run's folder; default runs/RUN_ID")] = None,
+    report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress bar")] = False,
+) -> None:
+    """Measure samplers: quality, calls, work, time. Resumes what was interrupted; renders the report."""
+    import bench
+    from bench.report import write_report
+
+    given: dict[str, Any] = {
+        "samplers": _listed(samplers),
+        "teacher": teacher,
+        "calls": _listed(calls, int),
+        "steps": _listed(steps, int),
+        "grid": grid,
+        "images": images,
+        "trajectory_images": trajectory_images,
+        "batch_size": batch_size,
+        "seed": seed,
+        "labels": labels,
+        "metrics": _listed(metrics),
+        "extractor": extractor,
+        "repetitions": repetitions,
+        "precision": precision,
+        "device": device,
+        "threads": threads,
+    }
+    full = bench.make_plan(plan, **{k: v for k, v in given.items() if v is not None})
+    folder = bench.folder_of(full, out)
+    records = bench.run_plan(full, folder, quiet=quiet)
+    console.print(f"{len(records)} records in {folder / 'records.jsonl'}")
+    if report:
+        console.print(f"report: {write_report([folder])}")
+    failed = [r for r in records if r["status"] == "failed"]
+    for r in failed:
+        console.print(f"failed: {r['cell']}: {r['error']}", style="red")
+
+
+@app.command(name="list")
+def list_() -> None:
+    """Samplers, teachers, extractors and metrics, with their cards."""
+    from bench.listing import show
+
+    show(console)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="folders that 'bench run' made; several are merged")],
+    out: Annotated[Path | None, typer.Option(help="folder for the report; default: report/ in the first run")] = None,
+) -> None:
+    """Tables and figures again, from records alone."""
+    from bench.report import write_report
+
+    console.print(f"report: {write_report(runs, out)}")
+
+
+@app.command()
+def train(
+    what: Annotated[str, typer.Argument(help="teacher, extractor, or what a plug-in adds")],
+    recipe: Annotated[str, typer.Option(help="a shipped recipe's name, or a YAML file")] = "mnist32",
+    data: Annotated[Path, typer.Option(help="folder of the recipe's data files")] = Path("data"),
+    out: Annotated[Path | None, typer.Option(help="folder for checkpoint, log, card and weights; default training/RECIPE-WHAT")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress bar")] = False,
+) -> None:
+    """Train by a recipe, or resume; ends with a card and its weights."""
+    from importlib.metadata import entry_points
+
+    from bench.environment import resolve_device
+    from samplers.errors import unknown
+
+    trainers = {e.name: e for e in entry_points(group="bench.trainers")}
+    if what not in trainers:
+        raise unknown("thing to train", what, trainers)
+    folder = out or Path("training") / f"{Path(recipe).stem}-{what}"
+    card = trainers[what].load()(recipe, data, folder, device=resolve_device(device), quiet=quiet)
+    console.print(f"card: {card}")
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine can run, what is missing, and how to get it."""
+    from bench.doctor import examine
+
+    examine(console)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except UserError as e:
+        code = _fail(str(e))
+    except (KeyboardInterrupt, typer.Abort):
+        code = _fail("interrupted; run the same command again to go on from here", code=130)
+    except OSError as e:
+        code = _fail(f"{e.strerror or e}{f': {e.filename}' if e.filename else ''}")
+    except Exception as e:
+        # Typer's own usage errors carry an exit code and a message; anything else is ours, and its traceback is wanted.
+        if not hasattr(e, "exit_code") or not hasattr(e, "format_message"):
+            raise
+        code = _fail(" ".join(e.format_message().split()))
+    sys.exit(code)
+
+
+def _fail(message: str, code: int = 2) -> int:
+    Console(stderr=True).print(f"bench: {message}", markup=False, highlight=False, soft_wrap=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()

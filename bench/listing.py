@@ -1,0 +1,40 @@
+"""`bench list`: what can be run, read from the cards."""
+
+from rich.console import Console
+from rich.table import Table
+
+import samplers
+from bench.quality.metrics import METRICS
+from samplers.teacher import zoo
+
+
+def show(console: Console) -> None:
+    """Print the tables of samplers, teachers, extractors and metrics."""
+    table = Table("sampler", "order", "kind", "calls for N steps", "grid", "paper", "note", title="samplers")
+    for name in samplers.names():
+        c = samplers.card(name)
+        kind = ("trained, " if c.training else "") + ("deterministic" if c.deterministic else "stochastic")
+        table.add_row(name, str(c.order or "-"), kind, _formula(c.calls), c.grid or "-", c.paper, c.note)
+    console.print(table)
+    table = Table("teacher", "shape", "classes", "predicts", "parameters", "trained for", title="teachers")
+    for name, entry in zoo("teacher").items():
+        c = entry.card
+        n, t = c["network"], c["training"]
+        shape = f"{n['channels']}x{n['image_size']}x{n['image_size']}"
+        table.add_row(name, shape, str(n["classes"]), c["parameterisation"], f"{c['parameters']:,}", f"{t['seconds'] / 60:.0f} min, {t['device']}")
+    console.print(table)
+    table = Table("extractor", "test accuracy", "metrics it gives", title="feature extractors")
+    for name, entry in zoo("extractor").items():
+        table.add_row(name, f"{entry.card['test_accuracy']:.2%}", ", ".join(f"{k}_{name}" for k in ("fd", "kid", "precision", "recall", "is")))
+    console.print(table)
+    table = Table("metric", "what it is", title="metrics (--metrics)")
+    for name, text in METRICS.items():
+        table.add_row(name, text)
+    console.print(table)
+
+
+def _formula(calls) -> str:
+    """A linear count of calls in words: its slope and constant from two values."""
+    slope = calls(3) - calls(2)
+    constant = calls(2) - 2 * slope
+    return f"{slope if slope > 1 else ''}N{f' {constant:+d}' if constant else ''}".replace(" -", " - ").replace(" +", " + ")

@@ -1,0 +1,177 @@
+"""What to run: flags, a YAML file or Python arguments become a `Plan`, and a plan becomes cells."""
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import samplers
+from samplers.errors import UserError, unknown
+from samplers.schedule import GRIDS
+
+PRECISIONS = ("fp32", "bf16")
+LABELS = ("balanced", "none")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides a run's records. Each field is a key of the YAML plan and a flag of `bench run`.
+
+    Attributes:
+        samplers: names with options, as in "ddim", "ddim:eta=0.5", "heun:grid=logsnr"; "all" for every one that needs no more.
+        teacher: name in the zoo, or path of a card.
+        steps: step counts to run, or empty to choose by `calls`.
+        calls: budgets of network calls; for each, the largest step count of the sampler that stays within it.
+        grid: a time grid for every solver instead of its own, or None.
+        images: images per cell that are scored.
+        trajectory_images: the first so many are also compared with the converged solution, 0 for none.
+        batch_size: of throughput and of the scored images.
+        seed: of the noises.
+        labels: "balanced" (image i is of class i mod K) or "none" (unconditional).
+        metrics: kinds of `bench.quality.metrics.METRICS`.
+        extractor: name or card of the feature extractor; None for the one trained on the teacher's data.
+        repetitions: timed repetitions of each cell, at least 3.
+        precision: "fp32", or "bf16" for autocast.
+        device: "cpu", "cuda", "cuda:1", or "auto".
+        threads: CPU threads, 0 for all.
+    """
+
+    samplers: tuple[str, ...] = ("ddim", "dpm_solver_2", "dpmpp_2m", "heun")
+    teacher: str = "mnist32"
+    steps: tuple[int, ...] = ()
+    calls: tuple[int, ...] = (5, 10, 20)
+    grid: str | None = None
+    images: int = 1000
+    trajectory_images: int = 64
+    batch_size: int = 64
+    seed: int = 0
+    labels: str = "balanced"
+    metrics: tuple[str, ...] = ("fd", "kid")
+    extractor: str | None = None
+    repetitions: int = 10
+    precision: str = "fp32"
+    device: str = "auto"
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        for key, low in (("images", 2), ("batch_size", 1), ("repetitions", 3), ("trajectory_images", 0), ("seed", 0), ("threads", 0)):
+            if getattr(self, key) < low:
+                raise UserError(f"{key} must be at least {low}, got {getattr(self, key)}")
+        for key, known in (("precision", PRECISIONS), ("labels", LABELS), ("grid", tuple(GRIDS))):
+            value = getattr(self, key)
+            if value is not None and value not in known:
+                raise unknown(key, value, known)
+        if not self.samplers:
+            raise UserError("no sampler asked for; name some with --samplers, or 'all'")
+        if min((*self.steps, *self.calls), default=0) < 1:
+            raise UserError("steps and calls must be 1 or more; give --steps or --calls")
+
+    def run_id(self) -> str:
+        """A name for the records of this plan: teacher and a hash of all fields."""
+        content = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return f"{Path(self.teacher).stem}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+    def to_yaml(self) -> str:
+        """The plan as a YAML file that `load_plan` reads."""
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        return yaml.safe_dump(values, sort_keys=False)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (sampler, steps, batch size, precision, mode) of a plan."""
+
+    sampler: str
+    steps: int
+    batch_size: int
+    precision: str
+    mode: str = field(default="eager")
+
+    @property
+    def id(self) -> str:
+        """A file name that tells the cell from the others of its run."""
+        name = self.sampler.replace(":", "_").replace("=", "-")
+        return f"{name}_n{self.steps}_b{self.batch_size}_{self.precision}_{self.mode}"
+
+
+def cells(plan: Plan) -> list[Cell]:
+    """The cells of a plan, each once, in the plan's order.
+
+    Raises:
+        UserError: an unknown sampler or option, or steps that a sampler cannot take.
+    """
+    found: dict[Cell, None] = {}
+    for spec in expand(plan):
+        card = samplers.get(spec).card
+        if plan.steps:
+            steps = plan.steps
+            if card.steps is not None and (wrong := [n for n in steps if n not in card.steps]):
+                raise UserError(f"{card.name} cannot take {wrong[0]} steps; it takes {', '.join(map(str, card.steps))}")
+        else:
+            able = card.steps or range(1, max(plan.calls) + 1)
+            steps = tuple(max(fit) for c in plan.calls if (fit := [n for n in able if card.calls(n) <= c]))
+        for n in sorted(set(steps)):
+            found[Cell(spec, n, plan.batch_size, plan.precision)] = None
+    if not found:
+        raise UserError("no sampler of the plan fits its budgets of calls; raise --calls or give --steps")
+    return list(found)
+
+
+def expand(plan: Plan) -> list[str]:
+    """The plan's samplers with "all" spelled out and its grid added to those that have one."""
+    specs = [s for spec in plan.samplers for s in (samplers.names() if spec == "all" else [spec])]
+    if plan.grid is None:
+        return specs
+    return [f"{s}:grid={plan.grid}" if samplers.get(s).card.grid and "grid=" not in s else s for s in specs]
+
+
+def load_plan(path: Path) -> dict[str, Any]:
+    """The fields that a YAML plan sets.
+
+    Raises:
+        UserError: no such file, not YAML, an unknown key or a value of the wrong type, with its line.
+    """
+    try:
+        node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+        values = yaml.safe_load(path.read_text()) or {}
+    except OSError as e:
+        raise UserError(f"cannot read the plan {path}: {e.strerror}") from e
+    except yaml.YAMLError as e:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(e).split())}") from e
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a plan is a list of 'key: value' lines")
+    lines = {k.value: k.start_mark.line + 1 for k, _ in node.value} if node is not None else {}
+    hints = typing.get_type_hints(Plan)
+    fields = {}
+    for key, value in values.items():
+        where = f"{path}, line {lines.get(str(key), '?')}"
+        if key not in hints:
+            raise UserError(f"{where}: {unknown('key', str(key), hints)}")
+        try:
+            fields[key] = coerce(value, hints[key])
+        except ValueError as e:
+            raise UserError(f"{where}: {key} {e}") from e
+    return fields
+
+
+def coerce(value: Any, kind: Any) -> Any:
+    """A value as a field's type; strings and numbers stand for lists of one.
+
+    Raises:
+        ValueError: it does not fit; the message completes "KEY ...".
+    """
+    if isinstance(kind, types.UnionType):
+        return None if value is None else coerce(value, typing.get_args(kind)[0])
+    if typing.get_origin(kind) is tuple:
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(coerce(v, typing.get_args(kind)[0]) for v in items)
+    if isinstance(value, bool) or not isinstance(value, kind):
+        article = {int: "a whole number", str: "a word"}[kind]
+        raise ValueError(f"must be {article}, not {value!r}")
+    return value

@@ -1,0 +1,106 @@
+"""Paired trajectory error: how far a sampler's images are from the converged solution of the same ODE, noise by noise.
+
+It separates what the solver does from how good the model is, needs few images, and shows the order of a method as a slope.
+"""
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import samplers
+from samplers.errors import UserError
+from samplers.teacher import Teacher
+from samplers.weights import load_tensors, save_tensors
+
+SOLVER, STEPS = "heun:grid=karras", 100
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Converged:
+    """Images [T, C, H, W] of the converged solution for the first T noises of a seed, and its own error against half the steps."""
+
+    images: Tensor
+    error: float
+    description: str
+
+    def squared_error(self, images: Tensor, start: int) -> np.ndarray:
+        """Mean squared error of each image, for images numbered from `start` on; [B'] of those that have a converged one."""
+        theirs = self.images[start : start + len(images)].to(images)
+        return (images[: len(theirs)] - theirs).square().mean(dim=(1, 2, 3)).double().cpu().numpy()
+
+    def mean_square(self) -> float:
+        """Mean square of the converged images."""
+        return float(self.images.double().square().mean())
+
+
+def relative_rmse(squared_errors: np.ndarray, reference: Converged) -> dict[str, Any]:
+    """Root of the mean squared error over the mean square of the converged images, with a 95 % interval (delta method)."""
+    scale, n = reference.mean_square(), len(squared_errors)
+    mean = float(squared_errors.mean())
+    value = (mean / scale) ** 0.5
+    half = 1.96 * float(squared_errors.std(ddof=1)) / n**0.5 / (2 * max(value, 1e-12) * scale) if n > 1 else None
+    return {
+        "value": value,
+        "ci_low": None if half is None else max(value - half, 0.0),
+        "ci_high": None if half is None else value + half,
+        "n": n,
+        "reference": reference.description,
+        "reference_error": reference.error,
+    }
+
+
+def cache_folder() -> Path:
+    """Where converged solutions are kept between runs: $BENCH_CACHE, or a folder in the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("BENCH_CACHE") or Path(base) / "sampler-bench")
+
+
+@torch.no_grad()
+def converged(teacher: Teacher, noise: Tensor, labels: Tensor | None, seed: int, advance) -> tuple[Converged, float]:
+    """The converged solution for `noise` [T, C, H, W], from the cache where it is there, and the seconds its network took.
+
+    Args:
+        teacher: the denoiser; its hash is part of the cache's key.
+        noise: of images 0 .. T - 1 of `seed`.
+        labels: [T] or None.
+        seed: for the cache's key.
+        advance: told of the number of network evaluations after each batch.
+    """
+    description = f"{SOLVER}, {STEPS} steps"
+    given = [teacher.sha256, seed, len(noise), labels is not None, description, str(noise.device.type)]
+    key = hashlib.sha256(repr(given).encode()).hexdigest()[:24]
+    path = cache_folder() / f"converged-{key}.safetensors"
+    if teacher.sha256 is not None and path.exists():
+        try:
+            tensors, info = load_tensors(path)
+            return Converged(tensors["images"].to(noise.device), info["error"], description), 0.0
+        except (UserError, KeyError):
+            pass  # a damaged cache is made again
+    begin = time.perf_counter()
+    fine, coarse = (_solve(teacher, noise, labels, n, advance) for n in (STEPS, STEPS // 2))
+    seconds = time.perf_counter() - begin
+    error = float(((fine - coarse).double().square().mean() / fine.double().square().mean()).sqrt())
+    if teacher.sha256 is not None:
+        try:
+            save_tensors(path, {"images": fine}, {"error": error})
+        except UserError:
+            pass  # a cache that cannot be written costs time, not the run
+    return Converged(fine, error, description), seconds
+
+
+def _solve(teacher: Teacher, noise: Tensor, labels: Tensor | None, steps: int, advance) -> Tensor:
+    solver, images = samplers.get(SOLVER), []
+    for first in range(0, len(noise), BATCH):
+        part = slice(first, first + BATCH)
+        own = None if labels is None else labels[part]
+        images.append(solver.sample(teacher, noise[part], steps=steps, labels=own))
+        advance(len(images[-1]) * solver.card.calls(steps))
+    return torch.cat(images)

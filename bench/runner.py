@@ -1,0 +1,283 @@
+"""From a plan to records: prepare, time in interleaved rounds, generate the rest, score, store."""
+
+import os
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import samplers
+from bench.accounting import Meter, flops
+from bench.clock import Clock
+from bench.environment import environment, peak_memory, peak_memory_start, resolve_device
+from bench.plan import Cell, Plan, cells
+from bench.progress import Display
+from bench.quality.extractor import Extractor, find_extractor
+from bench.quality.images import to_uint8
+from bench.quality.metrics import check_metrics, label_agreement, score
+from bench.quality.trajectory import Converged, converged, relative_rmse
+from bench.statistics import summarise
+from bench.store import SCHEMA, Store
+from samplers.protocol import Card, Sampler
+from samplers.teacher import Teacher
+
+ROW = 10
+"""Images kept of each cell for the report's grid."""
+
+
+@dataclass
+class Job:
+    """A cell being measured: its sampler, what was counted, and its times so far."""
+
+    cell: Cell
+    sampler: Sampler
+    counted: dict[str, Any] = field(default_factory=dict)
+    first_image_s: float = 0.0
+    peak_bytes: int | None = None
+    latency: list[float] = field(default_factory=list)
+    batch_seconds: list[float] = field(default_factory=list)
+    overhead: list[float] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def card(self) -> Card:
+        return self.sampler.card
+
+
+class Runner:
+    """One invocation of a plan. Build it (which checks everything that can be wrong), then `run()`."""
+
+    def __init__(self, plan: Plan, out: Path, *, quiet: bool = False):
+        self.plan = plan
+        self.cells = cells(plan)
+        check_metrics(plan.metrics)
+        self.device = resolve_device(plan.device)
+        torch.set_num_threads(plan.threads or _cores())
+        self.clock = Clock(self.device)
+        begin = time.perf_counter()
+        self.teacher: Teacher = samplers.load_teacher(plan.teacher, device=self.device)
+        self.load_s = time.perf_counter() - begin
+        self.extractor: Extractor = find_extractor(plan.extractor, self.teacher)
+        self.meter = Meter(self.teacher, self.clock)
+        self.store = Store(out, plan)
+        self.display = Display(quiet)
+        self.network_s = 0.0
+        z, labels = self._inputs(range(1))
+        self.teacher_flops = flops(self.teacher, z, 1.0, labels)
+
+    # ------------------------------------------------------------------ one sample call
+
+    def _inputs(self, indices: range) -> tuple[Tensor, Tensor | None]:
+        """Noise and labels of images `indices`."""
+        z = samplers.noise(self.plan.seed, indices, self.teacher.shape, device=self.device)
+        if self.plan.labels == "none" or not self.teacher.num_classes:
+            return z, None
+        return z, torch.tensor([i % self.teacher.num_classes for i in indices], device=self.device)
+
+    @torch.no_grad()
+    def _sample(self, job: Job, indices: range) -> tuple[Tensor, float, float]:
+        """(images float32 [B, C, H, W], seconds, overhead fraction) of one repetition."""
+        z, labels = self._inputs(indices)
+        with self.meter.watching(job.sampler), torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.precision == "bf16"):
+            self.clock.settle()
+            span = self.clock.start()
+            images = job.sampler.sample(self.meter, z, steps=job.cell.steps, labels=labels)
+            self.clock.stop(span)
+            self.clock.settle()
+        seconds, inside = span.seconds(), self.meter.network_seconds()
+        self.network_s += inside
+        self.display.advance(self.meter.count.forwards)
+        if not torch.isfinite(images).all():
+            raise FloatingPointError("images are not finite (NaN or infinity)")
+        return images.float(), seconds, seconds / inside - 1
+
+    # ------------------------------------------------------------------ phases
+
+    def run(self) -> None:
+        """Measure every cell that has no record yet. Ctrl-C loses the repetition in progress; the next run goes on from there."""
+        begin = time.perf_counter()
+        done = {r["cell"] for r in self.store.records()}
+        jobs = [Job(c, samplers.get(c.sampler)) for c in self.cells if c.id not in done]
+        if not jobs:
+            return
+        with self.display:
+            reference = self._converged() if self.plan.trajectory_images else None
+            self.display.begin(sum(self._cost(j) for j in jobs), len(jobs))
+            for job in jobs:
+                self._guarded(job, self._prepare)
+            self._rounds([j for j in jobs if j.error is None], reference)
+            for job in jobs:
+                self._guarded(job, lambda j: self._fill(j, reference))
+                self.store.add(self._record(job, reference))
+                self.store.forget_parts(job.cell)
+                self.display.cell_done()
+        self.store.close()
+        wall = time.perf_counter() - begin
+        self.store.add_session(
+            {
+                "records": len(jobs),
+                "wall_s": round(wall, 3),
+                "network_s": round(self.network_s, 3),
+                "wall_over_network": round(wall / max(self.network_s, 1e-9), 4),
+            }
+        )
+
+    def _guarded(self, job: Job, phase) -> None:
+        """Run a phase of a job; what goes wrong in the sampler becomes the job's error, and the other jobs go on."""
+        if job.error is not None:
+            return
+        try:
+            phase(job)
+        except (RuntimeError, FloatingPointError, ValueError) as e:
+            # OutOfMemoryError is a RuntimeError.
+            job.error = f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"
+
+    def _converged(self) -> Converged:
+        z, labels = self._inputs(range(self.plan.trajectory_images))
+        reference, seconds = converged(self.teacher, z, labels, self.plan.seed, self.display.advance)
+        self.network_s += seconds
+        self.store.save_row("reference", to_uint8(reference.images[:ROW]).cpu().numpy())
+        return reference
+
+    def _cost(self, job: Job) -> int:
+        """Forwards that a job will take, for the progress bar."""
+        p = self.plan
+        extra = max(p.repetitions - self._whole_batches(), 0) * p.batch_size
+        return job.card.calls(job.cell.steps) * (p.images + extra + p.repetitions + 1)
+
+    def _whole_batches(self) -> int:
+        return self.plan.images // self.plan.batch_size
+
+    def _batch(self, k: int) -> range:
+        size = self.plan.batch_size
+        return range(k * size, min((k + 1) * size, self.plan.images))
+
+    def _prepare(self, job: Job) -> None:
+        """Count one pass at batch 1 (which is the first image too), then one at the batch size for the peak memory."""
+        steps = job.cell.steps
+        _, job.first_image_s, _ = self._sample(job, range(1))
+        job.counted = {"calls": self.meter.count.calls, "forwards": self.meter.count.forwards}
+        z, labels = self._inputs(range(1))
+        work = flops(job.sampler.sample, self.teacher, z, steps=steps, labels=labels)
+        job.counted |= {"flops_per_image": work, "teacher_equivalents": round(work / self.teacher_flops, 4)}
+
+    def _rounds(self, jobs: list[Job], reference: Converged | None) -> None:
+        """Timed repetitions, cells in a new random order each round, so that drift of the machine hits all alike.
+
+        A repetition is one image (latency) and one batch (throughput). The batches are those that are scored, kept as
+        they come; a run that was interrupted takes them, and their times, from the store.
+        """
+        plan, order = self.plan, random.Random(self.plan.seed)
+        whole = self._whole_batches() or 1
+        for job in jobs:
+            for part in self.store.parts(job.cell, "time").values():
+                latency, batch, overhead, peak = part["times"]
+                job.latency.append(latency)
+                job.batch_seconds.append(batch)
+                job.overhead.append(overhead)
+                job.peak_bytes = max(job.peak_bytes or 0, int(peak)) or None
+        for job in jobs:
+            if not job.latency:
+                self._guarded(job, lambda j: self._sample(j, self._batch(0)))  # warm-up at the real steps and shape
+        for r in range(plan.repetitions):
+            shuffled = [j for j in jobs if len(j.latency) <= r]
+            order.shuffle(shuffled)
+            for job in shuffled:
+                self._guarded(job, lambda j, k=r: self._repetition(j, k, k % whole, reference))
+
+    def _repetition(self, job: Job, r: int, k: int, reference: Converged | None) -> None:
+        _, latency, _ = self._sample(job, range(1))
+        peak_memory_start(self.device)
+        images, seconds, overhead = self._sample(job, self._batch(k))
+        peak = peak_memory(self.device)
+        self._keep(job, k, images, reference)
+        self.store.save_part(job.cell, f"time{r:04d}", {"times": np.array([latency, seconds, overhead, peak or 0])})
+        job.latency.append(latency)
+        job.batch_seconds.append(seconds)
+        job.overhead.append(overhead)
+        job.peak_bytes = max(job.peak_bytes or 0, peak or 0) or None
+
+    def _keep(self, job: Job, k: int, images: Tensor, reference: Converged | None) -> None:
+        """Score-ready data of batch k: features, logits, and squared errors against the converged solution."""
+        pixels = to_uint8(images)
+        features, logits = self.extractor(pixels)
+        arrays = {"features": features.cpu().numpy(), "logits": logits.cpu().numpy()}
+        if reference is not None and job.card.deterministic:
+            arrays["error"] = reference.squared_error(images, k * self.plan.batch_size)
+        self.store.save_part(job.cell, f"batch{k:05d}", arrays)
+        if k == 0:
+            self.store.save_row(job.cell.id, pixels[:ROW].cpu().numpy())
+
+    def _fill(self, job: Job, reference: Converged | None) -> None:
+        """The batches that the timed rounds did not make."""
+        have = self.store.parts(job.cell, "batch").keys()
+        for k in range(-(-self.plan.images // self.plan.batch_size)):
+            if f"batch{k:05d}" not in have:
+                images, _, _ = self._sample(job, self._batch(k))
+                self._keep(job, k, images, reference)
+
+    # ------------------------------------------------------------------ the record
+
+    def _record(self, job: Job, reference: Converged | None) -> dict[str, Any]:
+        p, ok = self.plan, job.error is None
+        return {
+            "schema": SCHEMA,
+            "run_id": p.run_id(),
+            "cell": job.cell.id,
+            "sampler": job.cell.sampler,
+            "family": job.card.family,
+            "steps": job.cell.steps,
+            "grid": getattr(job.sampler, "grid", None),
+            "deterministic": job.card.deterministic,
+            "order": job.card.order,
+            "teacher": {"name": self.teacher.name, "sha256": self.teacher.sha256},
+            "student": None,
+            "images": p.images,
+            "seed": p.seed,
+            "labels": p.labels if self.teacher.num_classes else "none",
+            "batch_size": p.batch_size,
+            "device": str(self.device),
+            "precision": job.cell.precision,
+            "mode": job.cell.mode,
+            "counted": job.counted or None,
+            "time": self._time(job) if ok else None,
+            "memory": {"peak_bytes": job.peak_bytes} if ok else None,
+            "quality": self._quality(job, reference) if ok else None,
+            "training": None,
+            "status": "ok" if ok else "failed",
+            "error": job.error,
+            "environment": environment(self.device),
+        }
+
+    def _time(self, job: Job) -> dict[str, Any]:
+        size = len(self._batch(0))
+        return {
+            "clock": self.clock.name,
+            "latency_ms": summarise([1e3 * s for s in job.latency]),
+            "images_per_s": summarise([size / s for s in job.batch_seconds]),
+            "cold_start_s": self.load_s + job.first_image_s,
+            "overhead_fraction": summarise(job.overhead)["median"],
+        }
+
+    def _quality(self, job: Job, reference: Converged | None) -> dict[str, Any]:
+        parts = list(self.store.parts(job.cell, "batch").values())
+        features, logits = (np.concatenate([part[key] for part in parts]) for key in ("features", "logits"))
+        quality, influence = score(features, logits, self.extractor, self.plan.metrics, self.plan.seed)
+        if influence is not None:
+            self.store.save_influence(job.cell, influence)
+        if reference is not None and job.card.deterministic:
+            error = np.concatenate([part["error"] for part in parts])
+            quality["trajectory_error"] = relative_rmse(error, reference)
+        if self.plan.labels == "balanced" and self.teacher.num_classes:
+            labels = np.arange(len(logits)) % self.teacher.num_classes
+            quality["label_agreement"] = label_agreement(logits, labels, self.extractor)
+        return quality
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,75 @@
+"""A teacher and an extractor small enough to run the whole harness in seconds: random weights, 8x8 images, three classes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.quality.extractor import Classifier, ClassifierConfig
+from bench.quality.frechet import Moments
+from samplers.unet import UNet, UNetConfig
+from samplers.weights import save_tensors
+from samplers.zoo_writer import write_card
+
+CLASSES, SIZE = 3, 8
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """{"teacher": path of a card, "extractor": path of a card}."""
+    folder = tmp_path_factory.mktemp("tiny")
+    torch.manual_seed(0)
+    config = UNetConfig(
+        channels=1, image_size=SIZE, width=8, multipliers=(1, 2), blocks=1, attention=(), embedding=16, classes=CLASSES
+    )
+    network = UNet(config)
+    for p in network.parameters():
+        if not p.any():  # the zero-initialised convolutions, which would hide the rest
+            torch.nn.init.normal_(p, std=0.1)
+    digest = save_tensors(folder / "tiny.safetensors", network.state_dict())
+    card = {
+        "kind": "teacher",
+        "name": "tiny",
+        "network": config.to_dict(),
+        "parameterisation": "x",
+        "sigma_min": 0.01,
+        "sigma_max": 20.0,
+        "weights": "tiny.safetensors",
+        "sha256": digest,
+        "data_sha256": "none",
+    }
+    write_card(folder / "tiny.json", card)
+    sizes = ClassifierConfig(1, SIZE, CLASSES, (8, 8, 8, 8), 4)
+    classifier = Classifier(sizes)
+    features = torch.randn(64, 4)
+    stored = Moments.of(features).to_tensors() | {"features": features.half()}
+    card = {
+        "kind": "extractor",
+        "name": "tinyfeatures",
+        "network": sizes.to_dict(),
+        "weights": "features.safetensors",
+        "sha256": save_tensors(folder / "features.safetensors", classifier.state_dict()),
+        "reference": "reference.safetensors",
+        "reference_sha256": save_tensors(folder / "reference.safetensors", stored),
+        "data_sha256": "none",
+    }
+    write_card(folder / "features.json", card)
+    return {"teacher": str(folder / "tiny.json"), "extractor": str(folder / "features.json")}
+
+
+@pytest.fixture
+def small(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
+    """Options of a plan that takes a second; converged solutions are cached in the test's own folder."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("bench.quality.trajectory.STEPS", 8)
+    return {
+        **tiny,
+        "samplers": ("ddim", "heun"),
+        "calls": (1, 5),
+        "images": 50,
+        "trajectory_images": 6,
+        "batch_size": 16,
+        "repetitions": 3,
+        "device": "cpu",
+        "threads": 1,
+    }

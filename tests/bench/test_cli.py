@@ -1,0 +1,76 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+
+
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of `bench WORDS`."""
+    monkeypatch.setattr(sys, "argv", ["bench", *words])
+    with pytest.raises(SystemExit) as e:
+        main()
+    out = capsys.readouterr()
+    return int(e.value.code or 0), out.out, out.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run", "--samplers", "ddmi"], "unknown sampler 'ddmi'; did you mean 'ddim'?"),
+        (["run", "--samplers", "ddim:eta=lots"], "eta must be a number"),
+        (["run", "--teacher", "mnist23"], "unknown teacher 'mnist23'"),
+        (["run", "--metrics", "fid"], "unknown metric 'fid'; did you mean 'fd'?"),
+        (["run", "--grid", "karas"], "did you mean 'karras'?"),
+        (["run", "--calls", "five"], "'five' is not a comma-separated list of whole numbers"),
+        (["run", "--device", "tpu"], "device 'tpu'"),
+        (["run", "--plan", "nowhere.yaml"], "cannot read the plan nowhere.yaml"),
+        (["run", "--images", "some"], "some"),
+        (["run", "--flag"], "--flag"),
+        (["report", "nowhere"], "no records at nowhere"),
+        (["train", "techer"], "did you mean 'teacher'?"),
+        (["train", "teacher", "--recipe", "mnist23"], "unknown recipe 'mnist23'; did you mean 'mnist32'?"),
+        (["train", "teacher", "--data", "nowhere"], "no data at nowhere"),
+        (["train", "extractor", "--data", "nowhere"], "no data at nowhere"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(words, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(monkeypatch, capsys, *words)
+    assert code == 2
+    assert told in err
+    assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("runs/*")), "a mistake leaves nothing behind"
+
+
+def test_run_report_and_resume_from_the_command_line(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [f"--{k.replace('_', '-')}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in small.items()]
+    code, out, _ = call(monkeypatch, capsys, "run", "--quiet", "--out", "here", *words)
+    assert code == 0
+    assert "4 records" in out
+    assert Path("here/report/report.md").stat().st_size > 0
+    code, _, err = call(monkeypatch, capsys, "run", "--quiet", "--out", "here", *words, "--seed", "1")
+    assert code == 2
+    assert "another plan" in err
+    code, out, _ = call(monkeypatch, capsys, "report", "here", "--out", "there")
+    assert code == 0
+    assert Path("there/report.md").read_text() == Path("here/report/report.md").read_text()
+
+
+def test_a_file_where_the_folder_should_be(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("taken").write_text("x")
+    words = [f"--{k.replace('_', '-')}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in small.items()]
+    code, _, err = call(monkeypatch, capsys, "run", "--quiet", "--out", "taken", *words)
+    assert code == 2
+    assert "choose another --out" in err
+
+
+@pytest.mark.parametrize("command", ["list", "doctor"])
+def test_what_there_is(command, monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, command)
+    assert code == 0
+    assert "mnist32" in out

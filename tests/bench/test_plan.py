@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+import bench
+from bench.plan import Plan, cells, load_plan
+from samplers import UserError
+
+
+def test_budgets_become_the_most_steps_within_them():
+    plan = Plan(samplers=("ddim", "heun", "dpm_solver_3"), calls=(1, 2, 6))
+    found = {(c.sampler, c.steps) for c in cells(plan)}
+    # heun makes 2N - 1 calls, dpm_solver_3 3N - 2: two budgets that allow the same steps are one cell.
+    assert found == {("ddim", 1), ("ddim", 2), ("ddim", 6), ("heun", 1), ("heun", 3), ("dpm_solver_3", 1), ("dpm_solver_3", 2)}
+
+
+def test_steps_replace_budgets_and_grid_reaches_every_solver():
+    plan = Plan(samplers=("ddim", "heun:grid=logsnr"), steps=(3,), grid="karras")
+    assert [(c.sampler, c.steps) for c in cells(plan)] == [("ddim:grid=karras", 3), ("heun:grid=logsnr", 3)]
+
+
+def test_cell_names_are_distinct_file_names():
+    plan = Plan(samplers=("ddim", "ddim:eta=0.5", "ddim:grid=karras"), calls=(2, 3))
+    names = [c.id for c in cells(plan)]
+    assert len(set(names)) == 6
+    assert all("/" not in n and ":" not in n for n in names)
+
+
+def test_yaml_round_trip(tmp_path: Path):
+    plan = Plan(samplers=("unipc",), images=77, extractor="x", grid="karras")
+    (tmp_path / "plan.yaml").write_text(plan.to_yaml())
+    assert bench.make_plan(tmp_path / "plan.yaml") == plan
+
+
+def test_arguments_go_over_the_file(tmp_path: Path):
+    (tmp_path / "plan.yaml").write_text("images: 5\nseed: 3\n")
+    plan = bench.make_plan(tmp_path / "plan.yaml", images=9)
+    assert (plan.images, plan.seed) == (9, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("images: 5\nsampler: ddim\n", "line 2: unknown key 'sampler'; did you mean 'samplers'?"),
+        ("seed: 1\n\nimages: many\n", "line 3: images must be a whole number, not 'many'"),
+        ("calls: [1, 2.5]\n", "line 1: calls must be a whole number, not 2.5"),
+        ("images: true\n", "line 1: images must be a whole number, not True"),
+        ("- ddim\n", "a plan is a list of 'key: value' lines"),
+        ("images: [1\n", "is not valid YAML"),
+    ],
+)
+def test_a_wrong_plan_file_is_told_with_line_and_key(tmp_path: Path, text: str, told: str):
+    path = tmp_path / "plan.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as e:
+        load_plan(path)
+    assert told in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"images": 1}, "images must be at least 2"),
+        ({"precision": "fp16"}, "unknown precision 'fp16'"),
+        ({"labels": "balance"}, "did you mean 'balanced'?"),
+        ({"grid": "kerras"}, "did you mean 'karras'?"),
+        ({"calls": (0,)}, "must be 1 or more"),
+        ({"samplers": ()}, "no sampler asked for"),
+        ({"picture": 1}, "unknown argument 'picture'"),
+    ],
+)
+def test_wrong_values_are_refused(options: dict, told: str):
+    with pytest.raises(UserError, match="^[^\n]*$") as e:
+        bench.make_plan(**options)
+    assert told in str(e.value)
