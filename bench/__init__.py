@@ -43,7 +43,9 @@ def run_plan(plan: Plan, folder: Path, *, quiet: bool = False) -> list[dict[str,
     return runner.store.records()
 
 
-def run(*, out: str | Path | None = None, plan: str | Path | None = None, quiet: bool = False, **options: Any) -> "pd.DataFrame":
+def run(
+    *, out: str | Path | None = None, plan: str | Path | None = None, quiet: bool = False, **options: Any
+) -> "pd.DataFrame":
     """Measure a plan and return its records, one row a cell.
 
     Args:

@@ -1,8 +1,9 @@
 """Count what a sampler does, by wrapping every network it calls; nothing is declared."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,7 @@ class Meter:
                 hook.remove()
 
 
-def flops(run, *args, **kwargs) -> int:
+def flops(run: Callable, *args: Any, **kwargs: Any) -> int:
     """FLOPs (2 a multiply-add) of `run(*args, **kwargs)`, by PyTorch's counter; elementwise operations are not counted."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         run(*args, **kwargs)

@@ -9,7 +9,12 @@ from rich.console import Console
 
 from samplers.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Compare fast samplers of a diffusion model.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Compare fast samplers of a diffusion model.",
+)
 console = Console()
 
 Names = Annotated[str | None, typer.Option(help="comma-separated; see 'bench list'")]
@@ -110,7 +115,9 @@ def train(
     what: Annotated[str, typer.Argument(help="teacher, extractor, or what a plug-in adds")],
     recipe: Annotated[str, typer.Option(help="a shipped recipe's name, or a YAML file")] = "mnist32",
     data: Annotated[Path, typer.Option(help="folder of the recipe's data files")] = Path("data"),
-    out: Annotated[Path | None, typer.Option(help="folder for checkpoint, log, card and weights; default training/RECIPE-WHAT")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for checkpoint, log, card and weights; default training/RECIPE-WHAT")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress bar")] = False,
 ) -> None:

@@ -32,7 +32,11 @@ def examine(console: Console) -> None:
     cpu = torch.device("cpu")
     table.add_row("CPU", f"{cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads", "runs everything")
     fast = has_fast_bf16(cpu)
-    table.add_row("bfloat16 on the CPU", "native" if fast else "emulated", "training uses it" if fast else "training uses float32; avoid --precision bf16")
+    table.add_row(
+        "bfloat16 on the CPU",
+        "native" if fast else "emulated",
+        "training uses it" if fast else "training uses float32; avoid --precision bf16",
+    )
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             p = torch.cuda.get_device_properties(i)

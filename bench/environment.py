@@ -1,5 +1,6 @@
 """What a measurement depends on besides the code under test."""
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -24,7 +25,9 @@ def cpu_name() -> str:
     """The CPU's model name, as the system tells it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    return next((x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), platform.processor() or platform.machine())
+    return next(
+        (x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), platform.processor() or platform.machine()
+    )
 
 
 @cache
@@ -85,10 +88,8 @@ def peak_memory_start(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif Path("/proc/self/clear_refs").exists():
-        try:
+        with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            pass
 
 
 def peak_memory(device: torch.device) -> int | None:

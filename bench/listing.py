@@ -1,5 +1,7 @@
 """`bench list`: what can be run, read from the cards."""
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.table import Table
 
@@ -18,14 +20,25 @@ def show(console: Console) -> None:
     console.print(table)
     table = Table("teacher", "shape", "classes", "predicts", "parameters", "trained for", title="teachers")
     for name, entry in zoo("teacher").items():
-        c = entry.card
-        n, t = c["network"], c["training"]
+        of = entry.card
+        n, t = of["network"], of["training"]
         shape = f"{n['channels']}x{n['image_size']}x{n['image_size']}"
-        table.add_row(name, shape, str(n["classes"]), c["parameterisation"], f"{c['parameters']:,}", f"{t['seconds'] / 60:.0f} min, {t['device']}")
+        table.add_row(
+            name,
+            shape,
+            str(n["classes"]),
+            of["parameterisation"],
+            f"{c['parameters']:,}",
+            f"{t['seconds'] / 60:.0f} min, {t['device']}",
+        )
     console.print(table)
     table = Table("extractor", "test accuracy", "metrics it gives", title="feature extractors")
     for name, entry in zoo("extractor").items():
-        table.add_row(name, f"{entry.card['test_accuracy']:.2%}", ", ".join(f"{k}_{name}" for k in ("fd", "kid", "precision", "recall", "is")))
+        table.add_row(
+            name,
+            f"{entry.card['test_accuracy']:.2%}",
+            ", ".join(f"{k}_{name}" for k in ("fd", "kid", "precision", "recall", "is")),
+        )
     console.print(table)
     table = Table("metric", "what it is", title="metrics (--metrics)")
     for name, text in METRICS.items():
@@ -33,7 +46,7 @@ def show(console: Console) -> None:
     console.print(table)
 
 
-def _formula(calls) -> str:
+def _formula(calls: Callable[[int], int]) -> str:
     """A linear count of calls in words: its slope and constant from two values."""
     slope = calls(3) - calls(2)
     constant = calls(2) - 2 * slope

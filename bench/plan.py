@@ -24,7 +24,8 @@ class Plan:
     """Everything that decides a run's records. Each field is a key of the YAML plan and a flag of `bench run`.
 
     Attributes:
-        samplers: names with options, as in "ddim", "ddim:eta=0.5", "heun:grid=logsnr"; "all" for every one that needs no more.
+        samplers: names with options, as in "ddim", "ddim:eta=0.5", "heun:grid=logsnr"; "all" for every installed one; "ddim@50"
+            for 50 steps whatever the plan's steps or calls.
         teacher: name in the zoo, or path of a card.
         steps: step counts to run, or empty to choose by `calls`.
         calls: budgets of network calls; for each, the largest step count of the sampler that stays within it.
@@ -47,12 +48,12 @@ class Plan:
     steps: tuple[int, ...] = ()
     calls: tuple[int, ...] = (5, 10, 20)
     grid: str | None = None
-    images: int = 1000
+    images: int = 640
     trajectory_images: int = 64
     batch_size: int = 64
     seed: int = 0
     labels: str = "balanced"
-    metrics: tuple[str, ...] = ("fd", "kid")
+    metrics: tuple[str, ...] = ("fd",)
     extractor: str | None = None
     repetitions: int = 10
     precision: str = "fp32"
@@ -60,7 +61,14 @@ class Plan:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        for key, low in (("images", 2), ("batch_size", 1), ("repetitions", 3), ("trajectory_images", 0), ("seed", 0), ("threads", 0)):
+        for key, low in (
+            ("images", 2),
+            ("batch_size", 1),
+            ("repetitions", 3),
+            ("trajectory_images", 0),
+            ("seed", 0),
+            ("threads", 0),
+        ):
             if getattr(self, key) < low:
                 raise UserError(f"{key} must be at least {low}, got {getattr(self, key)}")
         for key, known in (("precision", PRECISIONS), ("labels", LABELS), ("grid", tuple(GRIDS))):
@@ -107,10 +115,13 @@ def cells(plan: Plan) -> list[Cell]:
         UserError: an unknown sampler or option, or steps that a sampler cannot take.
     """
     found: dict[Cell, None] = {}
-    for spec in expand(plan):
+    for full in expand(plan):
+        spec, at, own = full.partition("@")
         card = samplers.get(spec).card
-        if plan.steps:
-            steps = plan.steps
+        if at and not own.isdigit():
+            raise UserError(f"{full}: write a step count after the @, as in {spec}@50")
+        if at or plan.steps:
+            steps = (int(own),) if at else plan.steps
             if card.steps is not None and (wrong := [n for n in steps if n not in card.steps]):
                 raise UserError(f"{card.name} cannot take {wrong[0]} steps; it takes {', '.join(map(str, card.steps))}")
         else:
@@ -128,7 +139,13 @@ def expand(plan: Plan) -> list[str]:
     specs = [s for spec in plan.samplers for s in (samplers.names() if spec == "all" else [spec])]
     if plan.grid is None:
         return specs
-    return [f"{s}:grid={plan.grid}" if samplers.get(s).card.grid and "grid=" not in s else s for s in specs]
+
+    def with_grid(spec: str) -> str:
+        name, at, own = spec.partition("@")
+        has = "grid=" not in name and samplers.get(name).card.grid is not None
+        return f"{name}:grid={plan.grid}{at}{own}" if has else spec
+
+    return [with_grid(s) for s in specs]
 
 
 def load_plan(path: Path) -> dict[str, Any]:

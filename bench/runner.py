@@ -3,6 +3,7 @@
 import os
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,10 @@ class Runner:
     def _sample(self, job: Job, indices: range) -> tuple[Tensor, float, float]:
         """(images float32 [B, C, H, W], seconds, overhead fraction) of one repetition."""
         z, labels = self._inputs(indices)
-        with self.meter.watching(job.sampler), torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.precision == "bf16"):
+        with (
+            self.meter.watching(job.sampler),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.precision == "bf16"),
+        ):
             self.clock.settle()
             span = self.clock.start()
             images = job.sampler.sample(self.meter, z, steps=job.cell.steps, labels=labels)
@@ -99,7 +103,7 @@ class Runner:
     # ------------------------------------------------------------------ phases
 
     def run(self) -> None:
-        """Measure every cell that has no record yet. Ctrl-C loses the repetition in progress; the next run goes on from there."""
+        """Measure every cell that has no record yet. Ctrl-C loses the repetition in progress; the next run goes on."""
         begin = time.perf_counter()
         done = {r["cell"] for r in self.store.records()}
         jobs = [Job(c, samplers.get(c.sampler)) for c in self.cells if c.id not in done]
@@ -127,7 +131,7 @@ class Runner:
             }
         )
 
-    def _guarded(self, job: Job, phase) -> None:
+    def _guarded(self, job: Job, phase: Callable[[Job], None]) -> None:
         """Run a phase of a job; what goes wrong in the sampler becomes the job's error, and the other jobs go on."""
         if job.error is not None:
             return

@@ -29,7 +29,9 @@ class Store:
         self._records = folder / "records.jsonl"
         own, there = plan.to_yaml(), folder / "plan.yaml"
         if there.exists() and there.read_text() != own:
-            raise UserError(f"{folder} holds a run of another plan; choose another --out, or run 'bench run --plan {there}' to go on")
+            raise UserError(
+                f"{folder} holds a run of another plan; choose another --out, or run 'bench run --plan {there}' to go on"
+            )
         try:
             for name in ("samples", "influence", "partial"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
@@ -69,7 +71,7 @@ class Store:
     def save_part(self, cell: Cell, name: str, arrays: dict[str, np.ndarray]) -> None:
         """Keep arrays of a running cell, whole or not at all, for `parts`."""
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        np.savez(buffer, **arrays)
         write_whole(self._partial(cell) / f"{name}.npz", buffer.getvalue(), durable=False)
 
     def parts(self, cell: Cell, prefix: str) -> dict[str, dict[str, np.ndarray]]:
@@ -119,6 +121,8 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         content = path.read_text()
     except OSError as e:
         raise UserError(f"no records at {path} ({e.strerror}); name a folder that 'bench run' made") from e
+    except UnicodeDecodeError as e:
+        raise UserError(f"{path} is not a file of records; name a folder that 'bench run' made") from e
     records = []
     for number, line in enumerate(content[: content.rfind("\n") + 1].splitlines(), 1):
         try:
@@ -127,7 +131,9 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError) as e:
             raise UserError(f"{path}, line {number} is not a record; restore the file or remove the line") from e
         if not known:
-            raise UserError(f"{path}, line {number} has schema {record['schema']}, this version reads {SCHEMA}; use the version that wrote it")
+            raise UserError(
+                f"{path}, line {number} has schema {record['schema']}, this version reads {SCHEMA}; use its own version"
+            )
         records.append(record)
     return records
 
@@ -145,4 +151,6 @@ def _append(path: Path, value: dict[str, Any]) -> None:
                 os.ftruncate(f.fileno(), before)
                 raise
     except OSError as e:
-        raise UserError(f"cannot write {path} ({e.strerror}); nothing already there is lost. Free some space and run again") from e
+        raise UserError(
+            f"cannot write {path} ({e.strerror}); nothing already there is lost. Free some space and run again"
+        ) from e

@@ -3,9 +3,11 @@
 It separates what the solver does from how good the model is, needs few images, and shows the order of a method as a slope.
 """
 
+import contextlib
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Converged:
-    """Images [T, C, H, W] of the converged solution for the first T noises of a seed, and its own error against half the steps."""
+    """Images [T, C, H, W] of the converged solution for the first T noises, and its own error against half the steps."""
 
     images: Tensor
     error: float
@@ -64,7 +66,9 @@ def cache_folder() -> Path:
 
 
 @torch.no_grad()
-def converged(teacher: Teacher, noise: Tensor, labels: Tensor | None, seed: int, advance) -> tuple[Converged, float]:
+def converged(
+    teacher: Teacher, noise: Tensor, labels: Tensor | None, seed: int, advance: Callable[[int], None]
+) -> tuple[Converged, float]:
     """The converged solution for `noise` [T, C, H, W], from the cache where it is there, and the seconds its network took.
 
     Args:
@@ -89,14 +93,12 @@ def converged(teacher: Teacher, noise: Tensor, labels: Tensor | None, seed: int,
     seconds = time.perf_counter() - begin
     error = float(((fine - coarse).double().square().mean() / fine.double().square().mean()).sqrt())
     if teacher.sha256 is not None:
-        try:
+        with contextlib.suppress(UserError):  # a cache that cannot be written costs time, not the run
             save_tensors(path, {"images": fine}, {"error": error})
-        except UserError:
-            pass  # a cache that cannot be written costs time, not the run
     return Converged(fine, error, description), seconds
 
 
-def _solve(teacher: Teacher, noise: Tensor, labels: Tensor | None, steps: int, advance) -> Tensor:
+def _solve(teacher: Teacher, noise: Tensor, labels: Tensor | None, steps: int, advance: Callable[[int], None]) -> Tensor:
     solver, images = samplers.get(SOLVER), []
     for first in range(0, len(noise), BATCH):
         part = slice(first, first + BATCH)

@@ -18,7 +18,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *words:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["run", "--samplers", "ddmi"], "unknown sampler 'ddmi'; did you mean 'ddim'?"),
+        (["run", "--samplers", "ddimm"], "unknown sampler 'ddimm'; did you mean 'ddim'?"),
         (["run", "--samplers", "ddim:eta=lots"], "eta must be a number"),
         (["run", "--teacher", "mnist23"], "unknown teacher 'mnist23'"),
         (["run", "--metrics", "fid"], "unknown metric 'fid'; did you mean 'fd'?"),
@@ -26,7 +26,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *words:
         (["run", "--calls", "five"], "'five' is not a comma-separated list of whole numbers"),
         (["run", "--device", "tpu"], "device 'tpu'"),
         (["run", "--plan", "nowhere.yaml"], "cannot read the plan nowhere.yaml"),
-        (["run", "--images", "some"], "some"),
+        (["run", "--images", "some"], "--images'"),
         (["run", "--flag"], "--flag"),
         (["report", "nowhere"], "no records at nowhere"),
         (["train", "techer"], "did you mean 'teacher'?"),

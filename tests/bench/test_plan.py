@@ -19,6 +19,13 @@ def test_steps_replace_budgets_and_grid_reaches_every_solver():
     assert [(c.sampler, c.steps) for c in cells(plan)] == [("ddim:grid=karras", 3), ("heun:grid=logsnr", 3)]
 
 
+def test_a_sampler_may_bring_its_own_steps():
+    plan = Plan(samplers=("ddim", "ddim@50"), calls=(4,))
+    assert [(c.sampler, c.steps) for c in cells(plan)] == [("ddim", 4), ("ddim", 50)]
+    with pytest.raises(UserError, match="step count after the @"):
+        cells(Plan(samplers=("ddim@many",)))
+
+
 def test_cell_names_are_distinct_file_names():
     plan = Plan(samplers=("ddim", "ddim:eta=0.5", "ddim:grid=karras"), calls=(2, 3))
     names = [c.id for c in cells(plan)]
@@ -71,6 +78,6 @@ def test_a_wrong_plan_file_is_told_with_line_and_key(tmp_path: Path, text: str, 
     ],
 )
 def test_wrong_values_are_refused(options: dict, told: str):
-    with pytest.raises(UserError, match="^[^\n]*$") as e:
+    with pytest.raises(UserError, match=r"^[^\n]*$") as e:
         bench.make_plan(**options)
     assert told in str(e.value)

@@ -35,7 +35,7 @@ def test_a_full_disk_leaves_the_records_as_they_were(tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match="No space left on device.*nothing already there is lost"):
+    with pytest.raises(UserError, match=r"No space left on device.*nothing already there is lost"):
         store.add(record(2))
     assert (tmp_path / "records.jsonl").read_bytes() == before
 

@@ -1,0 +1,1 @@
+"""Image quality: the extractor of features, the Frechet distance with its interval, and the other metrics."""

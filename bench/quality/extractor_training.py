@@ -1,0 +1,87 @@
+"""`bench train extractor`: the classifier that scores a study's images, and the reference that it compares them with."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.quality.extractor import Classifier, ClassifierConfig, extract
+from bench.quality.frechet import Moments, Reference, frechet_distance
+from samplers.recipe import load_recipe, load_split, optimisation
+from samplers.training import fit, use_all_cores
+from samplers.weights import save_tensors
+from samplers.zoo_writer import write_zoo
+
+
+def train(recipe: str | Path, data: Path, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
+    """Train (or resume) the extractor of a recipe; returns the path of its card, weights and reference beside it.
+
+    The reference is made with the weights as stored (fp16), from the training split: float64 mean and covariance, and a
+    random sample of the features. The card records the accuracy on the held-out split and that split's Frechet distance to
+    the reference: what perfect samples of as many images would read.
+
+    Args:
+        recipe: a shipped recipe's name or a YAML file with sections `data` and `extractor`.
+        data: folder of the recipe's data files.
+        out: folder for the checkpoint, the log, and in the end the card, weights and reference.
+        device: where to train.
+        quiet: no progress bar.
+
+    Raises:
+        UserError: bad recipe or data, another training's folder, or NaN in the loss.
+    """
+    use_all_cores()
+    content = load_recipe(recipe, "extractor")
+    r, device = content["extractor"], torch.device(device)
+    train_set, held_out = load_split(content["data"], "train", data), load_split(content["data"], "held_out", data)
+    o = optimisation(r["optimisation"], str(recipe))
+    torch.manual_seed(o.seed)
+    shape = train_set.images.shape
+    config = ClassifierConfig.from_dict(
+        {"channels": shape[1], "image_size": shape[2], "classes": train_set.num_classes, **r["network"]}
+    )
+    network = Classifier(config).to(device)
+    shifts = 2 * r["shift"] + 1
+    # All shifts of all images as one view: [N, C, shift y, shift x, H, W].
+    windows = F.pad(train_set.images, (r["shift"],) * 4).unfold(2, shape[2], 1).unfold(3, shape[3], 1)
+
+    def loss(network: nn.Module, generator: torch.Generator) -> Tensor:
+        chosen = torch.randint(shape[0], (o.batch,), generator=generator)
+        dy, dx = torch.randint(shifts, (2, o.batch), generator=generator)
+        images = windows[chosen, :, dy, dx]  # [B, C, H, W]
+        _, logits = network((images.float() / 127.5 - 1).to(device))
+        return F.cross_entropy(logits, train_set.labels[chosen].to(device))
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        assert isinstance(network, Classifier)
+        return {"accuracy": accuracy(network, held_out.images.to(device), held_out.labels.to(device))}
+
+    identity = {"recipe": content, "data_sha256": train_set.sha256}
+    result = fit(network, loss, o, out, title=f"extractor {r['name']}", identity=identity, validate=validate, quiet=quiet)
+    network.load_state_dict({k: v.half() for k, v in result.ema.items()})
+    network.eval()
+    features = extract(network, train_set.images.to(device))[0].cpu()
+    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(o.seed))
+    moments = Moments.of(features)
+    stored = moments.to_tensors() | {"features": features[order[: r["reference_images"]]].half()}
+    reference = f"{r['name']}_reference.safetensors"
+    digest = save_tensors(out / reference, stored, {"name": r["name"]})
+    held_out_features = extract(network, held_out.images.to(device))[0].cpu()
+    card = {
+        "kind": "extractor",
+        "network": config.to_dict(),
+        "reference": reference,
+        "reference_sha256": digest,
+        "test_accuracy": accuracy(network, held_out.images.to(device), held_out.labels.to(device)),
+        "floor": {
+            "frechet_distance": round(frechet_distance(Moments.of(held_out_features), Reference(moments)), 6),
+            "images": len(held_out_features),
+        },
+    }
+    return write_zoo(out, r["name"], card, result, identity, device)
+
+
+def accuracy(network: Classifier, images: Tensor, labels: Tensor) -> float:
+    """The fraction of uint8 images [N, C, H, W] whose largest logit is their label [N]."""
+    return float((extract(network, images)[1].argmax(dim=1) == labels).double().mean())

@@ -1,0 +1,12 @@
+"""From a sampler's floats to the 8-bit images that are scored and shown: one rule, used once."""
+
+import torch
+from torch import Tensor
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """uint8 images of floats in [-1, 1] (values outside are clamped), any shape, rounded to the nearest level in float32.
+
+    EDM's formula. Truncating instead moves four pixels in ten by a level; skipping the clamp lets values wrap.
+    """
+    return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,136 @@
+"""Records of one or several runs as a table, and its sections: the groups of rows that may be ranked together."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.store import read_records
+from samplers.errors import UserError
+
+SPREAD = ("median", "p10", "p90", "min", "ci_low", "ci_high", "n")
+
+COLUMNS = [  # of every record, in the order of results.csv; metrics and environment follow
+    "run_id", "cell", "sampler", "family", "steps", "grid", "deterministic", "order",
+    "teacher.name", "teacher.sha256", "student.name", "student.sha256",
+    "images", "seed", "labels", "batch_size", "device", "precision", "mode", "status", "error",
+    "counted.calls", "counted.forwards", "counted.flops_per_image", "counted.teacher_equivalents",
+    "time.clock",
+    *(f"time.latency_ms.{s}" for s in SPREAD),
+    *(f"time.images_per_s.{s}" for s in SPREAD),
+    "time.cold_start_s", "time.overhead_fraction", "memory.peak_bytes",
+    "quality.trajectory_error.value", "quality.trajectory_error.ci_low", "quality.trajectory_error.ci_high",
+    "quality.trajectory_error.n", "quality.trajectory_error.reference", "quality.trajectory_error.reference_error",
+    "quality.label_agreement.value", "quality.label_agreement.ci_low", "quality.label_agreement.ci_high",
+    "quality.label_agreement.n", "training.seconds", "training.device", "training.images",
+]  # fmt: skip
+
+_TEXT = re.compile(
+    r"(run|run_id|cell|sampler|family|grid|deterministic|labels|device|precision|mode|status|error|time\.clock"
+    r"|training\.device|(teacher|student|environment)\..*|.*_sha256|.*\.reference)$"
+)
+MACHINE = ("device", "environment.gpu.name", "environment.cpu", "environment.threads")
+NEEDED = {"run_id", "cell", "sampler", "steps", "status", "seed", "images", "teacher"}
+
+
+def load_records(runs: Sequence[Path]) -> pd.DataFrame:
+    """All records of the run folders, one row each, nested keys joined by dots (`time.latency_ms.median`).
+
+    The columns of COLUMNS are always there; `run` is the folder. Where a cell was tried again its last record counts.
+
+    Raises:
+        UserError: a folder without records, a file that is not records, or records of another version.
+    """
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for folder in map(Path, runs):
+        path = folder / "records.jsonl"
+        for record in read_records(path):
+            if not record.keys() >= NEEDED:
+                raise UserError(f"{path}: a record lacks {', '.join(sorted(NEEDED - record.keys()))}; run the plan again")
+            rows[str(folder.resolve()), record["cell"]] = {"run": str(folder), **record}
+    if not rows:
+        where = ", ".join(str(r) for r in runs) or "no folder was named"
+        raise UserError(f"no records to report ({where}); run a plan first with 'bench run'")
+    df = pd.json_normalize(list(rows.values()))
+    df = df.reindex(columns=[*df.columns, *(c for c in COLUMNS if c not in df.columns)])
+    # A null where other records have an object leaves a column named like the object.
+    df = df.drop(columns=[c for c in df.columns if any(o.startswith(f"{c}.") for o in df.columns)])
+    for column in df.columns:
+        if not _TEXT.match(column):
+            df[column] = pd.to_numeric(df[column], errors="coerce")
+    return df
+
+
+@dataclass
+class Section:
+    """Rows with the same quality key (metric, N, extractor, reference) and teacher: they are ranked together, no others.
+
+    Attributes:
+        metric: the Frechet distance they are ranked by ("fd_mnist"), None where it was not measured.
+        rows: their records, with `fd`, `fd_low`, `fd_high` (that metric), `label` (the series in figures of quality) and
+            `timed` (the series in figures of time, where batch size and mode matter too).
+    """
+
+    metric: str | None
+    rows: pd.DataFrame
+
+    @property
+    def extractor(self) -> str:
+        """Name of the extractor whose features the metric takes."""
+        return (self.metric or "_").split("_", 1)[1]
+
+    @property
+    def scored(self) -> pd.DataFrame:
+        """Rows with a Frechet distance, one a point: batch size and mode do not change the images."""
+        rows = self.rows[self.rows["fd"].notna()].sort_values(["run_id", "cell"], kind="stable")  # not the best of several
+        return rows.drop_duplicates(["label", "steps"]).sort_index()
+
+    def key(self) -> str:
+        """What the rows have in common, in words."""
+        first = self.rows.iloc[0]
+        labels = {"none": "without labels"}.get(first["labels"], f"{first['labels']} labels")
+        images = first[f"quality.{self.metric}.n"] if self.metric else first["images"]
+        parts = [str(first["teacher.name"]), f"{images:.0f} images", labels]
+        return ", ".join(parts if self.metric else [*parts, "no Frechet distance"])
+
+
+def _labelled(rows: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """Sampler names, with whatever else tells a sampler's rows apart in brackets ("ddim [fp32, seed 1]")."""
+    named = {"seed": "seed {}", "batch_size": "batch {}", "environment.threads": "{} threads"}
+    extra = {sampler: [c for c in columns if own[c].nunique(dropna=False) > 1] for sampler, own in rows.groupby("sampler")}
+
+    def text(row: pd.Series) -> str:
+        words = [named.get(c, "{}").format(row[c]) for c in extra[row["sampler"]] if pd.notna(row[c])]
+        return row["sampler"] + (f" [{', '.join(words)}]" if words else "")
+
+    return rows.apply(text, axis=1)
+
+
+def _section(metric: str | None, rows: pd.DataFrame) -> Section:
+    rows = rows.copy()
+    for own, field in (("fd", "value"), ("fd_low", "ci_low"), ("fd_high", "ci_high")):
+        rows[own] = rows[f"quality.{metric}.{field}"] if metric else float("nan")
+    made = [c for c in ("student.name", "grid", "precision", "seed", "device") if c in rows]
+    rows["label"] = _labelled(rows, made)
+    rows["timed"] = _labelled(rows, [*made, "batch_size", "mode", *(c for c in MACHINE[1:] if c in rows)])
+    rows = rows.sort_values(["counted.calls", "fd", "sampler", "cell", "run_id"], kind="stable").reset_index(drop=True)
+    return Section(metric, rows)
+
+
+def sections(df: pd.DataFrame) -> list[Section]:
+    """The groups of measured rows that may be ranked together, by teacher, labels and quality key, in a fixed order."""
+    good = df[df["status"] == "ok"]
+    metrics = sorted({m[1] for c in df.columns if (m := re.fullmatch(r"quality\.(fd_.+)\.value", c))})
+    found: list[Section] = []
+    scored = pd.Series(False, index=good.index)
+    for metric in metrics:
+        names = [f"quality.{metric}.{f}" for f in ("n", "extractor_sha256", "reference_sha256")]
+        has = good[f"quality.{metric}.value"].notna()
+        scored |= has
+        keys = ["teacher.name", "teacher.sha256", "labels", *(n for n in names if n in good)]
+        found += [_section(metric, rows) for _, rows in good[has].groupby(keys, dropna=False, sort=True)]
+    rest = good[~scored].groupby(["teacher.name", "teacher.sha256", "labels"], dropna=False, sort=True)
+    return found + [_section(None, rows) for _, rows in rest]

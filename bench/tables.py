@@ -1,0 +1,159 @@
+"""Tables of a report: Markdown for a reader, CSV for a program."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.ranking import winner
+from bench.report_data import COLUMNS, Section
+
+BANDS = (
+    ("Up to 5 calls", 0.0, 5.0),
+    ("6 to 10 calls", 5.0, 10.0),
+    ("11 to 20 calls", 10.0, 20.0),
+    ("More than 20 calls", 20.0, 1e9),
+)
+
+# Columns that are shown only where they tell rows apart.
+_VARYING = {
+    "student.name": "student", "batch_size": "batch", "precision": "precision", "mode": "mode", "seed": "seed",
+    "device": "device", "environment.gpu.name": "GPU", "environment.cpu": "CPU", "environment.threads": "threads",
+}  # fmt: skip
+
+
+def num(value: float) -> str:
+    """A counted number: no more digits than it needs, three significant at most (a large one keeps all), empty if missing."""
+    if pd.isna(value):
+        return ""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def measured(value: float) -> str:
+    """A measured number: three significant digits, zeros too (a large one keeps all), empty if missing."""
+    if pd.isna(value):
+        return ""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+
+
+def plural(number: float, what: str) -> str:
+    """A count with its noun: "1 call", "5 calls"."""
+    return f"{num(number)} {what}{'' if number == 1 else 's'}"
+
+
+def percent(value: float) -> str:
+    """A fraction as percent, empty if it is missing."""
+    return "" if pd.isna(value) else f"{100 * value:.1f} %"
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """A value with its interval in brackets, as far as they are there."""
+    return measured(value) + (f" [{measured(low)}, {measured(high)}]" if pd.notna(low) and pd.notna(high) else "")
+
+
+def plain(value: object) -> str:
+    """Text for one cell of a Markdown table: one line, bars escaped, empty for a missing value."""
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return ""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+    """A Markdown table; columns whose number is in `right` are aligned right."""
+    right = set(right)
+    rule = ["---:" if i in right else "---" for i in range(len(header))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows])
+
+
+def banded(section: Section) -> dict[str, pd.DataFrame]:
+    """Rows of a section by their number of calls; a title whose band is empty is left out."""
+    calls = section.rows["counted.calls"]
+    bands = {title: section.rows[(calls > low) & (calls <= high)] for title, low, high in BANDS}
+    bands["Calls not counted"] = section.rows[calls.isna()]
+    return {title: rows for title, rows in bands.items() if len(rows)}
+
+
+def main_table(section: Section) -> str:
+    """Every row of a section in a table for each band of calls: best in bold, statistical ties with it underlined."""
+    extra = [c for c in _VARYING if c in section.rows and section.rows[c].nunique(dropna=False) > 1]
+    header = ["sampler", *(_VARYING[c] for c in extra), "grid", "steps", "calls", "forwards", "teacher-equivalents"]
+    first_number = len(extra) + 2
+    header += [f"Frechet distance ({section.metric or 'not measured'})", "trajectory error", "label agreement"]
+    header += ["latency ms, batch 1", "images/s", "overhead"]
+    parts = []
+    for title, rows in banded(section).items():
+        best = winner(rows)
+        lines = []
+        for index, row in rows.sort_values(["fd", "counted.calls", "label", "cell"], kind="stable").iterrows():
+            fd = interval(row["fd"], row["fd_low"], row["fd_high"])
+            if best is not None and index == best.row.name:
+                fd = f"**{fd}**"
+            elif best is not None and index in best.ties:
+                fd = f"<u>{fd}</u>"
+            latency = measured(row["time.latency_ms.median"])
+            if latency and pd.notna(row["time.latency_ms.p10"]):
+                latency += f" [{measured(row['time.latency_ms.p10'])}–{measured(row['time.latency_ms.p90'])}]"
+            numbers = [num(row[c]) for c in ("steps", "counted.calls", "counted.forwards", "counted.teacher_equivalents")]
+            text = [plain(row[c]) for c in ("sampler", *extra, "grid")]
+            agreement, rate = percent(row["quality.label_agreement.value"]), measured(row["time.images_per_s.median"])
+            error, overhead = measured(row["quality.trajectory_error.value"]), percent(row["time.overhead_fraction"])
+            lines.append([*text, *numbers, fd, error, agreement, latency, rate, overhead])
+        parts.append(f"**{title}**\n\n{markdown(header, lines, range(first_number, len(header)))}")
+    return "\n\n".join(parts)
+
+
+def blanks(section: Section) -> list[str]:
+    """Why cells of the main table are blank, one sentence a column."""
+
+    def who(rows: pd.DataFrame) -> str:
+        names = sorted(set(rows["sampler"]))
+        return f"{len(rows)} of {len(section.rows)} rows: {', '.join(names) if len(names) <= 6 else f'{len(names)} samplers'}"
+
+    rows, found = section.rows, []
+    error = rows[rows["quality.trajectory_error.value"].isna()]
+    noisy = error[error["deterministic"].eq(False)]
+    if len(noisy):
+        found.append(
+            f"Trajectory error ({who(noisy)}): the sampler draws noise on the way, so no ODE solution belongs to its images."
+        )
+    if len(noisy) < len(error):
+        found.append(f"Trajectory error ({who(error.drop(noisy.index))}): not measured in this run.")
+    agreement = rows[rows["quality.label_agreement.value"].isna()]
+    if len(agreement):
+        why = "images were made without labels" if (agreement["labels"] == "none").all() else "not measured in this run"
+        found.append(f"Label agreement ({who(agreement)}): {why}.")
+    for column, name in (
+        ("fd", "Frechet distance"),
+        ("grid", "Grid"),
+        ("counted.calls", "Calls"),
+        ("counted.teacher_equivalents", "Teacher-equivalents"),
+        ("time.latency_ms.median", "Latency"),
+        ("time.images_per_s.median", "Images/s"),
+        ("time.overhead_fraction", "Overhead"),
+    ):
+        missing = rows[rows[column].isna()]
+        if len(missing):
+            why = "the sampler has no time grid" if column == "grid" else "not measured in this run"
+            found.append(f"{name} ({who(missing)}): {why}.")
+    unsure = rows[rows["fd"].notna() & rows["fd_low"].isna()]
+    if len(unsure):
+        found.append(f"Interval of the Frechet distance ({who(unsure)}): none was computed.")
+    return found
+
+
+def failed_table(df: pd.DataFrame) -> str:
+    """Cells that failed or were skipped, with their reason."""
+    rows = df[df["status"] != "ok"].sort_values(["sampler", "steps", "cell", "run_id"], kind="stable")
+    columns = ["sampler", "steps", "cell", "run_id", "status"]
+    lines = [[*(plain(r[c]) for c in columns), plain(r["error"]) or "no reason was recorded"] for _, r in rows.iterrows()]
+    header = ["sampler", "steps", "cell", "run", "status", "reason"]
+    return markdown(header, lines, [1])
+
+
+def write_csv(df: pd.DataFrame, path: Path) -> None:
+    """All records as CSV, one row each: the columns of COLUMNS, then the metrics, the environment and the rest by name."""
+    later = sorted(set(df.columns) - set(COLUMNS) - {"run", "schema"}, key=lambda c: (not c.startswith("quality."), c))
+    rows = df.sort_values(["sampler", "steps", "cell", "run_id", "seed", "device"], kind="stable")
+    rows = rows.assign(run=[Path(r).name for r in rows["run"]])
+    rows[["run", *COLUMNS, *later]].to_csv(path, index=False, lineterminator="\n")
