@@ -1,10 +1,10 @@
 """The contestants, and what they share: protocol, registry, noise, schedule, networks, teacher, solvers, weights.
 
-    import samplers
+import samplers
 
-    teacher = samplers.load_teacher("mnist32")
-    z = samplers.noise(seed=0, indices=range(16), shape=teacher.shape)
-    images = samplers.get("dpmpp_2m").sample(teacher, z, steps=10)
+teacher = samplers.load_teacher("mnist32")
+z = samplers.noise(seed=0, indices=range(16), shape=teacher.shape)
+images = samplers.get("dpmpp_2m").sample(teacher, z, steps=10)
 """
 
 from samplers.errors import UserError

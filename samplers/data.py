@@ -4,14 +4,15 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from samplers.errors import UserError
@@ -46,7 +47,8 @@ def load_images(sources: Sequence[str | Path], image_size: int | None = None) ->
     Raises:
         UserError: a source missing or damaged, without `dataset.json`, of several shapes, or larger than `image_size`.
     """
-    arrays, labels = [], []
+    arrays: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
     for source in sources:
         if str(source).startswith("torchvision:"):
             a, b = _from_torchvision(str(source))
@@ -79,27 +81,32 @@ def _from_edm(path: Path) -> tuple[np.ndarray, np.ndarray]:
             return _read(path, lambda name: (path / name).read_bytes())
         with zipfile.ZipFile(path) as archive:
             return _read(path, archive.read)
-    except zipfile.BadZipFile as e:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as e:  # RuntimeError: what looks encrypted or unsupported
         raise UserError(f"{path} is not a whole zip file ({e}); fetch it again") from e
 
 
-def _read(path: Path, read) -> tuple[np.ndarray, np.ndarray]:
+def _read(path: Path, read: Callable[[str], bytes]) -> tuple[np.ndarray, np.ndarray]:
     try:
-        pairs = json.loads(read("dataset.json"))["labels"]
-    except (KeyError, FileNotFoundError) as e:
-        raise UserError(f"{path} has no dataset.json with labels; make it with EDM's dataset_tool.py") from e
-    except ValueError as e:
+        listed = json.loads(read("dataset.json"))
+        pairs = [(str(name), int(label)) for name, label in listed["labels"] or ()]
+    except (json.JSONDecodeError, UnicodeDecodeError) as e:
         raise UserError(f"{path}: dataset.json is not valid JSON ({e})") from e
+    except (KeyError, OSError) as e:
+        raise UserError(f"{path} has no dataset.json with labels; make it with EDM's dataset_tool.py") from e
+    except (TypeError, ValueError) as e:
+        raise UserError(f'{path}: dataset.json must be {{"labels": [[file name, class], ...]}} ({e})') from e
     if not pairs:
         raise UserError(f"{path}: dataset.json labels no image; images without labels need class 0")
     images = []
     for name, _ in pairs:
         try:
-            images.append(np.asarray(Image.open(io.BytesIO(read(name)))))
-        except (KeyError, FileNotFoundError) as e:
+            content = read(name)
+        except (KeyError, OSError) as e:
             raise UserError(f"{path}: dataset.json names {name}, which is not there") from e
-        except UnidentifiedImageError as e:
-            raise UserError(f"{path}: {name} is not a readable image") from e
+        try:
+            images.append(np.asarray(Image.open(io.BytesIO(content))))
+        except (OSError, SyntaxError) as e:  # Pillow's for an unknown or cut file, and for a broken PNG chunk
+            raise UserError(f"{path}: {name} is not a readable image ({e})") from e
         if images[-1].shape != images[0].shape:
             raise UserError(f"{path}: {name} has shape {images[-1].shape}, the images before it {images[0].shape}")
     stack = np.stack(images)

@@ -1,4 +1,4 @@
-"""Noise that belongs to an image, not to a batch: image i of seed s gets the same numbers at any batch size, device, world size.
+"""Noise that belongs to an image, not to a batch: image i of seed s gets the same numbers at any batch size and device.
 
 Counter-based Philox streams (Salmon et al. 2011, numpy's), keyed by (seed, image index), drawn on the CPU in float64 and cast.
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-def _normal(key: Sequence[int], shape: Sequence[int], stream: int = 0) -> np.ndarray:
+def _normal(key: Sequence[int] | np.ndarray, shape: Sequence[int], stream: int = 0) -> np.ndarray:
     philox = np.random.Philox(key=np.array(key, dtype=np.uint64), counter=[0, 0, 0, stream])
     return np.random.Generator(philox).standard_normal(tuple(shape))
 

@@ -42,23 +42,24 @@ def card(name: str) -> Card:
 def get(spec: str) -> Sampler:
     """A sampler from its name and options, as in "ddim", "ddim:eta=0.5" or "heun:grid=logsnr".
 
+    Options are the keyword-only arguments of the class; one whose default is a number is read as a number of that type.
+
     Raises:
         UserError: unknown name or option, or a value that does not fit.
     """
     name, *options = spec.split(":")
     kind = load(name)
     known = {k: p for k, p in inspect.signature(kind).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    values: dict[str, float | str] = {}
+    values: dict[str, float | int | str] = {}
     for option in options:
         key, equals, text = option.partition("=")
         if key not in known:
             raise unknown(f"option of {name}", key, known)
         if not equals:
             raise UserError(f"{spec}: write the option as {key}=VALUE")
+        default = known[key].default
         try:
-            values[key] = float(text)
-        except ValueError:
-            values[key] = text
-        if isinstance(known[key].default, float) and not isinstance(values[key], float):
-            raise UserError(f"{spec}: {key} must be a number, not '{text}'")
+            values[key] = type(default)(text) if type(default) in (int, float) else text
+        except ValueError as e:
+            raise UserError(f"{spec}: {key} must be a number, not '{text}'") from e
     return kind(**values)

@@ -126,6 +126,8 @@ def find_card(kind: str, name: str | Path) -> ZooEntry:
         card = json.loads(path.read_text())
     except (OSError, ValueError) as e:
         raise UserError(f"{path} is not a readable card ({e}); name a card's .json file or one of {sorted(shipped)}") from e
+    if not isinstance(card, dict):
+        raise UserError(f"{path} is not a readable card (no JSON object); name a card's .json file or one of {sorted(shipped)}")
     if card.get("kind") != kind:
         raise UserError(f"{path} is the card of a {card.get('kind')}, not of a {kind}")
     return ZooEntry(path, card)
@@ -135,13 +137,16 @@ def load_teacher(name: str | Path, *, device: torch.device | str = "cpu") -> Tea
     """Load a teacher by its name in the zoo, or by the path of its card, ready to sample (eval mode, float32).
 
     Raises:
-        UserError: unknown name; weights missing, damaged, of another hash or of another network.
+        UserError: unknown name; a card without a key; weights missing, damaged, of another hash or of another network.
     """
     entry = find_card("teacher", name)
     card = entry.card
-    tensors, _ = load_tensors(entry.weights, card["sha256"])
-    network = UNet(UNetConfig.from_dict(card["network"]))
+    try:
+        tensors, _ = load_tensors(entry.weights, card["sha256"])
+        network = UNet(UNetConfig.from_dict(card["network"]))
+        schedule = CosineSchedule(card["sigma_min"], card["sigma_max"])
+        teacher = Teacher(network, card["parameterisation"], schedule, card["name"], card["sha256"], card)
+    except (KeyError, TypeError) as e:
+        raise UserError(f"{entry.path}: the card lacks a key or has a wrong one: {e}") from e
     fill(network, tensors, entry.weights)
-    schedule = CosineSchedule(card["sigma_min"], card["sigma_max"])
-    teacher = Teacher(network, card["parameterisation"], schedule, card["name"], card["sha256"], card)
-    return teacher.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return teacher.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -20,9 +20,7 @@ from samplers.zoo_writer import write_zoo
 HELD_OUT_SIGMAS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
-def train(
-    recipe: str | Path, data: Path, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
-) -> Path:
+def train(recipe: str | Path, data: Path, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
     """Train (or resume) the teacher of a recipe; returns the path of its card, weights beside it.
 
     Args:
@@ -44,7 +42,7 @@ def train(
         {"channels": size[1], "image_size": size[2], "classes": train_set.num_classes, **r["network"]}
     )
     schedule = CosineSchedule(r["sigma_min"], r["sigma_max"])
-    teacher = Teacher(UNet(config), r["parameterisation"], schedule).to(device, memory_format=torch.channels_last)
+    teacher = Teacher(UNet(config), r["parameterisation"], schedule).to(device).to(memory_format=torch.channels_last)
 
     def loss(network: nn.Module, generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(train_set.images), (o.batch,), generator=generator)
@@ -69,9 +67,7 @@ def train(
         return rmse
 
     identity = {"recipe": content, "data_sha256": train_set.sha256}
-    result = fit(
-        teacher.network, loss, o, out, title=f"teacher {r['name']}", identity=identity, validate=validate, quiet=quiet
-    )
+    result = fit(teacher.network, loss, o, out, title=f"teacher {r['name']}", identity=identity, validate=validate, quiet=quiet)
     card = {
         "kind": "teacher",
         "network": config.to_dict(),
@@ -83,9 +79,7 @@ def train(
     return write_zoo(out, r["name"], card, result, identity, device)
 
 
-def denoising_loss(
-    teacher: Teacher, x0: Tensor, sigma: Tensor, eps: Tensor, labels: Tensor | None, snr_cap: float
-) -> Tensor:
+def denoising_loss(teacher: Teacher, x0: Tensor, sigma: Tensor, eps: Tensor, labels: Tensor | None, snr_cap: float) -> Tensor:
     """Mean over the batch of clip(SNR, 1, snr_cap) * ||x0_hat - x0||^2 / pixels, SNR = 1 / sigma^2 (sigma [B])."""
     noisy = x0 + sigma[:, None, None, None] * eps
     with autocast(x0.device):

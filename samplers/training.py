@@ -138,7 +138,13 @@ def fit(
     def save(step: int) -> None:
         _save(checkpoint, parameters, ema, adam, {"step": step, "seconds": seconds, "last": last, "identity": identity})
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, disable=quiet) as bar:
         task = bar.add_task(title, total=o.steps, completed=start, note="")
         for step in range(start, o.steps):
@@ -213,11 +219,10 @@ def _resume(
         for k, p in parameters.items():
             p.copy_(tensors[f"raw/{k}"])
             ema[k].copy_(tensors[f"ema/{k}"])
-            like = {"device": p.device, "dtype": p.dtype}
             adam.state[p] = {
                 "step": tensors[f"t/{k}"].float(),
-                "exp_avg": torch.empty_like(p).copy_(tensors[f"m/{k}"].to(**like)),
-                "exp_avg_sq": torch.empty_like(p).copy_(tensors[f"v/{k}"].to(**like)),
+                "exp_avg": torch.empty_like(p).copy_(tensors[f"m/{k}"]),
+                "exp_avg_sq": torch.empty_like(p).copy_(tensors[f"v/{k}"]),
             }
     return info["step"], info["seconds"], info["last"]
 

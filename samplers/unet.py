@@ -8,6 +8,7 @@ Ho et al. 2020 and Dhariwal & Nichol 2021. DSNO's backbone is this network (arXi
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,8 @@ class UNetConfig:
     @classmethod
     def from_dict(cls, values: dict) -> "UNetConfig":
         """Build from JSON or YAML values, where tuples arrive as lists."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        ready: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**ready)
 
     def to_dict(self) -> dict:
         """The inverse of `from_dict`, ready for JSON."""
@@ -73,6 +75,8 @@ class TimeEmbedding(nn.Module):
 
     The network sees u = atan(exp(-logSNR / 2)) / (pi / 2), which on the cosine schedule is about the time t in [0, 1].
     """
+
+    frequencies: Tensor
 
     def __init__(self, config: UNetConfig):
         super().__init__()

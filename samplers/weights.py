@@ -1,5 +1,6 @@
 """Weights on disk: safetensors only, verified by SHA-256, checked for NaN; nothing is ever unpickled."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -35,7 +36,8 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
                 os.fsync(f.fileno())
         os.replace(partial, path)
     except OSError as e:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise UserError(f"cannot write {path}: {e.strerror or e}; free some space or choose another folder") from e
 
 

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 from torch import Tensor
@@ -77,7 +78,7 @@ class Solver(Sampler):
         levels = sigmas(schedule, steps, self.grid)
         walk = Walk(lambda x, sigma: denoiser(x, sigma, labels), schedule, noise)
         x = noise * levels[0]
-        for i, (s, t) in enumerate(zip(levels, levels[1:], strict=False)):
+        for i, (s, t) in enumerate(pairwise(levels)):
             walk.done = i
             denoised = walk.model(x, s)
             walk.points.append(Point(s, x, denoised))

@@ -56,11 +56,11 @@ class DPMpp3M(DPMpp2M):
         name="dpmpp_3m",
         family="dpmpp",
         paper=PAPER,
-        order=3,
+        order=2,
         deterministic=True,
         calls=lambda n: n,
         grid="uniform_t",
-        note="multistep, one call a step",
+        note="multistep, one call a step; third order after its first steps, which bound it at 2 in the limit",
     )
 
     def step(self, walk: Walk, t: float) -> Tensor:
