@@ -155,7 +155,7 @@ def fit(
             value = loss(network, step_generator(o.seed, step))
             value.backward()
             norm = nn.utils.clip_grad_norm_(parameters.values(), o.clip)
-            if not math.isfinite(number := float(value)) or not math.isfinite(float(norm)):
+            if not math.isfinite(number := float(value.detach())) or not math.isfinite(float(norm)):
                 raise UserError(
                     f"{title}: loss or gradient is not finite at step {step}; the checkpoint before it is kept in {folder}. "
                     "Lower the learning rate in the recipe"

@@ -1,0 +1,41 @@
+"""What all tests share: a path that finds our packages, one thread, and a small teacher with random weights."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+# pytest puts this folder first on sys.path, where tests/samplers would pass for a namespace package `samplers` and hide the
+# editable install, which is asked last. A real package wins over a namespace one, so the root has to be on the path too.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from samplers import CosineSchedule, Teacher
+from samplers.unet import UNet, UNetConfig
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def small_teacher() -> Teacher:
+    """A float32 teacher, 1 x 8 x 8, five classes, random weights everywhere (fresh networks predict 0: zero convolutions)."""
+    generator = torch.Generator().manual_seed(0)
+    config = UNetConfig(
+        channels=1, image_size=8, width=8, multipliers=(1, 2), blocks=1, attention=(4,), embedding=16, classes=5
+    )
+    network = UNet(config)
+    with torch.no_grad():
+        for p in network.parameters():
+            if p.ndim == 1:
+                p.copy_(0.1 * torch.randn(p.shape, generator=generator))
+            else:
+                p.copy_(torch.randn(p.shape, generator=generator) / p[0].numel() ** 0.5)
+        for module in network.modules():
+            if isinstance(module, nn.GroupNorm):
+                module.weight.add_(1.0)
+        network.conv_out.weight.mul_(0.25)  # a tame v: images of about unit size, no chaos that magnifies float32's rounding
+    return Teacher(network, "v", CosineSchedule(0.002, 80.0)).eval().requires_grad_(False)

@@ -1,0 +1,90 @@
+"""Denoisers with exact scores, in float64, the exact solutions of their probability-flow ODEs, and walks set up by hand."""
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from scipy.integrate import solve_ivp
+from torch import Tensor
+
+from samplers import CosineSchedule, Solver, Walk
+from samplers.solvers.base import Point
+
+
+class Gaussian:
+    """Data N(mu, diag(s^2)), shape (6, 1, 1): D(x, sigma) = mu + s^2 / (s^2 + sigma^2) (x - mu)."""
+
+    num_classes = 0
+    shape = (6, 1, 1)
+
+    def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0):
+        self.sigma_min, self.sigma_max = sigma_min, sigma_max
+        self.mu = torch.tensor([0.5, -0.3, 0.0, 0.8, -0.6, 0.1], dtype=torch.float64)[:, None, None]
+        self.s = torch.tensor([0.3, 0.5, 0.7, 1.0, 1.3, 2.0], dtype=torch.float64)[:, None, None]
+
+    def __call__(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
+        sigma = torch.as_tensor(sigma, dtype=x.dtype).reshape(-1, 1, 1, 1)
+        return self.mu + self.s**2 / (self.s**2 + sigma**2) * (x - self.mu)
+
+    def exact(self, x: Tensor, start: float, sigmas: Sequence[float]) -> list[Tensor]:
+        """The solution through x at `start`, at each of `sigmas`: x - mu scales with sqrt(s^2 + sigma^2)."""
+        return [self.mu + torch.sqrt((self.s**2 + t**2) / (self.s**2 + start**2)) * (x - self.mu) for t in sigmas]
+
+
+class Mixture:
+    """Three isotropic Gaussians in the plane, shape (2, 1, 1); the posterior mean is exact, the ODE is solved by DOP853."""
+
+    num_classes = 0
+    shape = (2, 1, 1)
+
+    def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0):
+        self.sigma_min, self.sigma_max = sigma_min, sigma_max
+        self.means = torch.tensor([[0.8, 0.1], [-0.7, 0.6], [0.1, -0.9]], dtype=torch.float64)
+        self.s = torch.tensor([0.5, 0.6, 0.7], dtype=torch.float64)
+        self.log_weights = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()
+
+    def __call__(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
+        sigma = torch.as_tensor(sigma, dtype=x.dtype).reshape(-1, 1)  # [1 or B, 1]
+        offsets = x.flatten(1)[:, None] - self.means  # [B, K, 2]
+        variances = self.s**2 + sigma**2  # [1 or B, K]
+        logits = self.log_weights - variances.log() - offsets.square().sum(2) / (2 * variances)
+        means = self.means + (self.s**2 / variances)[..., None] * offsets  # [B, K, 2]
+        return (logits.softmax(1)[..., None] * means).sum(1).reshape(x.shape)
+
+    def exact(self, x: Tensor, start: float, sigmas: Sequence[float]) -> list[Tensor]:
+        """The solution through x at `start`, at each of `sigmas` (decreasing), in lambda = -log sigma: dx/dlambda = D - x."""
+
+        def slope(lam: float, flat: np.ndarray) -> np.ndarray:
+            y = torch.from_numpy(flat).reshape(x.shape)
+            return (self(y, math.exp(-lam)) - y).flatten().numpy()
+
+        lams = [-math.log(t) for t in sigmas]
+        solved = solve_ivp(slope, (-math.log(start), lams[-1]), x.flatten().numpy(), "DOP853", lams, rtol=1e-12, atol=1e-13)
+        return [torch.from_numpy(y.copy()).reshape(x.shape) for y in solved.y.T]
+
+
+def walk_at(
+    points: Sequence[tuple[float, Tensor, Tensor]],
+    model: Callable[[Tensor, float], Tensor] | None = None,
+    schedule: CosineSchedule | None = None,
+) -> Walk:
+    """A walk that has been at `points`, (sigma, x, D) each, newest last; a model is needed by singlestep methods alone."""
+
+    def no_model(x: Tensor, sigma: float) -> Tensor:
+        raise AssertionError("a multistep method called the model")
+
+    walk = Walk(model or no_model, schedule or CosineSchedule(0.002, 80.0), points[0][1])
+    walk.points = deque((Point(*p) for p in points), maxlen=walk.points.maxlen)
+    return walk
+
+
+def walk_on(solver: Solver, denoiser: Gaussian | Mixture, levels: Sequence[float], past: Sequence[Tensor]) -> Tensor:
+    """D(x, levels[-1]) after a solver went through `levels` from exact states `past` at the first of them: no warm-up steps."""
+    schedule = CosineSchedule(denoiser.sigma_min, denoiser.sigma_max)
+    walk = walk_at([(s, x, denoiser(x, s)) for s, x in zip(levels, past, strict=False)], denoiser, schedule)
+    for t in levels[len(past) :]:
+        x = solver.step(walk, t)
+        walk.points.append(Point(t, x, denoiser(x, t)))
+    return walk.points[-1].denoised

@@ -1,0 +1,185 @@
+"""Step by step against k-diffusion's samplers, on the same noise levels, in float64."""
+
+import importlib.util
+import itertools
+import sys
+import warnings
+from types import ModuleType
+
+import pytest
+import torch
+from exact import Gaussian, Mixture, walk_at
+
+import samplers
+from samplers.schedule import CosineSchedule, sigmas
+
+pytest.importorskip("torchdiffeq", reason="k-diffusion's samplers import it")
+pytest.importorskip("torchsde", reason="k-diffusion's samplers import it")
+
+
+def k_sampling() -> ModuleType:
+    """`k_diffusion.sampling`, under an empty parent where the package's own __init__ does not import (old numpy, pkg_resources)."""
+    spec = importlib.util.find_spec("k_diffusion")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("k-diffusion is not installed", allow_module_level=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module("k_diffusion.sampling")
+    except Exception:
+        for name in [m for m in sys.modules if m.partition(".")[0] == "k_diffusion"]:
+            del sys.modules[name]
+        parent = ModuleType("k_diffusion")
+        parent.__path__ = list(spec.submodule_search_locations)
+        sys.modules["k_diffusion"] = parent
+        return importlib.import_module("k_diffusion.sampling")
+
+
+K = k_sampling()
+STEPS = 12
+
+
+@pytest.fixture(params=[Gaussian, Mixture], ids=["gaussian", "mixture"])
+def denoiser(request):
+    return request.param()
+
+
+def starting_noise(denoiser):
+    return samplers.noise(3, range(4), denoiser.shape, dtype=torch.float64)
+
+
+def ours(spec: str, denoiser) -> list[torch.Tensor]:
+    """The state after each step."""
+    states = []
+    samplers.get(spec).sample(denoiser, starting_noise(denoiser), steps=STEPS, callback=lambda i, t, x, d: states.append(x))
+    return states
+
+
+def levels(denoiser, grid: str) -> torch.Tensor:
+    schedule = CosineSchedule(denoiser.sigma_min, denoiser.sigma_max)
+    return torch.tensor(sigmas(schedule, STEPS, grid), dtype=torch.float64)
+
+
+def theirs(function, denoiser, grid: str, **options) -> list[torch.Tensor]:
+    """The state after each step: their callback tells the state before it."""
+    states, grid_levels = [], levels(denoiser, grid)
+    start = starting_noise(denoiser) * grid_levels[0]
+    out = function(denoiser, start, grid_levels, callback=lambda info: states.append(info["x"]), disable=True, **options)
+    return [*states[1:], out]
+
+
+def assert_same(a: list[torch.Tensor], b: list[torch.Tensor]) -> None:
+    assert len(a) == len(b) == STEPS
+    for x, y in zip(a, b, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-9)  # asked for: 1e-5; the arithmetic is the same in float64
+
+
+@pytest.mark.parametrize("grid", ["karras", "logsnr", "uniform_t", "quadratic"])
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("ddim", "sample_euler"),
+        ("euler", "sample_euler"),
+        ("dpm_solver_1", "sample_euler"),
+        ("heun", "sample_heun"),
+        ("dpm_solver_2", "sample_dpm_2"),
+        ("dpmpp_2m", "sample_dpmpp_2m"),
+    ],
+)
+def test_equals_their_sampler(name, function, grid, denoiser):
+    assert_same(ours(f"{name}:grid={grid}", denoiser), theirs(getattr(K, function), denoiser, grid))
+
+
+def test_euler_ancestral_with_our_noise_is_ddpm(denoiser):
+    fresh, step = samplers.FreshNoise(starting_noise(denoiser)), iter(range(STEPS))
+    expected = theirs(K.sample_euler_ancestral, denoiser, "uniform_t", noise_sampler=lambda s, t: fresh(next(step)))
+    assert_same(ours("ddpm", denoiser), expected)
+
+
+def test_ddim_eta_is_their_ancestral_eta(denoiser):
+    fresh, step = samplers.FreshNoise(starting_noise(denoiser)), iter(range(STEPS))
+    expected = theirs(K.sample_euler_ancestral, denoiser, "uniform_t", eta=0.4, noise_sampler=lambda s, t: fresh(next(step)))
+    assert_same(ours("ddim:eta=0.4", denoiser), expected)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_equals_their_dpm_solver_class(order, denoiser):
+    solver = K.DPMSolver(denoiser)
+    grid_levels = levels(denoiser, "logsnr")
+    x, states = starting_noise(denoiser) * grid_levels[0], []
+    for s, t in itertools.pairwise(grid_levels):
+        x, _ = getattr(solver, f"dpm_solver_{order}_step")(x, solver.t(s), solver.t(t))
+        states.append(x)
+    states.append(denoiser(x, grid_levels[-2]))
+    assert_same(ours(f"dpm_solver_{order}", denoiser), states)
+
+
+def their_third_step(denoised, nodes, t):
+    """x where `sample_dpmpp_3m_sde` with eta = 0 starts its third step, from D at three nodes, and x after it, at t."""
+    seen = []
+    out = K.sample_dpmpp_3m_sde(
+        lambda x, sigma: denoised(float(sigma[0])),
+        torch.tensor([0.4, -0.9], dtype=torch.float64)[None, :, None, None],
+        torch.tensor([*nodes, t], dtype=torch.float64),
+        callback=lambda info: seen.append(info["x"]),
+        disable=True,
+        eta=0.0,
+        noise_sampler=lambda s, t: 0.0,
+    )
+    return seen[-1], out
+
+
+def test_dpmpp_3m_differs_from_theirs_by_half_of_the_second_derivative():
+    """x_t = (t / s) x + integral over the step of e^-(h - v) (D + D' v + D'' v^2 / 2) dv.
+
+    The last term is D'' (h^2 / 2 - (h - 1 + e^-h)). Their phi_3 is (h - 1 + e^-h) / h^2 - 1/2, so it is -phi_3 h^2 D''; they
+    multiply phi_3 by d2 = (d1_0 - d1_1) / (r0 + r1), the second divided difference in units of h, which is h^2 D'' / 2.
+    So theirs lacks -phi_3 d2, with the sign of the whole term.
+    """
+    nodes, t = [9.0, 5.0, 2.0], 0.9
+    image = torch.tensor([0.7, -1.3], dtype=torch.float64)[None, :, None, None]
+
+    def denoised(sigma):
+        return image / (1 + sigma) + image**2 * sigma**0.3
+
+    x, out = their_third_step(denoised, nodes, t)
+    walk = walk_at([(s, x, denoised(s)) for s in nodes])
+    mine = samplers.get("dpmpp_3m").step(walk, t)
+
+    l2, l1, l0, lt = (-torch.tensor([*nodes, t], dtype=torch.float64).log()).tolist()
+    h = lt - l0
+    first, second = (denoised(2.0) - denoised(5.0)) / (l0 - l1), (denoised(5.0) - denoised(9.0)) / (l1 - l2)
+    curvature = 2 * (first - second) / (l0 - l2)  # D'', of the parabola through the three
+    phi_3 = (h + torch.expm1(torch.tensor(-h, dtype=torch.float64))) / h**2 - 0.5
+    torch.testing.assert_close(mine - out, -phi_3 * h**2 * curvature / 2, rtol=1e-10, atol=1e-12)
+    assert (mine - out).abs().min() > 1e-3
+
+
+def test_their_3m_is_second_order_where_ours_is_third():
+    """By convergence, from the same exact start; on the full range, where the warm-up does not show."""
+    denoiser, errors = Mixture(), {"ours": [], "theirs": []}
+    z = starting_noise(denoiser)
+    end = denoiser.exact(z * 80.0, 80.0, [0.002])[0]
+    exact = denoiser(end, 0.002)
+    for n in (96, 192):
+        grid_levels = torch.tensor(sigmas(CosineSchedule(0.002, 80.0), n, "karras"), dtype=torch.float64)
+        out = K.sample_dpmpp_3m_sde(denoiser, z * 80.0, grid_levels, disable=True, eta=0.0, noise_sampler=lambda s, t: 0.0)
+        errors["theirs"].append(float((out - exact).norm()))
+        out = samplers.get("dpmpp_3m:grid=karras").sample(denoiser, z, steps=n)
+        errors["ours"].append(float((out - exact).norm()))
+    assert errors["theirs"][0] / errors["theirs"][1] == pytest.approx(2**2, rel=0.15)
+    assert errors["ours"][0] / errors["ours"][1] == pytest.approx(2**3, rel=0.15)
+
+
+def test_karras_grid_is_theirs():
+    expected = K.get_sigmas_karras(17, 0.002, 80.0).double()
+    torch.testing.assert_close(
+        torch.tensor(sigmas(CosineSchedule(0.002, 80.0), 17, "karras")).double(), expected, rtol=1e-5, atol=0
+    )
+
+
+def test_logsnr_grid_is_theirs():
+    expected = K.get_sigmas_exponential(17, 0.002, 80.0).double()
+    torch.testing.assert_close(
+        torch.tensor(sigmas(CosineSchedule(0.002, 80.0), 17, "logsnr")).double(), expected, rtol=1e-5, atol=0
+    )

@@ -1,0 +1,133 @@
+"""What every sampler owes its caller, on an exact denoiser in float64."""
+
+import pytest
+import torch
+from exact import Gaussian, Mixture
+
+import samplers
+from samplers import UserError
+from samplers.schedule import CosineSchedule, sigmas
+
+SOLVERS = [n for n in samplers.names() if issubclass(samplers.registry.load(n), samplers.Solver)]
+
+
+def start(count=3, denoiser=Gaussian):
+    return samplers.noise(0, range(count), denoiser.shape, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_callback_tells_every_step(name):
+    denoiser, told = Gaussian(), []
+    sampler = samplers.get(name)
+    out = sampler.sample(denoiser, start(), steps=6, callback=lambda *step: told.append(step))
+    levels = sigmas(CosineSchedule(denoiser.sigma_min, denoiser.sigma_max), 6, sampler.grid)
+    assert [i for i, *_ in told] == list(range(6))
+    assert [t for _, t, *_ in told] == levels[1:]
+    assert torch.equal(told[-1][2], out)
+    before = start() * levels[0]
+    for (_, _, x, denoised), s in zip(told, levels, strict=False):
+        torch.testing.assert_close(denoised, denoiser(before, s), rtol=1e-12, atol=1e-12)
+        before = x
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_last_step_is_the_denoised_image(name):
+    told = []
+    out = samplers.get(name).sample(Gaussian(), start(), steps=3, callback=lambda *step: told.append(step))
+    assert torch.equal(out, told[-1][3])
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_one_step_is_one_denoising(name):
+    z = start()
+    torch.testing.assert_close(
+        samplers.get(name).sample(Gaussian(), z, steps=1), Gaussian()(80.0 * z, 80.0), rtol=1e-10, atol=1e-10
+    )
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_noise_is_left_alone_and_runs_do_not_remember(name):
+    z, sampler = start(), samplers.get(name)
+    kept = z.clone()
+    first = sampler.sample(Gaussian(), z, steps=5)
+    sampler.sample(Gaussian(), z, steps=9)
+    assert torch.equal(sampler.sample(Gaussian(), z, steps=5), first)
+    assert torch.equal(z, kept)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_labels_go_to_every_call(name):
+    seen = []
+
+    class Conditional(Gaussian):
+        def __call__(self, x, sigma, labels=None):
+            seen.append(labels)
+            return super().__call__(x, sigma)
+
+    labels = torch.tensor([2, 0, 1])
+    samplers.get(name).sample(Conditional(), start(), steps=4, labels=labels)
+    assert seen
+    assert all(s is labels for s in seen)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_sigma_given_to_the_denoiser_is_a_float(name):
+    """No solver waits for a device: noise levels are Python numbers."""
+    seen = []
+
+    class Watching(Gaussian):
+        def __call__(self, x, sigma, labels=None):
+            seen.append(sigma)
+            return super().__call__(x, sigma)
+
+    samplers.get(name).sample(Watching(), start(), steps=5)
+    assert {type(s) for s in seen} == {float}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", SOLVERS)
+def test_dtype_follows_the_noise(name, dtype):
+    class Following(Gaussian):
+        def __call__(self, x, sigma, labels=None):
+            assert x.dtype == dtype
+            return super().__call__(x.double(), sigma).to(dtype)
+
+    assert samplers.get(name).sample(Following(), start().to(dtype), steps=5).dtype == dtype
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("steps", [0, -1])
+def test_steps_it_cannot_take(name, steps):
+    with pytest.raises(UserError, match=f"{name} cannot take {steps} steps; it takes any number from 1 on"):
+        samplers.get(name).sample(Gaussian(), start(), steps=steps)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_noise_of_another_shape(name):
+    with pytest.raises(UserError, match=r"noise has shape \(3, 2, 1, 1\), the denoiser needs \(B, 6, 1, 1\)"):
+        samplers.get(name).sample(Gaussian(), start(denoiser=Mixture), steps=2)
+
+
+def test_ddpm_is_ddim_with_eta_1():
+    z = start()
+    assert torch.equal(
+        samplers.get("ddpm").sample(Gaussian(), z, steps=7), samplers.get("ddim:eta=1").sample(Gaussian(), z, steps=7)
+    )
+
+
+def test_ddim_euler_and_dpm_solver_1_are_one_method_on_three_grids():
+    z = start()
+    for grid in ("uniform_t", "karras", "logsnr", "quadratic"):
+        a, b, c = (samplers.get(f"{n}:grid={grid}").sample(Gaussian(), z, steps=7) for n in ("ddim", "euler", "dpm_solver_1"))
+        assert torch.equal(a, b)
+        assert torch.equal(b, c)
+
+
+def test_ddpm_samples_the_data():
+    """Gaussian data, many small steps: mean and deviation of the images are the data's, within sampling error."""
+    denoiser = Gaussian(0.02, 80.0)
+    z = samplers.noise(1, range(600), denoiser.shape, dtype=torch.float64)
+    out = samplers.get("ddpm:grid=logsnr").sample(denoiser, z, steps=80)
+    assert ((out.mean(0) - denoiser.mu).abs() < 4.5 * denoiser.s / 600**0.5).all()
+    # The last step leaves the posterior's spread out, and discretisation narrows the rest by a few per cent.
+    assert ((out.std(0) / denoiser.s - 1).abs() < 0.15).all()

@@ -1,0 +1,78 @@
+"""Recipes: the shipped one is whole, a wrong one is told in one line."""
+
+from dataclasses import fields
+
+import pytest
+
+from samplers import CosineSchedule, UserError
+from samplers.recipe import RECIPES, load_recipe, optimisation
+from samplers.teacher import PARAMETERISATIONS
+from samplers.training import Optimisation
+from samplers.unet import UNetConfig
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_teacher_recipes_are_complete(path):
+    recipe = load_recipe(path.stem, "teacher")
+    teacher, data = recipe["teacher"], recipe["data"]
+    assert {"train", "held_out"} <= data.keys()
+    UNetConfig.from_dict(teacher["network"])
+    CosineSchedule(teacher["sigma_min"], teacher["sigma_max"])
+    assert teacher["parameterisation"] in PARAMETERISATIONS
+    o = optimisation(teacher["optimisation"], path.stem)
+    assert o.steps > 0
+    assert 0 <= teacher["label_dropout"] < 1
+    assert teacher["snr_cap"] >= 1
+
+
+def test_unknown_recipe_names_the_nearest():
+    with pytest.raises(UserError, match="unknown recipe 'mnist23'; did you mean 'mnist32'"):
+        load_recipe("mnist23", "teacher")
+
+
+def test_recipe_from_a_path(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("data: {train: [a.zip]}\nteacher: {name: mine}\nother: 1\n")
+    assert load_recipe(path, "teacher") == {"data": {"train": ["a.zip"]}, "teacher": {"name": "mine"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("data: [", "not valid YAML"),
+        ("teacher: {}\n", "no section 'data'"),
+        ("data: {}\n", "no section 'teacher'"),
+        ("- data\n", "no section 'data'"),
+        ("", "no section 'data'"),
+    ],
+)
+def test_bad_recipe_is_one_line(tmp_path, text, match):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=match) as e:
+        load_recipe(path, "teacher")
+    assert "\n" not in str(e.value)
+
+
+def test_missing_recipe_file(tmp_path):
+    with pytest.raises(UserError, match="unknown recipe"):
+        load_recipe(tmp_path / "none.yaml", "teacher")
+
+
+@pytest.mark.parametrize(("values", "match"), [({"steps": 5, "lr": 1}, "lr"), ({}, "steps")])
+def test_wrong_optimisation_keys(values, match):
+    with pytest.raises(UserError, match=match) as e:
+        optimisation(values, "mine.yaml")
+    assert str(e.value).startswith("mine.yaml: optimisation: ")
+    assert "__init__" not in str(e.value)
+
+
+def test_learning_rate():
+    o = Optimisation(steps=100, learning_rate=1.0, warmup=10)
+    assert o.rate_at(0) == pytest.approx(0.1)
+    assert o.rate_at(9) == pytest.approx(0.91)
+    assert o.rate_at(50) == pytest.approx(0.5)
+    assert 0 < o.rate_at(99) < 0.011
+    flat = Optimisation(steps=100, learning_rate=1.0, warmup=0, decay="none")
+    assert {flat.rate_at(k) for k in range(100)} == {1.0}
+    assert all(f.name for f in fields(Optimisation))

@@ -1,0 +1,183 @@
+"""Samplers by name: ours, a stranger's, with options; and what their cards claim."""
+
+import re
+import sys
+
+import pytest
+import torch
+from exact import Gaussian
+
+import samplers
+from samplers import Card, Sampler, UserError
+from samplers.registry import _entries
+from samplers.schedule import GRIDS
+
+OURS = {
+    "ddim",
+    "ddpm",
+    "deis",
+    "dpm_solver_1",
+    "dpm_solver_2",
+    "dpm_solver_3",
+    "dpmpp_2m",
+    "dpmpp_3m",
+    "euler",
+    "heun",
+    "ipndm",
+    "unipc",
+}
+UNTRAINED = [n for n in samplers.names() if not samplers.card(n).training]
+
+
+def test_names():
+    assert set(samplers.names()) >= OURS
+    assert samplers.names() == sorted(samplers.names())
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("dimm", "ddim"), ("huen", "heun"), ("dpmpp2m", "dpmpp_2m"), ("DDIM", None), ("uni_pc", "unipc")]
+)
+def test_unknown_sampler_names_the_nearest(name, near):
+    with pytest.raises(UserError, match=f"unknown sampler '{name}'") as e:
+        samplers.get(name)
+    assert near is None or f"did you mean '{near}'?" in str(e.value)
+    assert "known: " in str(e.value)
+    assert "dpmpp_3m" in str(e.value)
+
+
+def test_options():
+    assert samplers.get("ddim").eta == 0.0
+    assert samplers.get("ddim").grid == "uniform_t"
+    sampler = samplers.get("ddim:grid=karras:eta=1")
+    assert (sampler.eta, sampler.grid) == (1.0, "karras")
+    assert samplers.get("heun").grid == "karras"
+    assert samplers.get("heun:grid=logsnr").grid == "logsnr"
+
+
+@pytest.mark.parametrize(
+    ("spec", "match"),
+    [
+        ("ddim:et=1", "unknown option of ddim 'et'; did you mean 'eta'"),
+        ("ddim:eta", "write the option as eta=VALUE"),
+        ("ddim:eta=big", "eta must be a number, not 'big'"),
+        ("ddim:eta=", "eta must be a number"),
+        ("ddim:eta=1.5", r"eta must be in \[0, 1\]"),
+        ("ddim:eta=nan", r"eta must be in \[0, 1\]"),
+        ("heun:grid=karas", "unknown grid 'karas'; did you mean 'karras'"),
+        ("heun:grid=3", "unknown grid '3'"),
+        ("heun:eta=0", "unknown option of heun 'eta'"),
+        ("ddpm:eta=0", "unknown option of ddpm 'eta'"),
+        ("heun:", "unknown option of heun ''"),
+        ("", "unknown sampler ''"),
+    ],
+)
+def test_bad_options_are_one_line(spec, match):
+    with pytest.raises(UserError, match=match) as e:
+        samplers.get(spec)
+    assert "\n" not in str(e.value)
+
+
+STRANGER = """
+from samplers import Card, Sampler
+
+class Stranger(Sampler):
+    card = Card(name="stranger", family="toy", paper="none", order=None, deterministic=True, calls=lambda n: n)
+
+    def __init__(self, *, points: int = 4, kind: str = "plain"):
+        self.points, self.kind = points, kind
+
+    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
+        x = noise
+        for _ in range(steps):
+            x = denoiser(x, 1.0, labels)
+        return x
+"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a package the way pip leaves it: a module and a dist-info with entry points, on sys.path."""
+
+    def do(entry_points: str, source: str = STRANGER) -> None:
+        (tmp_path / "stranger_package.py").write_text(source)
+        info = tmp_path / "stranger_package-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger-package\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[bench.samplers]\n{entry_points}\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        _entries.cache_clear()
+
+    yield do
+    sys.modules.pop("stranger_package", None)
+    monkeypatch.undo()
+    _entries.cache_clear()
+
+
+def test_a_strangers_sampler_is_found(install):
+    install("stranger = stranger_package:Stranger")
+    assert "stranger" in samplers.names()
+    assert set(samplers.names()) >= OURS
+    assert samplers.card("stranger").family == "toy"
+    sampler = samplers.get("stranger:points=7:kind=3")
+    assert (sampler.points, sampler.kind) == (7, "3")
+    assert type(sampler.points) is int
+    assert isinstance(sampler, Sampler)
+    assert sampler.networks() == []
+    z = samplers.noise(0, range(2), (6, 1, 1), dtype=torch.float64)
+    assert torch.equal(sampler.sample(Gaussian(), z, steps=1), Gaussian()(z, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("entry", "source"),
+    [
+        ("stranger_package:Missing", STRANGER),
+        ("stranger_package:Stranger", "import a_library_nobody_has\n"),
+        ("no_such_module_at_all:Stranger", STRANGER),
+    ],
+)
+def test_a_plugin_that_does_not_import_is_one_line_and_hurts_no_other(install, entry, source):
+    install(f"stranger = {entry}", source)
+    with pytest.raises(UserError, match="sampler 'stranger' cannot be imported .* install what it needs") as e:
+        samplers.get("stranger")
+    assert "\n" not in str(e.value)
+    assert samplers.get("ddim").card.name == "ddim"
+
+
+class Counting:
+    """A denoiser that counts its calls."""
+
+    def __init__(self):
+        inner = Gaussian()
+        self.inner, self.calls = inner, 0
+        self.sigma_min, self.sigma_max, self.shape, self.num_classes = inner.sigma_min, inner.sigma_max, inner.shape, 0
+
+    def __call__(self, x, sigma, labels=None):
+        self.calls += 1
+        return self.inner(x, sigma, labels)
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_claimed_calls_are_the_counted_ones(name):
+    card = samplers.card(name)
+    z = samplers.noise(0, range(2), (6, 1, 1), dtype=torch.float64)
+    for n in card.steps or range(1, 13):
+        counting = Counting()
+        samplers.get(name).sample(counting, z, steps=n)
+        assert counting.calls == card.calls(n), f"{n} steps"
+
+
+@pytest.mark.parametrize("name", samplers.names())
+def test_card_is_complete(name):
+    card = samplers.card(name)
+    assert isinstance(card, Card)
+    assert card.name == name
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", card.family)
+    assert re.search(r"arXiv \d{4}\.\d{4,5}", card.paper)
+    assert card.note
+    assert "\n" not in card.note
+    assert card.grid is None or card.grid in GRIDS
+    assert card.calls(4) >= 1
+    if not card.training:
+        assert (card.order is None) == (not card.deterministic)
+        assert samplers.get(name).networks() == []

@@ -1,0 +1,213 @@
+"""The training loop: a killed run resumes bit for bit, a diverged one keeps its last checkpoint."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from samplers import UserError
+from samplers.training import Optimisation, fit, step_generator
+from samplers.weights import load_tensors
+
+# A checkpoint after every step: any time is longer than a negative one.
+OPTIMISATION = Optimisation(
+    steps=20, batch=8, learning_rate=1e-2, warmup=5, ema=0.9, checkpoint_seconds=-1.0, validate_every=6, seed=3
+)
+IDENTITY = {"recipe": {"name": "tiny", "widths": (4, 2)}, "data_sha256": "abc"}
+
+
+class KilledError(Exception):
+    pass
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 1, 3)).to(memory_format=torch.channels_last)
+
+
+def loss(net: nn.Module, generator: torch.Generator) -> torch.Tensor:
+    x = torch.randn(8, 1, 6, 6, generator=generator)
+    return (net(x) - x[:, :, 1:-1, 1:-1].abs()).square().mean()
+
+
+def train(folder, *, loss=loss, optimisation=OPTIMISATION, identity=IDENTITY, **options):
+    return fit(network(), loss, optimisation, folder, title="tiny", identity=identity, quiet=True, **options)
+
+
+def fails_at(step: int, how):
+    """The loss, until its call number `step` (from 0)."""
+    calls = iter(range(10**6))
+
+    def failing(net, generator):
+        return how(loss(net, generator)) if next(calls) == step else loss(net, generator)
+
+    return failing
+
+
+def kill(value):
+    raise KilledError
+
+
+def log(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_resumed_run_equals_the_unbroken_one_bit_for_bit(tmp_path):
+    whole = train(tmp_path / "whole")
+    for step, already in ((10, 0), (5, 10)):  # killed twice: in step 10, then 5 steps after the resume
+        with pytest.raises(KilledError):
+            train(tmp_path / "killed", loss=fails_at(step, kill))
+        _, info = load_tensors(tmp_path / "killed" / "checkpoint.safetensors")
+        assert info["step"] == already + step
+    resumed = train(tmp_path / "killed")
+    assert all(torch.equal(resumed.ema[k], whole.ema[k]) for k in whole.ema)
+    a, _ = load_tensors(tmp_path / "whole" / "checkpoint.safetensors")
+    b, _ = load_tensors(tmp_path / "killed" / "checkpoint.safetensors")
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert (resumed.steps, resumed.images) == (20, 160)
+    assert resumed.seconds > 0
+
+
+def test_resume_takes_up_where_it_stopped(tmp_path):
+    """Not from the start: only the steps that are left are taken."""
+    with pytest.raises(KilledError):
+        train(tmp_path, loss=fails_at(13, kill))
+    calls = []
+    train(tmp_path, loss=lambda net, generator: (calls.append(1), loss(net, generator))[1])
+    assert len(calls) == 20 - 13
+
+
+def test_finished_training_is_not_trained_again(tmp_path):
+    first = train(tmp_path)
+    again = train(tmp_path, loss=fails_at(0, kill))
+    assert all(torch.equal(again.ema[k], first.ema[k]) for k in first.ema)
+    assert again.last == first.last
+
+
+def test_training_learns_and_the_seed_matters(tmp_path):
+    before = float(loss(network(), step_generator(9, 9)))
+    trained = train(tmp_path / "a")
+    net = network()
+    net.load_state_dict(trained.ema)
+    assert float(loss(net, step_generator(9, 9))) < before
+    other = train(tmp_path / "b", optimisation=replace(OPTIMISATION, seed=4))
+    assert not all(torch.equal(other.ema[k], trained.ema[k]) for k in trained.ema)
+
+
+def test_global_random_state_does_not_matter(tmp_path):
+    one = train(tmp_path / "a")
+
+    def disturbed(net, generator):
+        torch.randn(3)
+        return loss(net, generator)
+
+    two = train(tmp_path / "b", loss=disturbed)
+    assert all(torch.equal(one.ema[k], two.ema[k]) for k in one.ema)
+
+
+def test_log_tells_each_step_once(tmp_path):
+    with pytest.raises(KilledError):
+        train(tmp_path, loss=fails_at(14, kill), validate=lambda net: {"score": 1.5})
+    train(tmp_path, validate=lambda net: {"score": 2.5})
+    rows = log(tmp_path)
+    assert [r["step"] for r in rows] == [6, 12, 18, 20]
+    assert [r["score"] for r in rows] == [1.5, 1.5, 2.5, 2.5]
+    assert all(r.keys() == {"step", "loss", "images_per_s", "score"} for r in rows)
+
+
+@pytest.mark.parametrize("spoil", [lambda v: v * float("nan"), lambda v: v * float("inf")])
+def test_nan_keeps_the_last_checkpoint(tmp_path, spoil):
+    with pytest.raises(UserError, match="not finite at step 12; the checkpoint before it is kept") as e:
+        train(tmp_path, loss=fails_at(12, spoil))
+    assert "\n" not in str(e.value)
+    _tensors, info = load_tensors(tmp_path / "checkpoint.safetensors")  # which refuses NaN
+    assert info["step"] == 12
+    whole, resumed = train(tmp_path / "whole"), train(tmp_path)
+    assert all(torch.equal(resumed.ema[k], whole.ema[k]) for k in whole.ema)
+
+
+def test_nan_in_the_gradient_alone_is_seen(tmp_path):
+    def spoil(value):
+        return value + torch.sqrt(0 * value)  # 0, with an infinite slope
+
+    with pytest.raises(UserError, match="gradient is not finite at step 3"):
+        train(tmp_path, loss=fails_at(3, spoil))
+
+
+@pytest.mark.parametrize(
+    ("identity", "named"),
+    [
+        (IDENTITY | {"data_sha256": "abd"}, "data_sha256"),
+        (IDENTITY | {"recipe": {"name": "tiny", "widths": (4, 3)}}, "recipe"),
+        (IDENTITY | {"extra": 1}, "extra"),
+    ],
+)
+def test_checkpoint_of_another_training_is_refused(tmp_path, identity, named):
+    train(tmp_path, optimisation=replace(OPTIMISATION, steps=2))
+    with pytest.raises(UserError, match=f"is of another training .*{named}.* choose another --out") as e:
+        train(tmp_path, identity=identity)
+    assert "\n" not in str(e.value)
+
+
+def test_damaged_checkpoint_is_one_line(tmp_path):
+    train(tmp_path, optimisation=replace(OPTIMISATION, steps=2))
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(UserError, match="not a whole safetensors file"):
+        train(tmp_path)
+
+
+def test_average_is_the_recursion(tmp_path):
+    """ema <- d ema + (1 - d) weights after update k (from 0), d = min(0.9, (1 + k) / (10 + k))."""
+    seen = []
+
+    def watching(net, generator):
+        seen.append([p.detach().clone() for p in net.parameters()])
+        return loss(net, generator)
+
+    trained = train(tmp_path, loss=watching)
+    tensors, _ = load_tensors(tmp_path / "checkpoint.safetensors")
+    seen.append([tensors[f"raw/{k}"] for k in trained.ema])
+    for i, name in enumerate(trained.ema):
+        average = seen[0][i]
+        for k, weights in enumerate(w[i] for w in seen[1:]):
+            decay = min(0.9, (1 + k) / (10 + k))
+            average = decay * average + (1 - decay) * weights
+        torch.testing.assert_close(trained.ema[name], average, rtol=1e-5, atol=1e-7)
+
+
+def test_validation_sees_the_average_and_leaves_the_weights_alone(tmp_path):
+    scored = []
+
+    def validate(net):
+        scored.append({k: p.detach().clone() for k, p in net.named_parameters()})
+        assert not net.training
+        return {"score": 0.0}
+
+    with_validation = train(tmp_path / "a", validate=validate)
+    without = train(tmp_path / "b")
+    assert all(torch.equal(with_validation.ema[k], without.ema[k]) for k in without.ema)
+    assert len(scored) == 4
+    assert all(torch.equal(scored[-1][k], without.ema[k]) for k in without.ema)
+
+
+def test_first_step_is_adams(tmp_path):
+    """Adam's first step is learning rate x sign(gradient), here with warm-up over 5 updates and decay over 1."""
+    o = replace(OPTIMISATION, steps=1, clip=1e9)
+    train(tmp_path, optimisation=o)
+    net = network()
+    loss(net, step_generator(3, 0)).backward()
+    tensors, _ = load_tensors(tmp_path / "checkpoint.safetensors")
+    for name, p in net.named_parameters():
+        torch.testing.assert_close(tensors[f"raw/{name}"], p.detach() - o.learning_rate / 5 * p.grad.sign(), rtol=0, atol=1e-6)
+
+
+def test_generator_depends_on_seed_and_step_alone():
+    def draw(seed, step):
+        return float(torch.randn((), generator=step_generator(seed, step)))
+
+    assert draw(1, 2) == draw(1, 2)
+    assert len({draw(s, k) for s in range(4) for k in range(50)}) == 200
