@@ -44,7 +44,7 @@ def run(
     grid: Annotated[str | None, typer.Option(help="time grid for every solver: uniform_t, quadratic, logsnr, karras")] = None,
     images: Annotated[int | None, typer.Option(help="images scored per cell")] = None,
     trajectory_images: Annotated[int | None, typer.Option(help="of them, compared with the converged solution")] = None,
-    batch_size: Annotated[int | None, typer.Option()] = None,
+    batch_size: Annotated[int | None, typer.Option(help="images per call of a sampler")] = None,
     seed: Annotated[int | None, typer.Option(help="of the noises")] = None,
     labels: Annotated[str | None, typer.Option(help="balanced or none")] = None,
     metrics: Annotated[str | None, typer.Option(help="comma-separated: fd, kid, prc, isc")] = None,

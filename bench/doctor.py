@@ -17,8 +17,8 @@ from samplers.teacher import load_teacher, zoo
 from samplers.training import has_fast_bf16
 
 OPTIONAL = {
-    "diffusers": "a test oracle: pip install 'sampler-bench[test]'",
-    "k_diffusion": "a test oracle: pip install 'sampler-bench[kdiffusion]' (Python 3.12 at most)",
+    "diffusers": "a test oracle: pip install 'sampler-bench\\[test]'",
+    "k_diffusion": "a test oracle: pip install 'sampler-bench\\[kdiffusion]' (Python 3.12 at most)",
 }
 
 

@@ -28,7 +28,7 @@ def show(console: Console) -> None:
             shape,
             str(n["classes"]),
             of["parameterisation"],
-            f"{c['parameters']:,}",
+            f"{of['parameters']:,}",
             f"{t['seconds'] / 60:.0f} min, {t['device']}",
         )
     console.print(table)

@@ -10,7 +10,19 @@ from bench.pictures import overhead_plate, sample_plate
 from bench.ranking import coinciding, pareto, winner
 from bench.report_data import MACHINE, Section, load_records, sections
 from bench.styles import Plate, style_of
-from bench.tables import blanks, failed_table, interval, main_table, markdown, measured, num, plain, plural, write_csv
+from bench.tables import (
+    blanks,
+    failed_table,
+    interval,
+    main_table,
+    markdown,
+    measured,
+    num,
+    plain,
+    plural,
+    summary_table,
+    write_csv,
+)
 from samplers.errors import UserError
 
 __all__ = ["load_records", "pareto", "style_of", "write_report"]
@@ -145,7 +157,10 @@ def _plate(plate: Plate) -> str:
 
 
 def _section_text(section: Section, plates: Sequence[Plate]) -> list[str]:
-    parts = ["\n".join(f"- {line}" for line in _answer(section)), "### Figures", *map(_plate, plates), "### Table"]
+    parts = ["\n".join(f"- {line}" for line in _answer(section))]
+    if len(section.scored):
+        parts += [f"### Frechet distance ({section.metric}) by budget of network calls", summary_table(section)]
+    parts += ["### Figures", *map(_plate, plates), "### Table"]
     parts += [_reading(section), main_table(section)]
     empty = blanks(section)
     if empty:

@@ -49,6 +49,13 @@ class Job:
     def card(self) -> Card:
         return self.sampler.card
 
+    def add(self, times: np.ndarray) -> None:
+        """One timed repetition: seconds of one image, seconds of a batch, overhead fraction, peak bytes (0: unknown)."""
+        self.latency.append(float(times[0]))
+        self.batch_seconds.append(float(times[1]))
+        self.overhead.append(float(times[2]))
+        self.peak_bytes = max(self.peak_bytes or 0, int(times[3])) or None
+
 
 class Runner:
     """One invocation of a plan. Build it (which checks everything that can be wrong), then `run()`."""
@@ -180,19 +187,19 @@ class Runner:
         whole = self._whole_batches() or 1
         for job in jobs:
             for part in self.store.parts(job.cell, "time").values():
-                latency, batch, overhead, peak = part["times"]
-                job.latency.append(latency)
-                job.batch_seconds.append(batch)
-                job.overhead.append(overhead)
-                job.peak_bytes = max(job.peak_bytes or 0, int(peak)) or None
+                job.add(part["times"])
         for job in jobs:
             if not job.latency:
-                self._guarded(job, lambda j: self._sample(j, self._batch(0)))  # warm-up at the real steps and shape
+                self._guarded(job, self._warm_up)
         for r in range(plan.repetitions):
             shuffled = [j for j in jobs if len(j.latency) <= r]
             order.shuffle(shuffled)
             for job in shuffled:
-                self._guarded(job, lambda j, k=r: self._repetition(j, k, k % whole, reference))
+                self._guarded(job, lambda j: self._repetition(j, len(j.latency), len(j.latency) % whole, reference))
+
+    def _warm_up(self, job: Job) -> None:
+        """One batch at the real steps and shape, which two steps of a multistep method would not be."""
+        self._sample(job, self._batch(0))
 
     def _repetition(self, job: Job, r: int, k: int, reference: Converged | None) -> None:
         _, latency, _ = self._sample(job, range(1))
@@ -200,11 +207,9 @@ class Runner:
         images, seconds, overhead = self._sample(job, self._batch(k))
         peak = peak_memory(self.device)
         self._keep(job, k, images, reference)
-        self.store.save_part(job.cell, f"time{r:04d}", {"times": np.array([latency, seconds, overhead, peak or 0])})
-        job.latency.append(latency)
-        job.batch_seconds.append(seconds)
-        job.overhead.append(overhead)
-        job.peak_bytes = max(job.peak_bytes or 0, peak or 0) or None
+        times = np.array([latency, seconds, overhead, peak or 0])
+        self.store.save_part(job.cell, f"time{r:04d}", {"times": times})
+        job.add(times)
 
     def _keep(self, job: Job, k: int, images: Tensor, reference: Converged | None) -> None:
         """Score-ready data of batch k: features, logits, and squared errors against the converged solution."""

@@ -1,6 +1,7 @@
 """Tables of a report: Markdown for a reader, CSV for a program."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,9 @@ BANDS = (
     ("11 to 20 calls", 10.0, 20.0),
     ("More than 20 calls", 20.0, 1e9),
 )
+
+BUDGETS = (1, 2, 3, 5, 10, 20, 50)
+"""Columns of the summary, in network calls."""
 
 # Columns that are shown only where they tell rows apart.
 _VARYING = {
@@ -101,6 +105,36 @@ def main_table(section: Section) -> str:
             lines.append([*text, *numbers, fd, error, agreement, latency, rate, overhead])
         parts.append(f"**{title}**\n\n{markdown(header, lines, range(first_number, len(header)))}")
     return "\n\n".join(parts)
+
+
+def summary_table(section: Section) -> str:
+    """Frechet distance by sampler and budget of calls, rows in the order of their sum of ranks.
+
+    Each cell is the sampler's run with the most calls in the band that ends at the budget, its calls in brackets where they
+    are fewer; the best of a column is bold, statistical ties with it are underlined.
+    """
+    columns: dict[int, dict[str, str]] = {}
+    ranks: dict[str, list[float]] = {}
+    for low, high in pairwise((0, *BUDGETS)):
+        rows = section.scored[_within(section.scored, low, high)].sort_values("counted.calls").groupby("label").tail(1)
+        best = winner(rows)
+        if best is None:
+            continue
+        columns[high] = {}
+        for index, row in rows.iterrows():
+            text = measured(row["fd"])
+            text = f"**{text}**" if index == best.row.name else f"<u>{text}</u>" if index in best.ties else text
+            fewer = f" ({num(row['counted.calls'])})" if row["counted.calls"] < high else ""
+            columns[high][row["label"]] = text + fewer
+        for label, rank in zip(rows["label"], rows["fd"].rank(pct=True), strict=True):
+            ranks.setdefault(label, []).append(rank)
+    header = ["sampler", *(plural(high, "call") for high in columns)]
+    order = sorted(ranks, key=lambda label: (sum(ranks[label]) / len(ranks[label]), label))
+    return markdown(header, [[label, *(c.get(label, "") for c in columns.values())] for label in order], range(1, len(header)))
+
+
+def _within(rows: pd.DataFrame, low: float, high: float) -> pd.Series:
+    return (rows["counted.calls"] > low) & (rows["counted.calls"] <= high)
 
 
 def blanks(section: Section) -> list[str]:

@@ -21,7 +21,7 @@ from samplers.errors import UserError
 from samplers.teacher import Teacher
 from samplers.weights import load_tensors, save_tensors
 
-SOLVER, STEPS = "heun:grid=karras", 100
+SOLVER, STEPS = "unipc:grid=logsnr", 200
 BATCH = 64
 
 
