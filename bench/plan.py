@@ -61,6 +61,8 @@ class Plan:
     threads: int = 0
 
     def __post_init__(self) -> None:
+        if self.seed >= 2**32:
+            raise UserError(f"seed must be below 2^32, got {self.seed}")
         for key, low in (
             ("images", 2),
             ("batch_size", 1),
@@ -71,6 +73,8 @@ class Plan:
         ):
             if getattr(self, key) < low:
                 raise UserError(f"{key} must be at least {low}, got {getattr(self, key)}")
+        if self.batch_size > self.images:
+            raise UserError(f"batch_size {self.batch_size} is more than the {self.images} images of a cell; lower it")
         for key, known in (("precision", PRECISIONS), ("labels", LABELS), ("grid", tuple(GRIDS))):
             value = getattr(self, key)
             if value is not None and value not in known:
@@ -118,7 +122,7 @@ def cells(plan: Plan) -> list[Cell]:
     for full in expand(plan):
         spec, at, own = full.partition("@")
         card = samplers.get(spec).card
-        if at and not own.isdigit():
+        if at and not (own.isdecimal() and own.isascii() and int(own) > 0):
             raise UserError(f"{full}: write a step count after the @, as in {spec}@50")
         if at or plan.steps:
             steps = (int(own),) if at else plan.steps
@@ -155,15 +159,18 @@ def load_plan(path: Path) -> dict[str, Any]:
         UserError: no such file, not YAML, an unknown key or a value of the wrong type, with its line.
     """
     try:
-        node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
-        values = yaml.safe_load(path.read_text()) or {}
+        text = path.read_text()
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
     except OSError as e:
         raise UserError(f"cannot read the plan {path}: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise UserError(f"{path} is not a text file; a plan is YAML") from e
     except yaml.YAMLError as e:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(e).split())}") from e
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
         raise UserError(f"{path}: a plan is a list of 'key: value' lines")
-    lines = {k.value: k.start_mark.line + 1 for k, _ in node.value} if node is not None else {}
+    lines = {k.value: k.start_mark.line + 1 for k, _ in node.value}
     hints = typing.get_type_hints(Plan)
     fields = {}
     for key, value in values.items():

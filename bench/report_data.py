@@ -55,6 +55,7 @@ def load_records(runs: Sequence[Path]) -> pd.DataFrame:
         where = ", ".join(str(r) for r in runs) or "no folder was named"
         raise UserError(f"no records to report ({where}); run a plan first with 'bench run'")
     df = pd.json_normalize(list(rows.values()))
+    df = df.drop(columns=[c for c in df.columns if c.startswith("time.raw.")])  # lists; they stay in records.jsonl
     df = df.reindex(columns=[*df.columns, *(c for c in COLUMNS if c not in df.columns)])
     # A null where other records have an object leaves a column named like the object.
     df = df.drop(columns=[c for c in df.columns if any(o.startswith(f"{c}.") for o in df.columns)])

@@ -1,10 +1,9 @@
 """From a plan to records: prepare, time in interleaved rounds, generate the rest, score, store."""
 
-import os
+import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +15,21 @@ import samplers
 from bench.accounting import Meter, flops
 from bench.clock import Clock
 from bench.environment import environment, peak_memory, peak_memory_start, resolve_device
-from bench.plan import Cell, Plan, cells
+from bench.job import Job
+from bench.plan import Plan, cells
 from bench.progress import Display
 from bench.quality.extractor import Extractor, find_extractor
 from bench.quality.images import to_uint8
 from bench.quality.metrics import check_metrics, label_agreement, score
 from bench.quality.trajectory import Converged, converged, relative_rmse
-from bench.statistics import summarise
 from bench.store import SCHEMA, Store
-from samplers.protocol import Card, Sampler
+from samplers.errors import UserError
 from samplers.teacher import Teacher
+from samplers.training import available_cores
+from samplers.zoo_writer import machine
 
 ROW = 10
 """Images kept of each cell for the report's grid."""
-
-
-@dataclass
-class Job:
-    """A cell being measured: its sampler, what was counted, and its times so far."""
-
-    cell: Cell
-    sampler: Sampler
-    counted: dict[str, Any] = field(default_factory=dict)
-    first_image_s: float = 0.0
-    peak_bytes: int | None = None
-    latency: list[float] = field(default_factory=list)
-    batch_seconds: list[float] = field(default_factory=list)
-    overhead: list[float] = field(default_factory=list)
-    error: str | None = None
-
-    @property
-    def card(self) -> Card:
-        return self.sampler.card
-
-    def add(self, times: np.ndarray) -> None:
-        """One timed repetition: seconds of one image, seconds of a batch, overhead fraction, peak bytes (0: unknown)."""
-        self.latency.append(float(times[0]))
-        self.batch_seconds.append(float(times[1]))
-        self.overhead.append(float(times[2]))
-        self.peak_bytes = max(self.peak_bytes or 0, int(times[3])) or None
 
 
 class Runner:
@@ -63,20 +38,30 @@ class Runner:
     def __init__(self, plan: Plan, out: Path, *, quiet: bool = False):
         self.plan = plan
         self.cells = cells(plan)
-        check_metrics(plan.metrics)
+        self.begin = time.perf_counter()
+        check_metrics(plan.metrics, plan.images)
         self.device = resolve_device(plan.device)
-        torch.set_num_threads(plan.threads or _cores())
+        torch.set_num_threads(plan.threads or available_cores())
         self.clock = Clock(self.device)
-        begin = time.perf_counter()
+        # TensorFloat-32 would make "fp32" a 10-bit mantissa in a GPU's convolutions.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self.teacher: Teacher = samplers.load_teacher(plan.teacher, device=self.device)
-        self.load_s = time.perf_counter() - begin
         self.extractor: Extractor = find_extractor(plan.extractor, self.teacher)
         self.meter = Meter(self.teacher, self.clock)
-        self.store = Store(out, plan)
+        self.store = Store(out, plan, self._identity())
         self.display = Display(quiet)
         self.network_s = 0.0
         z, labels = self._inputs(range(1))
         self.teacher_flops = flops(self.teacher, z, 1.0, labels)
+
+    def _identity(self) -> dict[str, Any]:
+        """What the records depend on besides the plan."""
+        return {
+            "teacher": self.teacher.sha256,
+            "extractor": self.extractor.sha256,
+            "reference": self.extractor.reference_sha256,
+            "device": f"{self.device}, {machine(self.device)}",
+        }
 
     # ------------------------------------------------------------------ one sample call
 
@@ -105,33 +90,42 @@ class Runner:
         self.display.advance(self.meter.count.forwards)
         if not torch.isfinite(images).all():
             raise FloatingPointError("images are not finite (NaN or infinity)")
-        return images.float(), seconds, seconds / inside - 1
+        return images.float(), seconds, seconds / inside - 1 if inside else math.inf
 
     # ------------------------------------------------------------------ phases
 
     def run(self) -> None:
         """Measure every cell that has no record yet. Ctrl-C loses the repetition in progress; the next run goes on."""
-        begin = time.perf_counter()
         done = {r["cell"] for r in self.store.records()}
         jobs = [Job(c, samplers.get(c.sampler)) for c in self.cells if c.id not in done]
         if not jobs:
             return
-        with self.display:
-            reference = self._converged() if self.plan.trajectory_images else None
-            self.display.begin(sum(self._cost(j) for j in jobs), len(jobs))
-            for job in jobs:
-                self._guarded(job, self._prepare)
-            self._rounds([j for j in jobs if j.error is None], reference)
-            for job in jobs:
-                self._guarded(job, lambda j: self._fill(j, reference))
-                self.store.add(self._record(job, reference))
-                self.store.forget_parts(job.cell)
-                self.display.cell_done()
+        try:
+            with self.display:
+                self._measure(jobs)
+        finally:
+            self._end(len(jobs))
+
+    def _measure(self, jobs: list[Job]) -> None:
+        reference = self._converged() if self.plan.trajectory_images else None
+        self.display.begin(sum(self._cost(j) for j in jobs), len(jobs))
+        for job in jobs:
+            self._guarded(job, self._prepare)
+        self._rounds([j for j in jobs if j.error is None], reference)
+        for job in jobs:
+            self._guarded(job, lambda j: self._fill(j, reference))
+            self._guarded(job, lambda j: self._score(j, reference))
+            self.store.add(self._record(job))
+            self.store.forget_parts(job.cell)
+            self.display.cell_done()
+
+    def _end(self, asked: int) -> None:
+        """Tidy, and keep what this invocation took, interrupted or not."""
         self.store.close()
-        wall = time.perf_counter() - begin
+        wall = time.perf_counter() - self.begin
         self.store.add_session(
             {
-                "records": len(jobs),
+                "cells_asked": asked,
                 "wall_s": round(wall, 3),
                 "network_s": round(self.network_s, 3),
                 "wall_over_network": round(wall / max(self.network_s, 1e-9), 4),
@@ -144,8 +138,9 @@ class Runner:
             return
         try:
             phase(job)
-        except (RuntimeError, FloatingPointError, ValueError) as e:
-            # OutOfMemoryError is a RuntimeError.
+        except UserError:
+            raise  # a full disk, say: not the sampler's fault
+        except Exception as e:
             job.error = f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"
 
     def _converged(self) -> Converged:
@@ -156,10 +151,12 @@ class Runner:
         return reference
 
     def _cost(self, job: Job) -> int:
-        """Forwards that a job will take, for the progress bar."""
-        p = self.plan
-        extra = max(p.repetitions - self._whole_batches(), 0) * p.batch_size
-        return job.card.calls(job.cell.steps) * (p.images + extra + p.repetitions + 1)
+        """Forwards that a job will still take, for the progress bar."""
+        p, timed = self.plan, len(self.store.parts(job.cell, "time"))
+        left = p.repetitions - timed
+        stored = len(self.store.parts(job.cell, "batch")) * p.batch_size
+        again = max(p.repetitions - max(timed, self._whole_batches()), 0) * p.batch_size
+        return job.card.calls(job.cell.steps) * (max(p.images - stored, 0) + again + left + 1 + (p.batch_size if left else 0))
 
     def _whole_batches(self) -> int:
         return self.plan.images // self.plan.batch_size
@@ -169,9 +166,9 @@ class Runner:
         return range(k * size, min((k + 1) * size, self.plan.images))
 
     def _prepare(self, job: Job) -> None:
-        """Count one pass at batch 1 (which is the first image too), then one at the batch size for the peak memory."""
+        """Count one pass at batch 1."""
         steps = job.cell.steps
-        _, job.first_image_s, _ = self._sample(job, range(1))
+        self._sample(job, range(1))
         job.counted = {"calls": self.meter.count.calls, "forwards": self.meter.count.forwards}
         z, labels = self._inputs(range(1))
         work = flops(job.sampler.sample, self.teacher, z, steps=steps, labels=labels)
@@ -184,12 +181,12 @@ class Runner:
         they come; a run that was interrupted takes them, and their times, from the store.
         """
         plan, order = self.plan, random.Random(self.plan.seed)
-        whole = self._whole_batches() or 1
+        whole = self._whole_batches()
         for job in jobs:
             for part in self.store.parts(job.cell, "time").values():
                 job.add(part["times"])
         for job in jobs:
-            if not job.latency:
+            if len(job.latency) < plan.repetitions:
                 self._guarded(job, self._warm_up)
         for r in range(plan.repetitions):
             shuffled = [j for j in jobs if len(j.latency) <= r]
@@ -206,7 +203,8 @@ class Runner:
         peak_memory_start(self.device)
         images, seconds, overhead = self._sample(job, self._batch(k))
         peak = peak_memory(self.device)
-        self._keep(job, k, images, reference)
+        if r < self._whole_batches():
+            self._keep(job, k, images, reference)
         times = np.array([latency, seconds, overhead, peak or 0])
         self.store.save_part(job.cell, f"time{r:04d}", {"times": times})
         job.add(times)
@@ -232,7 +230,7 @@ class Runner:
 
     # ------------------------------------------------------------------ the record
 
-    def _record(self, job: Job, reference: Converged | None) -> dict[str, Any]:
+    def _record(self, job: Job) -> dict[str, Any]:
         p, ok = self.plan, job.error is None
         return {
             "schema": SCHEMA,
@@ -254,26 +252,16 @@ class Runner:
             "precision": job.cell.precision,
             "mode": job.cell.mode,
             "counted": job.counted or None,
-            "time": self._time(job) if ok else None,
+            "time": job.time(self.clock.name) if ok else None,
             "memory": {"peak_bytes": job.peak_bytes} if ok else None,
-            "quality": self._quality(job, reference) if ok else None,
+            "quality": job.quality if ok else None,
             "training": None,
             "status": "ok" if ok else "failed",
             "error": job.error,
             "environment": environment(self.device),
         }
 
-    def _time(self, job: Job) -> dict[str, Any]:
-        size = len(self._batch(0))
-        return {
-            "clock": self.clock.name,
-            "latency_ms": summarise([1e3 * s for s in job.latency]),
-            "images_per_s": summarise([size / s for s in job.batch_seconds]),
-            "cold_start_s": self.load_s + job.first_image_s,
-            "overhead_fraction": summarise(job.overhead)["median"],
-        }
-
-    def _quality(self, job: Job, reference: Converged | None) -> dict[str, Any]:
+    def _score(self, job: Job, reference: Converged | None) -> None:
         parts = list(self.store.parts(job.cell, "batch").values())
         features, logits = (np.concatenate([part[key] for part in parts]) for key in ("features", "logits"))
         quality, influence = score(features, logits, self.extractor, self.plan.metrics, self.plan.seed)
@@ -285,8 +273,4 @@ class Runner:
         if self.plan.labels == "balanced" and self.teacher.num_classes:
             labels = np.arange(len(logits)) % self.teacher.num_classes
             quality["label_agreement"] = label_agreement(logits, labels, self.extractor)
-        return quality
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        job.quality = quality

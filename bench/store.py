@@ -20,11 +20,16 @@ SCHEMA = 1
 class Store:
     """A run's folder: `plan.yaml`, `records.jsonl`, `sessions.jsonl`, `samples/`, `influence/`, and `partial/` while it runs.
 
+    Args:
+        folder: made if needed.
+        plan: what it is a run of; kept as `plan.yaml`.
+        identity: what else the records depend on (hashes of weights, device); kept as `identity.json`.
+
     Raises:
         UserError: the folder holds another plan's run, or cannot be written.
     """
 
-    def __init__(self, folder: Path, plan: Plan):
+    def __init__(self, folder: Path, plan: Plan, identity: dict[str, Any]):
         self.folder = folder
         self._records = folder / "records.jsonl"
         own, there = plan.to_yaml(), folder / "plan.yaml"
@@ -32,6 +37,11 @@ class Store:
             raise UserError(
                 f"{folder} holds a run of another plan; choose another --out, or run 'bench run --plan {there}' to go on"
             )
+        stamp = folder / "identity.json"
+        before = json.loads(stamp.read_text()) if stamp.exists() else identity
+        if before != identity:
+            differs = ", ".join(sorted(k for k in identity.keys() | before.keys() if identity.get(k) != before.get(k)))
+            raise UserError(f"{folder} holds this plan's run with another {differs}; choose another --out or remove the folder")
         try:
             for name in ("samples", "influence", "partial"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
@@ -39,6 +49,8 @@ class Store:
             raise UserError(f"cannot make a run's folder at {folder} ({e.strerror}); choose another --out") from e
         if not there.exists():
             write_whole(there, own.encode())
+        if not stamp.exists():
+            write_whole(stamp, (json.dumps(identity, indent=1) + "\n").encode())
         self._mend()
 
     def _mend(self) -> None:
@@ -81,7 +93,7 @@ class Store:
             try:
                 with np.load(path, allow_pickle=False) as arrays:
                     found[path.stem] = dict(arrays)
-            except (ValueError, OSError, zipfile.BadZipFile):
+            except (ValueError, OSError, EOFError, zipfile.BadZipFile):
                 path.unlink()  # scratch that a power cut damaged is made again
         return found
 
@@ -141,11 +153,12 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 def _append(path: Path, value: dict[str, Any]) -> None:
     line = (json.dumps(value) + "\n").encode()
     try:
-        with open(path, "ab") as f:
+        with open(path, "ab", buffering=0) as f:  # unbuffered: nothing of a failed line is left to be flushed later
             before = f.tell()
             try:
-                f.write(line)
-                f.flush()
+                left = memoryview(line)
+                while left:
+                    left = left[f.write(left) :]
                 os.fsync(f.fileno())
             except OSError:
                 os.ftruncate(f.fileno(), before)

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -46,7 +45,7 @@ class Card:
 class Sampler(ABC):
     """Turns noise into images. Subclass it, give it a `card`, and register the class (entry-point group `bench.samplers`)."""
 
-    card: ClassVar[Card]
+    card: Card
 
     @abstractmethod
     def sample(

@@ -88,7 +88,7 @@ class Teacher(nn.Module):
             s = torch.full((x.shape[0],), sigma, device=x.device, dtype=x.dtype)
             logsnr = torch.full_like(s, -2 * math.log(sigma))
         s = s[:, None, None, None]
-        f = self.network(x / torch.sqrt(1 + s**2), logsnr, labels)
+        f = self.network(x / torch.sqrt(1 + s**2), logsnr, labels).to(x.dtype)  # autocast returns its own
         return PARAMETERISATIONS[self.parameterisation](x, s, f)
 
 

@@ -80,9 +80,17 @@ class _Log:
 
     def __init__(self, path: Path, step: int):
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step] if path.exists() else []
-        path.write_text("".join(line + "\n" for line in kept))
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.write_text("".join(line + "\n" for line in lines if self._told_by(line, step)))
         self._file = open(path, "a", buffering=1)  # noqa: SIM115 (held for the whole run)
+
+    @staticmethod
+    def _told_by(line: str, step: int) -> bool:
+        """Whether a line is whole (a kill can cut the last one) and of a step up to `step`."""
+        try:
+            return json.loads(line)["step"] <= step
+        except ValueError:
+            return False
 
     def write(self, row: dict[str, Any]) -> None:
         self._file.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}) + "\n")
@@ -220,13 +228,18 @@ def _resume(
             p.copy_(tensors[f"raw/{k}"])
             ema[k].copy_(tensors[f"ema/{k}"])
             adam.state[p] = {
-                "step": tensors[f"t/{k}"].float(),
+                "step": tensors[f"t/{k}"].float().to(p.device),
                 "exp_avg": torch.empty_like(p).copy_(tensors[f"m/{k}"]),
                 "exp_avg_sq": torch.empty_like(p).copy_(tensors[f"v/{k}"]),
             }
     return info["step"], info["seconds"], info["last"]
 
 
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_all_cores() -> None:
     """Train with every core this process may use."""
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    torch.set_num_threads(available_cores())

@@ -38,15 +38,18 @@ class Scores(NamedTuple):
     influence: np.ndarray | None
 
 
-def check_metrics(metrics: Sequence[str]) -> None:
-    """Refuse metrics that are not in METRICS.
+def check_metrics(metrics: Sequence[str], images: int) -> None:
+    """Refuse metrics that are not in METRICS, or that need more images than there are.
 
     Raises:
-        UserError: an unknown metric.
+        UserError: either of them.
     """
     for metric in metrics:
         if metric not in METRICS:
             raise unknown("metric", metric, METRICS)
+    least = ISC_SPLITS if "isc" in metrics else 4 if "prc" in metrics else 2
+    if images < least:
+        raise UserError(f"{', '.join(metrics)} needs at least {least} images, not {images}; ask for more with --images")
 
 
 def score(features: Array, logits: Array, extractor: Extractor, metrics: Sequence[str], seed: int) -> Scores:
@@ -65,11 +68,8 @@ def score(features: Array, logits: Array, extractor: Extractor, metrics: Sequenc
     Raises:
         UserError: an unknown metric, or fewer images than one of them needs.
     """
-    check_metrics(metrics)
     features, logits, n = _on_cpu(features), _on_cpu(logits), len(features)
-    least = ISC_SPLITS if "isc" in metrics else 4 if "prc" in metrics else 2
-    if n < least:
-        raise UserError(f"{', '.join(metrics)} needs at least {least} images, not {n}; ask for more with --images")
+    check_metrics(metrics, n)
     quality: dict[str, Entry] = {}
     influences = None
 

@@ -1,6 +1,7 @@
 """DDIM and its kin: in sigma coordinates DDIM is Euler's method; DDPM's ancestral sampling adds noise on the way."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -41,6 +42,8 @@ class DDIM(Solver):
         if not 0 <= eta <= 1:
             raise UserError(f"ddim: eta must be in [0, 1], got {eta}")
         self.eta = eta
+        if eta > 0:
+            self.card = replace(type(self).card, deterministic=False, order=None)
 
     def step(self, walk: Walk, t: float) -> Tensor:
         s, x, denoised = walk.points[-1]

@@ -1,3 +1,4 @@
+import shutil
 import sys
 from pathlib import Path
 
@@ -74,3 +75,23 @@ def test_what_there_is(command, monkeypatch, capsys):
     code, out, _ = call(monkeypatch, capsys, command)
     assert code == 0
     assert "mnist32" in out
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda w: w.write_bytes(w.read_bytes()[:100]), "SHA-256 is"),
+        (lambda w: w.write_bytes(b"\x80\x04pickle"), "SHA-256 is"),
+        (lambda w: w.unlink(), "no weights at"),
+    ],
+)
+def test_damaged_weights_are_one_line_and_exit_code_2(damage, told, small, tmp_path, monkeypatch, capsys):
+    card, weights = Path(small["teacher"]), Path(small["teacher"]).with_suffix(".safetensors")
+    for path in (card, weights):
+        shutil.copy(path, tmp_path)
+    damage(tmp_path / weights.name)
+    code, _, err = call(monkeypatch, capsys, "run", "--teacher", str(tmp_path / card.name), "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert told in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()

@@ -40,9 +40,9 @@ def test_yaml_round_trip(tmp_path: Path):
 
 
 def test_arguments_go_over_the_file(tmp_path: Path):
-    (tmp_path / "plan.yaml").write_text("images: 5\nseed: 3\n")
-    plan = bench.make_plan(tmp_path / "plan.yaml", images=9)
-    assert (plan.images, plan.seed) == (9, 3)
+    (tmp_path / "plan.yaml").write_text("images: 95\nseed: 3\n")
+    plan = bench.make_plan(tmp_path / "plan.yaml", images=99)
+    assert (plan.images, plan.seed) == (99, 3)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,8 @@ def test_a_wrong_plan_file_is_told_with_line_and_key(tmp_path: Path, text: str, 
     ("options", "told"),
     [
         ({"images": 1}, "images must be at least 2"),
+        ({"images": 50}, "batch_size 64 is more than the 50 images"),
+        ({"seed": 2**32}, "seed must be below 2^32"),
         ({"precision": "fp16"}, "unknown precision 'fp16'"),
         ({"labels": "balance"}, "did you mean 'balanced'?"),
         ({"grid": "kerras"}, "did you mean 'karras'?"),

@@ -17,17 +17,17 @@ def record(n: int) -> dict:
 
 
 def test_a_line_cut_short_by_a_kill_is_dropped_and_the_rest_kept(tmp_path: Path):
-    Store(tmp_path, Plan()).add(record(1))
+    Store(tmp_path, Plan(), {}).add(record(1))
     with open(tmp_path / "records.jsonl", "a") as f:
         f.write('{"schema": 1, "cell": "c2", "qual')
     assert read_records(tmp_path / "records.jsonl") == [record(1)]
-    store = Store(tmp_path, Plan())
+    store = Store(tmp_path, Plan(), {})
     store.add(record(3))
     assert store.records() == [record(1), record(3)]
 
 
 def test_a_full_disk_leaves_the_records_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    store = Store(tmp_path, Plan())
+    store = Store(tmp_path, Plan(), {})
     store.add(record(1))
     before = (tmp_path / "records.jsonl").read_bytes()
 
@@ -41,9 +41,9 @@ def test_a_full_disk_leaves_the_records_as_they_were(tmp_path: Path, monkeypatch
 
 
 def test_a_folder_of_another_plan_is_refused(tmp_path: Path):
-    Store(tmp_path, Plan(seed=1))
+    Store(tmp_path, Plan(seed=1), {})
     with pytest.raises(UserError, match="another plan"):
-        Store(tmp_path, Plan(seed=2))
+        Store(tmp_path, Plan(seed=2), {})
 
 
 def test_a_line_that_is_no_record_is_told_by_number(tmp_path: Path):
@@ -57,7 +57,7 @@ def test_a_line_that_is_no_record_is_told_by_number(tmp_path: Path):
 
 
 def test_parts_come_back_in_order_and_damaged_ones_are_made_again(tmp_path: Path):
-    store = Store(tmp_path, Plan())
+    store = Store(tmp_path, Plan(), {})
     for k in (2, 0, 1):
         store.save_part(CELL, f"batch{k:05d}", {"x": np.full(3, k)})
     damaged = tmp_path / "partial" / CELL.id / "batch00001.npz"

@@ -3,7 +3,7 @@
 A VP state is x / sqrt(1 + sigma^2); at sigma = 0 both are the image.
 """
 
-import itertools
+from itertools import pairwise
 
 import pytest
 import torch
@@ -145,7 +145,7 @@ def test_dpm_solver_singlestep(order, denoiser):
     its u_2 is their second-order "heun", its x_t their third-order "midpoint" (from eps_2 alone)."""
     levels = sigmas(SCHEDULE, STEPS, "logsnr")
     fine = []
-    for s, t in itertools.pairwise(levels):
+    for s, t in pairwise(levels[:-1]):
         fine += [s * (t / s) ** (k / order) for k in range(order)]
     fine += levels[-2:]
     scheduler = diffusers.DPMSolverSinglestepScheduler(
@@ -196,7 +196,7 @@ def test_heun(grid, denoiser):
     scheduler.sigmas = torch.tensor([levels[0], *(s for s in levels[1:-1] for _ in range(2)), 0.0], dtype=torch.float64)
     scheduler._step_index = 0
     x, states = starting_noise(denoiser) * levels[0], []
-    for i, (s, t) in enumerate(itertools.pairwise(levels)):
+    for i, (s, t) in enumerate(pairwise(levels)):
         x = scheduler.step(denoiser(x, s), scheduler.timesteps[2 * i], x).prev_sample
         if t > 0:
             x = scheduler.step(denoiser(x, t), scheduler.timesteps[2 * i + 1], x).prev_sample

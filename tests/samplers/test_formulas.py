@@ -174,7 +174,7 @@ def test_unipc_first_correction_is_the_trapezoid_in_d():
 
 @pytest.mark.parametrize("h", [1.0, 0.1, 1e-3])
 def test_unipc_coefficients_solve_the_moment_conditions(h):
-    """sum_m (rho_m / r_m) r_m^k (1 - e^-h) = integral of e^-(h - v) (v / h)^k dv over a step, k = 1, 2, 3: exactness for v^k."""
+    """sum_m (rho_m / r_m) r_m^k (1 - e^-h) = integral of e^-(h - v) (v / h)^k dv over a step, k = 1, 2, 3."""
     nodes = [-0.7, -1.9, 1.0]
     rho = coefficients(nodes, h)
     for k in (1, 2, 3):

@@ -137,7 +137,7 @@ def test_a_strangers_sampler_is_found(install):
 )
 def test_a_plugin_that_does_not_import_is_one_line_and_hurts_no_other(install, entry, source):
     install(f"stranger = {entry}", source)
-    with pytest.raises(UserError, match="sampler 'stranger' cannot be imported .* install what it needs") as e:
+    with pytest.raises(UserError, match=r"sampler 'stranger' cannot be imported .* install what it needs") as e:
         samplers.get("stranger")
     assert "\n" not in str(e.value)
     assert samplers.get("ddim").card.name == "ddim"
@@ -164,6 +164,15 @@ def test_claimed_calls_are_the_counted_ones(name):
         counting = Counting()
         samplers.get(name).sample(counting, z, steps=n)
         assert counting.calls == card.calls(n), f"{n} steps"
+
+
+@pytest.mark.parametrize(
+    ("spec", "deterministic", "order"), [("ddim", True, 1), ("ddim:eta=0.5", False, None), ("ddpm", False, None)]
+)
+def test_card_of_a_sampler_with_options(spec, deterministic, order):
+    card = samplers.get(spec).card
+    assert (card.deterministic, card.order, card.calls(7)) == (deterministic, order, 7)
+    assert samplers.card("ddim").deterministic
 
 
 @pytest.mark.parametrize("name", samplers.names())

@@ -1,7 +1,7 @@
 """The cosine schedule's published values and the four time grids."""
 
-import itertools
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_grid_falls_from_sigma_max_to_0(grid, steps, schedule):
     assert len(levels) == steps + 1
     assert levels[0] == pytest.approx(schedule.sigma_max, rel=1e-9)
     assert levels[-1] == 0.0
-    assert all(a > b for a, b in itertools.pairwise(levels))
+    assert all(a > b for a, b in pairwise(levels))
     assert all(type(v) is float for v in levels)
     assert min(levels[:-1]) >= schedule.sigma_min * (1 - 1e-9)
 
@@ -75,7 +75,7 @@ def test_spacings():
     assert set(variables) == set(GRIDS)
     for grid, variable in variables.items():
         values = [variable(s) for s in sigmas(STUDY, 8, grid)[:-1]]
-        steps = [a - b for a, b in itertools.pairwise(values)]
+        steps = [a - b for a, b in pairwise(values)]
         assert steps == pytest.approx([steps[0]] * len(steps), rel=1e-9)
 
 

@@ -88,11 +88,11 @@ def test_finished_training_is_not_trained_again(tmp_path):
 
 
 def test_training_learns_and_the_seed_matters(tmp_path):
-    before = float(loss(network(), step_generator(9, 9)))
+    before = loss(network(), step_generator(9, 9)).item()
     trained = train(tmp_path / "a")
     net = network()
     net.load_state_dict(trained.ema)
-    assert float(loss(net, step_generator(9, 9))) < before
+    assert loss(net, step_generator(9, 9)).item() < before
     other = train(tmp_path / "b", optimisation=replace(OPTIMISATION, seed=4))
     assert not all(torch.equal(other.ema[k], trained.ema[k]) for k in trained.ema)
 
@@ -116,6 +116,29 @@ def test_log_tells_each_step_once(tmp_path):
     assert [r["step"] for r in rows] == [6, 12, 18, 20]
     assert [r["score"] for r in rows] == [1.5, 1.5, 2.5, 2.5]
     assert all(r.keys() == {"step", "loss", "images_per_s", "score"} for r in rows)
+
+
+def test_log_drops_what_came_after_the_checkpoint(tmp_path):
+    """A run killed long after its last checkpoint takes those steps again, and tells them once."""
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KilledError):
+        train(tmp_path, loss=fails_at(10, kill))
+    at_10 = path.read_bytes()
+    with pytest.raises(KilledError):
+        train(tmp_path, loss=fails_at(5, kill))
+    assert [r["step"] for r in log(tmp_path)] == [6, 12]
+    path.write_bytes(at_10)
+    train(tmp_path)
+    assert [r["step"] for r in log(tmp_path)] == [6, 12, 18, 20]
+
+
+def test_log_line_cut_by_a_kill_is_dropped(tmp_path):
+    with pytest.raises(KilledError):
+        train(tmp_path, loss=fails_at(8, kill))
+    with open(tmp_path / "log.jsonl", "a") as f:
+        f.write('{"step": 7, "lo')
+    train(tmp_path)
+    assert [r["step"] for r in log(tmp_path)] == [6, 12, 18, 20]
 
 
 @pytest.mark.parametrize("spoil", [lambda v: v * float("nan"), lambda v: v * float("inf")])
