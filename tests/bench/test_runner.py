@@ -195,6 +195,24 @@ def test_scores_do_not_depend_on_the_batch_size(small: dict, tmp_path: Path):
         assert one.loc[sampler, column] == pytest.approx(two.loc[sampler, column], rel=1e-3)
 
 
+def test_noise_on_the_way_is_no_ode_and_is_recorded_so(small: dict, tmp_path: Path):
+    frame = bench.run(out=tmp_path / "run", quiet=True, **small | {"samplers": ("ddim:eta=0.5", "ddim"), "calls": (4,)})
+    frame = frame.set_index("sampler")
+    assert not frame.loc["ddim:eta=0.5", "deterministic"]
+    assert pd.isna(frame.loc["ddim:eta=0.5", "quality.trajectory_error.value"])
+    assert frame.loc["ddim", "deterministic"]
+    assert frame.loc["ddim", "quality.trajectory_error.value"] > 0
+
+
+def test_bf16_is_measured_and_differs_by_its_rounding_only(small: dict, tmp_path: Path):
+    options = small | {"samplers": ("ddim", "unipc", "ipndm"), "calls": (4,)}
+    full = bench.run(out=tmp_path / "a", quiet=True, **options).set_index("sampler")
+    half = bench.run(out=tmp_path / "b", quiet=True, precision="bf16", **options).set_index("sampler")
+    assert set(half["status"]) == {"ok"}
+    column = "quality.trajectory_error.value"
+    assert (half[column] - full[column]).abs().between(1e-9, 0.1).all()
+
+
 def test_a_teacher_s_extractor_must_fit(small: dict, tmp_path: Path):
     with pytest.raises(UserError, match="scores images"):
         bench.run(out=tmp_path / "run", quiet=True, **small | {"extractor": "mnist"})

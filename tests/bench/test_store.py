@@ -1,5 +1,8 @@
 import json
 import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +41,35 @@ def test_a_full_disk_leaves_the_records_as_they_were(tmp_path: Path, monkeypatch
     with pytest.raises(UserError, match=r"No space left on device.*nothing already there is lost"):
         store.add(record(2))
     assert (tmp_path / "records.jsonl").read_bytes() == before
+
+
+def test_a_line_that_a_full_disk_cuts_is_taken_back(tmp_path: Path):
+    """The kernel cuts the write itself (a limit on the file's size), so nothing buffered may follow it."""
+    program = textwrap.dedent(f"""
+        import resource, signal
+        from pathlib import Path
+        from bench.plan import Plan
+        from bench.store import Store
+        from samplers import UserError
+
+        store = Store(Path({str(tmp_path)!r}), Plan(), {{}})
+        store.add({{"schema": 1, "cell": "x" * 1000}})
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.RLIM_INFINITY))
+        try:
+            store.add({{"schema": 1, "cell": "y" * 9000}})
+        except UserError as e:
+            print("told:", e)
+    """)
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "nothing already there is lost" in told
+    assert [r["cell"][0] for r in read_records(tmp_path / "records.jsonl")] == ["x"]
+
+
+def test_a_run_with_other_weights_or_on_another_device_is_refused(tmp_path: Path):
+    Store(tmp_path, Plan(), {"teacher": "a", "device": "cpu"})
+    with pytest.raises(UserError, match="another teacher;"):
+        Store(tmp_path, Plan(), {"teacher": "b", "device": "cpu"})
 
 
 def test_a_folder_of_another_plan_is_refused(tmp_path: Path):
