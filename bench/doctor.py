@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.environment import cpu_name
+from bench.quality.extractor import load_extractor
 from bench.quality.trajectory import cache_folder
 from samplers.errors import UserError
 from samplers.registry import card, names
@@ -59,7 +60,15 @@ def examine(console: Console) -> None:
     if not names():
         console.print(table)
         raise UserError("no sampler is installed; install the project (pip install -e .) so that its entry points exist")
-    for name in zoo("teacher"):
-        load_teacher(name)
-        table.add_row(f"teacher {name}", "loads, hash right", "bench run --teacher " + name)
+    damaged = []
+    for kind, load in (("teacher", load_teacher), ("extractor", load_extractor)):
+        for name in zoo(kind):
+            try:
+                load(name)
+                table.add_row(f"{kind} {name}", "loads, hash right", f"bench run --{kind} {name}")
+            except UserError as e:
+                damaged.append(str(e))
+                table.add_row(f"{kind} {name}", "does not load", str(e))
     console.print(table)
+    if damaged:
+        raise UserError(damaged[0])

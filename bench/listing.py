@@ -7,6 +7,7 @@ from rich.table import Table
 
 import samplers
 from bench.quality.metrics import METRICS
+from samplers.errors import UserError
 from samplers.teacher import zoo
 
 
@@ -14,7 +15,11 @@ def show(console: Console) -> None:
     """Print the tables of samplers, teachers, extractors and metrics."""
     table = Table("sampler", "order", "kind", "calls for N steps", "grid", "paper", "note", title="samplers")
     for name in samplers.names():
-        c = samplers.card(name)
+        try:
+            c = samplers.card(name)
+        except UserError as e:
+            table.add_row(name, "-", "-", "-", "-", "-", str(e))
+            continue
         kind = ("trained, " if c.training else "") + ("deterministic" if c.deterministic else "stochastic")
         table.add_row(name, str(c.order or "-"), kind, _formula(c.calls), c.grid or "-", c.paper, c.note)
     console.print(table)

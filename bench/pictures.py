@@ -77,8 +77,10 @@ def sample_plate(section: Section, out: Path, suffix: str) -> Plate:
     reference = next((s for row, _ in found if (s := _strip(row, "reference")) is not None), None)
     if reference is not None:
         strips.append(("converged\nODE solution", reference))
-    height, width = strips[0][1].shape[:2]
-    columns = max(1, round(width / height))  # images are square
+    height = strips[0][1].shape[0]
+    columns = max(1, min(strip.shape[1] // strip.shape[0] for _, strip in strips))  # images are square
+    width = columns * height
+    strips = [(label, strip[:, :width]) for label, strip in strips]  # a run of few converged images has a shorter row
     left = 0.18  # share of the width for the labels
     row_height = WIDTH * (1 - left) / columns * 1.04
     with matplotlib.rc_context(THEME):

@@ -59,8 +59,8 @@ class Difference:
 
     @property
     def tie(self) -> bool:
-        """Whether the difference may be chance (95 %); equal values tie whatever the error."""
-        return self.value == 0 or abs(self.value) < Z * self.se
+        """Whether the difference may be chance (95 %): without a known error it may be, so no win is claimed."""
+        return not abs(self.value) >= Z * self.se
 
 
 def difference(a: pd.Series, b: pd.Series) -> Difference:

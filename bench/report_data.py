@@ -39,7 +39,7 @@ NEEDED = {"run_id", "cell", "sampler", "steps", "status", "seed", "images", "tea
 def load_records(runs: Sequence[Path]) -> pd.DataFrame:
     """All records of the run folders, one row each, nested keys joined by dots (`time.latency_ms.median`).
 
-    The columns of COLUMNS are always there; `run` is the folder. Where a cell was tried again its last record counts.
+    The columns of COLUMNS are always there; `run` is the folder. Where a folder tells a cell twice its last record counts.
 
     Raises:
         UserError: a folder without records, a file that is not records, or records of another version.

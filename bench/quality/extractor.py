@@ -143,20 +143,23 @@ def load_extractor(name: str | Path) -> Extractor:
     """
     entry = find_card("extractor", name)
     card = entry.card
-    tensors, _ = load_tensors(entry.weights, card["sha256"])
-    network = Classifier(ClassifierConfig.from_dict(card["network"]))
-    fill(network, tensors, entry.weights)
-    where = entry.path.parent / card["reference"]
-    stored, _ = load_tensors(where, card["reference_sha256"])
-    return Extractor(
-        card["name"],
-        card["sha256"],
-        card["reference_sha256"],
-        network.eval().requires_grad_(False),
-        Reference(Moments.from_tensors(stored)),
-        stored["features"].float(),
-        card,
-    )
+    try:
+        tensors, _ = load_tensors(entry.weights, card["sha256"])
+        network = Classifier(ClassifierConfig.from_dict(card["network"]))
+        fill(network, tensors, entry.weights)
+        where = entry.path.parent / card["reference"]
+        stored, _ = load_tensors(where, card["reference_sha256"])
+        return Extractor(
+            card["name"],
+            card["sha256"],
+            card["reference_sha256"],
+            network.eval().requires_grad_(False),
+            Reference(Moments.from_tensors(stored)),
+            stored["features"].float(),
+            card,
+        )
+    except (KeyError, TypeError) as e:
+        raise UserError(f"{entry.path}: the card lacks a key or has a wrong one: {e}") from e
 
 
 def register(extractor: Extractor) -> str:

@@ -13,6 +13,8 @@ from samplers.training import fit, use_all_cores
 from samplers.weights import save_tensors
 from samplers.zoo_writer import write_zoo
 
+KEYS = ("name", "network", "shift", "reference_images", "optimisation")
+
 
 def train(recipe: str | Path, data: Path, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
     """Train (or resume) the extractor of a recipe; returns the path of its card, weights and reference beside it.
@@ -32,7 +34,7 @@ def train(recipe: str | Path, data: Path, out: Path, *, device: torch.device | s
         UserError: bad recipe or data, another training's folder, or NaN in the loss.
     """
     use_all_cores()
-    content = load_recipe(recipe, "extractor")
+    content = load_recipe(recipe, "extractor", KEYS)
     r, device = content["extractor"], torch.device(device)
     train_set, held_out = load_split(content["data"], "train", data), load_split(content["data"], "held_out", data)
     o = optimisation(r["optimisation"], str(recipe))

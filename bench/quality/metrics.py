@@ -19,7 +19,7 @@ from samplers.errors import UserError, unknown
 METRICS = {
     "fd": "Frechet distance of the features to the training split's (lower is better; biased upwards in 1/images)",
     "kid": "kernel distance to the training split, unbiased in the number of images (lower is better)",
-    "prc": "precision and recall: images inside the other side's manifold (higher is better; at most 10,000 images)",
+    "prc": "precision and recall: share inside the other side's manifold (higher is better; as many as the reference keeps)",
     "isc": "inception score with the extractor's classes (higher is better; knows nothing of the reference)",
 }
 KID_SUBSETS = 100

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from bench.quality.extractor import Classifier, ClassifierConfig, extract, find_extractor, load_extractor, register
-from bench.quality.extractor_training import accuracy, train
+from bench.quality.extractor_training import KEYS, accuracy, train
 from bench.quality.frechet import Moments, Reference, frechet_distance
 from bench.quality.images import to_uint8
 from samplers.data import load_images
@@ -246,7 +246,7 @@ def test_training_again_from_its_checkpoint_gives_the_same_files(trained):
 
 
 def test_the_shipped_recipe_is_that_of_the_shipped_extractor(mnist):
-    assert load_recipe("mnist32", "extractor") == mnist.card["recipe"]
+    assert load_recipe("mnist32", "extractor", KEYS) == mnist.card["recipe"]
 
 
 def test_extract_in_chunks_equals_one_pass():
