@@ -41,7 +41,8 @@ def load_images(sources: Sequence[str | Path], image_size: int | None = None) ->
 
     Args:
         sources: each a zip or folder with images and `dataset.json` ({"labels": [[file name, class], ...]}), or
-            "torchvision:CLASS:ROOT", e.g. "torchvision:MNIST:data", which downloads where there is a network.
+            "torchvision:CLASS:ROOT", e.g. "torchvision:MNIST:data", with ":test" after it for the test split, which
+            downloads where there is a network.
         image_size: pad with black, evenly, to this height and width in pixels; None leaves images as they are.
 
     Raises:
@@ -117,9 +118,12 @@ def _read(path: Path, read: Callable[[str], bytes]) -> tuple[np.ndarray, np.ndar
 def _from_torchvision(source: str) -> tuple[np.ndarray, np.ndarray]:
     import torchvision
 
-    _, name, root = source.split(":", 2)
+    parts = source.removesuffix(":test").split(":")
+    if len(parts) != 3:
+        raise UserError(f"'{source}': write torchvision:CLASS:ROOT, as in torchvision:MNIST:data, and :test for the test split")
+    _, name, root = parts
     try:
-        dataset = getattr(torchvision.datasets, name)(root, train=True, download=True)
+        dataset = getattr(torchvision.datasets, name)(root, train=not source.endswith(":test"), download=True)
     except AttributeError as e:
         raise UserError(f"torchvision has no data set '{name}'; see torchvision.datasets") from e
     except (RuntimeError, OSError) as e:

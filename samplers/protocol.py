@@ -15,7 +15,7 @@ Callback = Callable[[int, float, Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class Card:
-    """What a sampler claims of itself; tests and `bench verify` hold the claims against what is counted and measured.
+    """What a sampler claims of itself; the tests hold the claims against what is counted and measured.
 
     Attributes:
         name: its name in the registry, in lower_snake_case.

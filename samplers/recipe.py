@@ -1,5 +1,6 @@
 """Recipes: what `bench train` reads, one YAML file a study with a section for each thing to train."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,29 @@ from samplers.training import Optimisation
 RECIPES = Path(__file__).parent / "recipes"
 
 
-def load_recipe(name: str | Path, section: str) -> dict[str, Any]:
+def load_recipe(name: str | Path, section: str, needed: Collection[str]) -> dict[str, Any]:
     """A recipe's `section` and its `data`, as {"data": ..., section: ...}.
 
     Args:
         name: a shipped recipe ("mnist32") or the path of a YAML file.
+        section: the part of it that tells what to train.
+        needed: keys that the section must have.
 
     Raises:
-        UserError: no such recipe, not YAML, or no such section.
+        UserError: no such recipe, not YAML, no such section, or a key missing in it or in `data`.
     """
     path = RECIPES / f"{name}.yaml" if Path(name).suffix == "" else Path(name)
     if not path.is_file():
         raise unknown("recipe", str(name), (p.stem for p in RECIPES.glob("*.yaml")))
     try:
         recipe = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as e:
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(e).split())}") from e
-    for key in ("data", section):
-        if not isinstance(recipe, dict) or key not in recipe:
+    for key, keys in (("data", ("train", "held_out")), (section, needed)):
+        if not isinstance(recipe, dict) or not isinstance(recipe.get(key), dict):
             raise UserError(f"{path} has no section '{key}'")
+        if lacking := sorted(set(keys) - recipe[key].keys()):
+            raise UserError(f"{path}: section '{key}' lacks {', '.join(lacking)}")
     return {"data": recipe["data"], section: recipe[section]}
 
 
@@ -44,5 +49,6 @@ def optimisation(values: dict[str, Any], where: str) -> Optimisation:
 
 def load_split(data: dict[str, Any], split: str, folder: Path) -> ImageSet:
     """The images of one split ("train", "held_out") of a recipe's data section, files looked up in `folder`."""
-    sources = [s if str(s).startswith("torchvision:") else folder / s for s in data[split]]
+    named = data[split] if isinstance(data[split], list) else [data[split]]
+    sources = [s if str(s).startswith("torchvision:") else folder / s for s in named]
     return load_images(sources, data.get("image_size"))

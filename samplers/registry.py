@@ -30,7 +30,7 @@ def load(name: str) -> type[Sampler]:
         raise unknown("sampler", name, _entries())
     try:
         return _entries()[name].load()
-    except (ImportError, AttributeError) as e:
+    except (ImportError, AttributeError, SyntaxError) as e:
         raise UserError(f"sampler '{name}' cannot be imported ({e}); install what it needs") from e
 
 

@@ -17,6 +17,7 @@ from samplers.training import autocast, fit, use_all_cores
 from samplers.unet import UNet, UNetConfig, parameter_count
 from samplers.zoo_writer import write_zoo
 
+KEYS = ("name", "network", "parameterisation", "sigma_min", "sigma_max", "label_dropout", "snr_cap", "optimisation")
 HELD_OUT_SIGMAS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -32,7 +33,7 @@ def train(recipe: str | Path, data: Path, out: Path, *, device: torch.device | s
         UserError: bad recipe or data, another training's folder, or NaN in the loss.
     """
     use_all_cores()
-    content = load_recipe(recipe, "teacher")
+    content = load_recipe(recipe, "teacher", KEYS)
     r, device = content["teacher"], torch.device(device)
     train_set, held_out = load_split(content["data"], "train", data), load_split(content["data"], "held_out", data)
     o = optimisation(r["optimisation"], str(recipe))

@@ -18,7 +18,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from samplers.errors import UserError
+from samplers.errors import UserError, unknown
 from samplers.weights import load_tensors, save_tensors
 
 
@@ -49,6 +49,10 @@ class Optimisation:
     seed: int = 0
     checkpoint_seconds: float = 60.0
     validate_every: int = 500
+
+    def __post_init__(self) -> None:
+        if self.decay not in ("linear", "none"):
+            raise unknown("decay", str(self.decay), ("linear", "none"))
 
     def rate_at(self, step: int) -> float:
         """Learning rate of update `step` (from 0)."""
@@ -160,7 +164,9 @@ def fit(
                 group["lr"] = o.rate_at(step)
             network.train()
             adam.zero_grad(set_to_none=True)
-            value = loss(network, step_generator(o.seed, step))
+            generator = step_generator(o.seed, step)
+            torch.manual_seed(generator.initial_seed())  # for dropout, which draws from the global generator
+            value = loss(network, generator)
             value.backward()
             norm = nn.utils.clip_grad_norm_(parameters.values(), o.clip)
             if not math.isfinite(number := float(value.detach())) or not math.isfinite(float(norm)):

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from samplers.errors import UserError
+
 
 @dataclass(frozen=True)
 class UNetConfig:
@@ -49,9 +51,16 @@ class UNetConfig:
 
     @classmethod
     def from_dict(cls, values: dict) -> "UNetConfig":
-        """Build from JSON or YAML values, where tuples arrive as lists."""
+        """Build from JSON or YAML values, where tuples arrive as lists.
+
+        Raises:
+            UserError: a key that is not a size of the network.
+        """
         ready: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**ready)
+        try:
+            return cls(**ready)
+        except TypeError as e:
+            raise UserError(f"network: {str(e).replace('UNetConfig.__init__() ', '')}") from e
 
     def to_dict(self) -> dict:
         """The inverse of `from_dict`, ready for JSON."""

@@ -7,13 +7,14 @@ import pytest
 from samplers import CosineSchedule, UserError
 from samplers.recipe import RECIPES, load_recipe, optimisation
 from samplers.teacher import PARAMETERISATIONS
+from samplers.teacher_training import KEYS
 from samplers.training import Optimisation
 from samplers.unet import UNetConfig
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_teacher_recipes_are_complete(path):
-    recipe = load_recipe(path.stem, "teacher")
+    recipe = load_recipe(path.stem, "teacher", KEYS)
     teacher, data = recipe["teacher"], recipe["data"]
     assert {"train", "held_out"} <= data.keys()
     UNetConfig.from_dict(teacher["network"])
@@ -27,13 +28,14 @@ def test_shipped_teacher_recipes_are_complete(path):
 
 def test_unknown_recipe_names_the_nearest():
     with pytest.raises(UserError, match="unknown recipe 'mnist23'; did you mean 'mnist32'"):
-        load_recipe("mnist23", "teacher")
+        load_recipe("mnist23", "teacher", ())
 
 
 def test_recipe_from_a_path(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("data: {train: [a.zip]}\nteacher: {name: mine}\nother: 1\n")
-    assert load_recipe(path, "teacher") == {"data": {"train": ["a.zip"]}, "teacher": {"name": "mine"}}
+    path.write_text("data: {train: [a.zip], held_out: b.zip}\nteacher: {name: mine}\nother: 1\n")
+    expected = {"data": {"train": ["a.zip"], "held_out": "b.zip"}, "teacher": {"name": "mine"}}
+    assert load_recipe(path, "teacher", ["name"]) == expected
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,9 @@ def test_recipe_from_a_path(tmp_path):
     [
         ("data: [", "not valid YAML"),
         ("teacher: {}\n", "no section 'data'"),
-        ("data: {}\n", "no section 'teacher'"),
+        ("data: {train: a, held_out: b}\n", "no section 'teacher'"),
+        ("data: {train: a}\n", "section 'data' lacks held_out"),
+        ("data: {train: a, held_out: b}\nteacher: {name: x}\n", "section 'teacher' lacks snr_cap"),
         ("- data\n", "no section 'data'"),
         ("", "no section 'data'"),
     ],
@@ -50,13 +54,13 @@ def test_bad_recipe_is_one_line(tmp_path, text, match):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=match) as e:
-        load_recipe(path, "teacher")
+        load_recipe(path, "teacher", ["name", "snr_cap"])
     assert "\n" not in str(e.value)
 
 
 def test_missing_recipe_file(tmp_path):
     with pytest.raises(UserError, match="unknown recipe"):
-        load_recipe(tmp_path / "none.yaml", "teacher")
+        load_recipe(tmp_path / "none.yaml", "teacher", ())
 
 
 @pytest.mark.parametrize(("values", "match"), [({"steps": 5, "lr": 1}, "lr"), ({}, "steps")])
