@@ -1,5 +1,6 @@
 """Which rows are better, and which of the differences are real: frontier, best of a budget, statistical ties."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 Z = 1.96  # two-sided 95 % of a normal distribution
+ROUNDING = 1e-3  # relative: below it two Frechet distances count as equal
 
 
 def pareto(df: pd.DataFrame, x: str, y: str) -> pd.Series:
@@ -51,16 +53,18 @@ class Difference:
         value: second minus first.
         se: its standard error, NaN if neither influence values nor intervals are there.
         paired: whether it comes from the same images' noises.
+        rounding: what float32 arithmetic in another order can make of equal images.
     """
 
     value: float
     se: float
     paired: bool
+    rounding: float = 0.0
 
     @property
     def tie(self) -> bool:
         """Whether the difference may be chance (95 %): without a known error it may be, so no win is claimed."""
-        return not abs(self.value) >= Z * self.se
+        return math.isnan(self.se) or abs(self.value) <= max(Z * self.se, self.rounding)
 
 
 def difference(a: pd.Series, b: pd.Series) -> Difference:
@@ -69,13 +73,13 @@ def difference(a: pd.Series, b: pd.Series) -> Difference:
     Rows of the same seed and number of images share their noises: SE = sd(v_b - v_a) / sqrt(N) with the influence values v
     (delta method). Otherwise the rows count as independent and the widths of their intervals add in squares, which is wider.
     """
-    value = float(b["fd"] - a["fd"])
+    value, rounding = float(b["fd"] - a["fd"]), ROUNDING * float(a["fd"])
     if a["seed"] == b["seed"] and a["images"] == b["images"]:
         va, vb = _influence(a), _influence(b)
         if va is not None and vb is not None and len(va) > 1:
-            return Difference(value, float(np.std(vb - va, ddof=1) / np.sqrt(len(va))), True)
+            return Difference(value, float(np.std(vb - va, ddof=1) / np.sqrt(len(va))), True, rounding)
     own, other = (float(r["fd_high"] - r["fd_low"]) / (2 * Z) for r in (a, b))
-    return Difference(value, float(np.hypot(own, other)), False)
+    return Difference(value, float(np.hypot(own, other)), False, rounding)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,6 @@ def winner(rows: pd.DataFrame) -> Winner | None:
 def coinciding(rows: pd.DataFrame) -> Sequence[str]:
     """Solvers whose one-call rows have equal `fd` (to a thousandth), the largest such set; empty if fewer than two."""
     once = rows[(rows["counted.calls"] == 1) & rows["fd"].notna() & rows["student.name"].isna()]
-    sets = [sorted(set(once["label"][np.isclose(once["fd"], fd, rtol=1e-3)])) for fd in once["fd"]]
+    sets = [sorted(set(once["label"][np.isclose(once["fd"], fd, rtol=ROUNDING)])) for fd in once["fd"]]
     largest = max(sets, key=len, default=[])
     return largest if len(largest) > 1 else []

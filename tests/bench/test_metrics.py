@@ -208,7 +208,7 @@ def test_only_what_is_asked_for(mnist):
 
 def test_unknown_metric_names_the_nearest(mnist):
     with pytest.raises(UserError, match="unknown metric 'kidd'; did you mean 'kid'"):
-        check_metrics(["fd", "kidd"])
+        check_metrics(["fd", "kidd"], 100)
     with pytest.raises(UserError, match="unknown metric 'fid'"):
         score(*near_reference(mnist, 20, 0), mnist, ["fid"], 0)
 
