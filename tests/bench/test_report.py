@@ -11,6 +11,7 @@ from bench.ranking import difference, winner
 from bench.report import load_records, pareto, style_of, write_report
 from bench.report_data import sections
 from bench.styles import KNOWN
+from bench.tables import summary_table
 from samplers.errors import UserError
 
 
@@ -155,7 +156,7 @@ def test_rows_of_different_keys_are_never_ranked_together(tmp_path, change):
     text = write_report(runs, tmp_path / "out").read_text(encoding="utf-8")
     assert "ranked apart" in text
     assert "## Group 1: " in text
-    assert text.count("| **") == 4  # a best one in both bands of both groups
+    assert text.count("| **") == 8  # in summary and table, a best one in both bands of both groups
     assert "](quality_calls_2.png)" in text
 
 
@@ -306,3 +307,13 @@ def test_series_of_a_sampler_keep_its_colour_and_marker():
     plain, one, other = (style_of(s) for s in ("ddim", "ddim [batch 1]", "ddim [batch 64]"))
     assert len({(s.color, s.marker) for s in (plain, one, other)}) == 1
     assert len({(s.fill, s.line) for s in (plain, one, other)}) == 3
+
+
+def test_images_that_differ_by_rounding_tie(tmp_path):
+    records = [record("ddim", 1, fd=100.0), record("heun", 1, fd=100.01), record("euler", 1, fd=110.0)]
+    sure = {r["cell"]: np.zeros(r["images"]) for r in records}  # paired differences without any error
+    (section,) = sections(load_records([write_run(tmp_path / "a", records, sure)]))
+    table = summary_table(section)
+    assert "| ddim | **100** |" in table
+    assert "| heun | <u>100</u> |" in table
+    assert "| euler | 110 |" in table
