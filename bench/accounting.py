@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from bench.clock import Clock, Span
 from samplers import Denoiser, Sampler
@@ -35,8 +35,9 @@ class Meter:
         self._spans: list[Span] = []
         self.sigma_min, self.sigma_max = denoiser.sigma_min, denoiser.sigma_max
         self.shape, self.num_classes = denoiser.shape, denoiser.num_classes
-        if hasattr(denoiser, "schedule"):
-            self.schedule = denoiser.schedule
+        for optional in ("schedule", "name", "sha256"):
+            if hasattr(denoiser, optional):
+                setattr(self, optional, getattr(denoiser, optional))
 
     def __call__(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
         self.count.calls += 1
@@ -77,8 +78,26 @@ class Meter:
                 hook.remove()
 
 
+def _complex_aware(name: str) -> Callable:
+    """A matrix product's FLOPs, 8 a complex multiply-add: PyTorch's counter takes it for a real one's 2."""
+    formula = flop_registry[getattr(torch.ops.aten, name)]
+
+    def count(*args: Any, **kwargs: Any) -> int:
+        factor = 4 if any(isinstance(a, Tensor) and a.is_complex() for a in args) else 1
+        return factor * formula(*args, **kwargs)
+
+    count._get_raw = True  # type: ignore[attr-defined] # the counter then hands over tensors, not shapes
+    return count
+
+
+COMPLEX_AWARE = {getattr(torch.ops.aten, name): _complex_aware(name) for name in ("mm", "addmm", "bmm", "baddbmm")}
+
+
 def flops(run: Callable, *args: Any, **kwargs: Any) -> int:
-    """FLOPs (2 a multiply-add) of `run(*args, **kwargs)`, by PyTorch's counter; elementwise operations are not counted."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    """FLOPs of `run(*args, **kwargs)`, by PyTorch's counter: 2 a multiply-add, 8 a complex one.
+
+    Elementwise operations and Fourier transforms are not counted.
+    """
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=COMPLEX_AWARE) as counter:
         run(*args, **kwargs)
     return counter.get_total_flops()

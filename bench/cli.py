@@ -114,7 +114,9 @@ def report(
 def train(
     what: Annotated[str, typer.Argument(help="teacher, extractor, or what a plug-in adds")],
     recipe: Annotated[str, typer.Option(help="a shipped recipe's name, or a YAML file")] = "mnist32",
-    data: Annotated[Path, typer.Option(help="folder of the recipe's data files")] = Path("data"),
+    data: Annotated[
+        Path | None, typer.Option(help="folder of what it learns from; default data, for dsno training/RECIPE-trajectories")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="folder for checkpoint, log, card and weights; default training/RECIPE-WHAT")
     ] = None,

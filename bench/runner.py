@@ -100,11 +100,21 @@ class Runner:
         jobs = [Job(c, samplers.get(c.sampler)) for c in self.cells if c.id not in done]
         if not jobs:
             return
+        for job in jobs:
+            self._ready(job)
         try:
             with self.display:
                 self._measure(jobs)
         finally:
             self._end(len(jobs))
+
+    def _ready(self, job: Job) -> None:
+        """Let a sampler load its student; refuse to score it on the noises it was trained on."""
+        job.sampler.prepare(self.meter, self.device)
+        if job.sampler.student is not None and self.plan.seed in job.sampler.student.noise_seeds:
+            raise UserError(
+                f"{job.cell.sampler} was trained on the noises of seed {self.plan.seed}; choose another --seed to score it"
+            )
 
     def _measure(self, jobs: list[Job]) -> None:
         reference = self._converged() if self.plan.trajectory_images else None
@@ -231,7 +241,7 @@ class Runner:
     # ------------------------------------------------------------------ the record
 
     def _record(self, job: Job) -> dict[str, Any]:
-        p, ok = self.plan, job.error is None
+        p, ok, student = self.plan, job.error is None, job.sampler.student
         return {
             "schema": SCHEMA,
             "run_id": p.run_id(),
@@ -243,7 +253,7 @@ class Runner:
             "deterministic": job.card.deterministic,
             "order": job.card.order,
             "teacher": {"name": self.teacher.name, "sha256": self.teacher.sha256},
-            "student": None,
+            "student": None if student is None else {"name": student.name, "sha256": student.sha256},
             "images": p.images,
             "seed": p.seed,
             "labels": p.labels if self.teacher.num_classes else "none",
@@ -255,7 +265,7 @@ class Runner:
             "time": job.time(self.clock.name) if ok else None,
             "memory": {"peak_bytes": job.peak_bytes} if ok else None,
             "quality": job.quality if ok else None,
-            "training": None,
+            "training": None if student is None else student.training,
             "status": "ok" if ok else "failed",
             "error": job.error,
             "environment": environment(self.device),

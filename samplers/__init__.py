@@ -9,7 +9,7 @@ images = samplers.get("dpmpp_2m").sample(teacher, z, steps=10)
 
 from samplers.errors import UserError
 from samplers.noise import FreshNoise, noise
-from samplers.protocol import Card, Sampler
+from samplers.protocol import Card, Sampler, Student
 from samplers.registry import card, get, names
 from samplers.schedule import CosineSchedule, sigmas
 from samplers.solvers.base import Solver, Walk
@@ -22,6 +22,7 @@ __all__ = [
     "FreshNoise",
     "Sampler",
     "Solver",
+    "Student",
     "Teacher",
     "UserError",
     "Walk",

@@ -2,8 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from samplers.errors import UserError
@@ -42,6 +44,22 @@ class Card:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Student:
+    """The trained network of a sampler that carries one, as records tell of it.
+
+    Attributes:
+        name, sha256: of its weights.
+        training: what making it took: {seconds, device, images, ...}; {} where nobody wrote it down.
+        noise_seeds: seeds whose noises it was trained on; scoring on them would not be held out.
+    """
+
+    name: str
+    sha256: str
+    training: dict[str, Any] = field(default_factory=dict)
+    noise_seeds: tuple[int, ...] = ()
+
+
 class Sampler(ABC):
     """Turns noise into images. Subclass it, give it a `card`, and register the class (entry-point group `bench.samplers`)."""
 
@@ -70,9 +88,25 @@ class Sampler(ABC):
             UserError: steps that this sampler cannot take, or noise of another shape than the denoiser's.
         """
 
+    def prepare(self, denoiser: Denoiser, device: torch.device | str) -> None:  # noqa: B027 (a solver has nothing to do)
+        """Load what the sampler needs for this teacher on this device; the harness calls it once, before anything is measured.
+
+        Raises:
+            UserError: no student for this teacher, or files that cannot be used.
+        """
+
     def networks(self) -> list[nn.Module]:
-        """Networks of the sampler's own (a student's), so that the harness counts their calls too."""
+        """Networks of the sampler's own (a student's), so that the harness counts their calls too; known once prepared."""
         return []
+
+    def stages(self) -> dict[str, list[nn.Module]]:
+        """The parts of its network to profile, by name: modules that do not contain one another; known once prepared."""
+        return {}
+
+    @property
+    def student(self) -> Student | None:
+        """The trained network it carries; None for a solver, or before `prepare`."""
+        return None
 
 
 def check(card: Card, denoiser: Denoiser, noise: Tensor, steps: int) -> None:

@@ -1,6 +1,6 @@
 """Recipes: what `bench train` reads, one YAML file a study with a section for each thing to train."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,19 @@ from samplers.errors import UserError, unknown
 from samplers.training import Optimisation
 
 RECIPES = Path(__file__).parent / "recipes"
+DATA = ("train", "held_out")
+"""Keys of a recipe's section `data`."""
 
 
-def load_recipe(name: str | Path, section: str, needed: Collection[str]) -> dict[str, Any]:
-    """A recipe's `section` and its `data`, as {"data": ..., section: ...}.
+def load_recipe(name: str | Path, sections: Mapping[str, Collection[str]]) -> dict[str, Any]:
+    """The asked `sections` of a recipe.
 
     Args:
         name: a shipped recipe ("mnist32") or the path of a YAML file.
-        section: the part of it that tells what to train.
-        needed: keys that the section must have.
+        sections: what is wanted of it, and the keys that each section must have.
 
     Raises:
-        UserError: no such recipe, not YAML, no such section, or a key missing in it or in `data`.
+        UserError: no such recipe, not YAML, no such section, or a key missing in it.
     """
     path = RECIPES / f"{name}.yaml" if Path(name).suffix == "" else Path(name)
     if not path.is_file():
@@ -31,12 +32,12 @@ def load_recipe(name: str | Path, section: str, needed: Collection[str]) -> dict
         recipe = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(e).split())}") from e
-    for key, keys in (("data", ("train", "held_out")), (section, needed)):
+    for key, keys in sections.items():
         if not isinstance(recipe, dict) or not isinstance(recipe.get(key), dict):
             raise UserError(f"{path} has no section '{key}'")
         if lacking := sorted(set(keys) - recipe[key].keys()):
             raise UserError(f"{path}: section '{key}' lacks {', '.join(lacking)}")
-    return {"data": recipe["data"], section: recipe[section]}
+    return {key: recipe[key] for key in sections}
 
 
 def optimisation(values: dict[str, Any], where: str) -> Optimisation:

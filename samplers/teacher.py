@@ -104,19 +104,19 @@ class ZooEntry:
         return self.path.parent / self.card["weights"]
 
 
-def zoo(kind: str) -> dict[str, ZooEntry]:
-    """Name -> card of what ships, of one kind ("teacher", "extractor", ...)."""
-    entries = {path.stem: ZooEntry(path, json.loads(path.read_text())) for path in sorted(ZOO.glob("*.json"))}
+def zoo(kind: str, folder: Path = ZOO) -> dict[str, ZooEntry]:
+    """Name -> card of what ships in a folder, of one kind ("teacher", "extractor", ...)."""
+    entries = {path.stem: ZooEntry(path, json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))}
     return {name: e for name, e in entries.items() if e.card.get("kind") == kind}
 
 
-def find_card(kind: str, name: str | Path) -> ZooEntry:
-    """The card of a shipped name, or at a path to a card's JSON file.
+def find_card(kind: str, name: str | Path, folder: Path = ZOO) -> ZooEntry:
+    """The card of a name that ships in `folder`, or at a path to a card's JSON file.
 
     Raises:
         UserError: an unknown name, a card that is not JSON, or one of another kind.
     """
-    shipped = zoo(kind)
+    shipped = zoo(kind, folder)
     if str(name) in shipped:
         return shipped[str(name)]
     path = Path(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from samplers.recipe import load_recipe, load_split, optimisation
+from samplers.recipe import DATA, load_recipe, load_split, optimisation
 from samplers.schedule import CosineSchedule
 from samplers.teacher import Teacher
 from samplers.training import autocast, fit, use_all_cores
@@ -21,19 +21,20 @@ KEYS = ("name", "network", "parameterisation", "sigma_min", "sigma_max", "label_
 HELD_OUT_SIGMAS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
-def train(recipe: str | Path, data: Path, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
+def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
     """Train (or resume) the teacher of a recipe; returns the path of its card, weights beside it.
 
     Args:
         recipe: a shipped recipe's name or a YAML file with sections `data` and `teacher`.
-        data: folder of the recipe's data files.
+        data: folder of the recipe's data files; by default data/.
         out: folder for the checkpoint, the log, and in the end the card and weights.
 
     Raises:
         UserError: bad recipe or data, another training's folder, or NaN in the loss.
     """
     use_all_cores()
-    content = load_recipe(recipe, "teacher", KEYS)
+    data = data or Path("data")
+    content = load_recipe(recipe, {"data": DATA, "teacher": KEYS})
     r, device = content["teacher"], torch.device(device)
     train_set, held_out = load_split(content["data"], "train", data), load_split(content["data"], "held_out", data)
     o = optimisation(r["optimisation"], str(recipe))

@@ -18,6 +18,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from samplers.distributed import World
 from samplers.errors import UserError, unknown
 from samplers.weights import load_tensors, save_tensors
 
@@ -100,6 +101,11 @@ class _Log:
         self._file.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}) + "\n")
 
 
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a finished training's log."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
 @dataclass
 class Trained:
     """What `fit` returns: the averaged weights by name, and what it took."""
@@ -120,6 +126,7 @@ def fit(
     title: str,
     identity: dict[str, Any],
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
+    world: World | None = None,
     quiet: bool = False,
 ) -> Trained:
     """Train `network` in place, resuming from `folder/checkpoint.safetensors` where there is one.
@@ -131,11 +138,14 @@ def fit(
         title: for the progress bar.
         identity: what makes this training this one (recipe, data hash); a checkpoint of another identity is refused.
         validate: scores the network holding the averaged weights.
+        world: the processes that train together: each draws its share of a batch in `loss`, gradients are averaged, and the
+            first one validates, logs and keeps the checkpoint that all resume from.
 
     Raises:
         UserError: the folder holds another training, or the loss became NaN (the last good checkpoint is kept).
     """
-    o = optimisation
+    o, world = optimisation, world or World(0, 1, torch.device("cpu"))
+    first = world.rank == 0
     checkpoint = folder / "checkpoint.safetensors"
     parameters = dict(network.named_parameters())
     adam = torch.optim.Adam(parameters.values(), lr=o.learning_rate, fused=True)
@@ -143,7 +153,8 @@ def fit(
     start, seconds, last = 0, 0.0, {}  # type: int, float, dict[str, float]
     if checkpoint.exists():
         start, seconds, last = _resume(checkpoint, parameters, ema, adam, identity)
-    log = _Log(folder / "log.jsonl", start)
+    world.wait()  # nobody writes before all have read
+    log = _Log(folder / "log.jsonl", start) if first else None
     mark = saved = time.monotonic()
     running, since, since_time = 0.0, 0, mark
 
@@ -157,7 +168,7 @@ def fit(
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, disable=quiet) as bar:
+    with Progress(*columns, disable=quiet or not first) as bar:
         task = bar.add_task(title, total=o.steps, completed=start, note="")
         for step in range(start, o.steps):
             for group in adam.param_groups:
@@ -168,8 +179,10 @@ def fit(
             torch.manual_seed(generator.initial_seed())  # for dropout, which draws from the global generator
             value = loss(network, generator)
             value.backward()
+            value = value.detach()
+            world.average([value, *(p.grad for p in parameters.values() if p.grad is not None)])
             norm = nn.utils.clip_grad_norm_(parameters.values(), o.clip)
-            if not math.isfinite(number := float(value.detach())) or not math.isfinite(float(norm)):
+            if not math.isfinite(number := float(value)) or not math.isfinite(float(norm)):
                 raise UserError(
                     f"{title}: loss or gradient is not finite at step {step}; the checkpoint before it is kept in {folder}. "
                     "Lower the learning rate in the recipe"
@@ -180,11 +193,13 @@ def fit(
                 torch._foreach_lerp_(list(ema.values()), list(parameters.values()), weight)
             running, since = running + number, since + 1
             done, now = step + 1, time.monotonic()
-            if done % o.validate_every == 0 or done == o.steps:
+            if log is not None and (done % o.validate_every == 0 or done == o.steps):
                 last = _validated(network, parameters, ema, validate)
-                rate = since * o.batch / (now - since_time)
-                log.write({"step": done, "loss": running / since, "images_per_s": rate, **last})
+                rate, spent = since * o.batch / (now - since_time), seconds + now - mark
+                log.write({"step": done, "loss": running / since, "images_per_s": rate, "seconds": spent, **last})
                 running, since, since_time = 0.0, 0, time.monotonic()
+            if not first:
+                continue
             if now - saved > o.checkpoint_seconds or done == o.steps:
                 seconds, mark = seconds + time.monotonic() - mark, time.monotonic()
                 save(done)

@@ -30,11 +30,18 @@ def machine(device: torch.device) -> str:
 
 
 def write_zoo(
-    out: Path, name: str, card: dict[str, Any], trained: Trained, identity: dict[str, Any], device: torch.device
+    out: Path,
+    name: str,
+    card: dict[str, Any],
+    trained: Trained,
+    identity: dict[str, Any],
+    device: torch.device,
+    curve: list[dict[str, Any]] | None = None,
 ) -> Path:
     """Save `trained.ema` in fp16 as `name.safetensors` and its card as `name.json` in `out`; returns the card's path.
 
-    The card gains name, weights, sha256, recipe, data hash, and the training's seconds, machine and last validation.
+    The card gains name, weights, sha256, recipe, data hash, and the training's seconds, machine and last validation,
+    and the learning curve where one is given.
     """
     digest = save_tensors(out / f"{name}.safetensors", {k: v.half() for k, v in trained.ema.items()}, {"name": name})
     full = {
@@ -51,6 +58,7 @@ def write_zoo(
             "torch": torch.__version__,
             "finished": datetime.now(UTC).strftime("%Y-%m-%d"),
             "validation": trained.last,
+            **({"curve": curve} if curve else {}),
         },
     }
     write_card(out / f"{name}.json", full)

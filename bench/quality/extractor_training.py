@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bench.quality.extractor import Classifier, ClassifierConfig, extract
 from bench.quality.frechet import Moments, Reference, frechet_distance
-from samplers.recipe import load_recipe, load_split, optimisation
+from samplers.recipe import DATA, load_recipe, load_split, optimisation
 from samplers.training import fit, use_all_cores
 from samplers.weights import save_tensors
 from samplers.zoo_writer import write_zoo
@@ -16,7 +16,7 @@ from samplers.zoo_writer import write_zoo
 KEYS = ("name", "network", "shift", "reference_images", "optimisation")
 
 
-def train(recipe: str | Path, data: Path, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
+def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
     """Train (or resume) the extractor of a recipe; returns the path of its card, weights and reference beside it.
 
     The reference is made with the weights as stored (fp16), from the training split: float64 mean and covariance, and a
@@ -25,7 +25,7 @@ def train(recipe: str | Path, data: Path, out: Path, *, device: torch.device | s
 
     Args:
         recipe: a shipped recipe's name or a YAML file with sections `data` and `extractor`.
-        data: folder of the recipe's data files.
+        data: folder of the recipe's data files; by default data/.
         out: folder for the checkpoint, the log, and in the end the card, weights and reference.
         device: where to train.
         quiet: no progress bar.
@@ -34,7 +34,8 @@ def train(recipe: str | Path, data: Path, out: Path, *, device: torch.device | s
         UserError: bad recipe or data, another training's folder, or NaN in the loss.
     """
     use_all_cores()
-    content = load_recipe(recipe, "extractor", KEYS)
+    data = data or Path("data")
+    content = load_recipe(recipe, {"data": DATA, "extractor": KEYS})
     r, device = content["extractor"], torch.device(device)
     train_set, held_out = load_split(content["data"], "train", data), load_split(content["data"], "held_out", data)
     o = optimisation(r["optimisation"], str(recipe))

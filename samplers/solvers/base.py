@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -74,9 +74,20 @@ class Solver(Sampler):
         callback: Callback | None = None,
     ) -> Tensor:
         check(self.card, denoiser, noise, steps)
-        schedule = schedule_of(denoiser)
-        levels = sigmas(schedule, steps, self.grid)
-        walk = Walk(lambda x, sigma: denoiser(x, sigma, labels), schedule, noise)
+        levels = sigmas(schedule_of(denoiser), steps, self.grid)
+        return self.integrate(denoiser, noise, levels, labels=labels, callback=callback)
+
+    def integrate(
+        self,
+        denoiser: Denoiser,
+        noise: Tensor,
+        levels: Sequence[float],
+        *,
+        labels: Tensor | None = None,
+        callback: Callback | None = None,
+    ) -> Tensor:
+        """As `sample`, over noise levels of the caller's: decreasing, from the start x = levels[0] * noise to 0."""
+        walk = Walk(lambda x, sigma: denoiser(x, sigma, labels), schedule_of(denoiser), noise)
         x = noise * levels[0]
         for i, (s, t) in enumerate(pairwise(levels)):
             walk.done = i

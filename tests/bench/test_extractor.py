@@ -17,7 +17,7 @@ from bench.quality.frechet import Moments, Reference, frechet_distance
 from bench.quality.images import to_uint8
 from samplers.data import load_images
 from samplers.errors import UserError
-from samplers.recipe import load_recipe
+from samplers.recipe import DATA, load_recipe
 from samplers.teacher import ZOO
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -246,7 +246,7 @@ def test_training_again_from_its_checkpoint_gives_the_same_files(trained):
 
 
 def test_the_shipped_recipe_is_that_of_the_shipped_extractor(mnist):
-    assert load_recipe("mnist32", "extractor", KEYS) == mnist.card["recipe"]
+    assert load_recipe("mnist32", {"data": DATA, "extractor": KEYS}) == mnist.card["recipe"]
 
 
 def test_extract_in_chunks_equals_one_pass():

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from samplers import CosineSchedule, UserError
-from samplers.recipe import RECIPES, load_recipe, optimisation
+from samplers.recipe import DATA, RECIPES, load_recipe, optimisation
 from samplers.teacher import PARAMETERISATIONS
 from samplers.teacher_training import KEYS
 from samplers.training import Optimisation
@@ -14,7 +14,7 @@ from samplers.unet import UNetConfig
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_teacher_recipes_are_complete(path):
-    recipe = load_recipe(path.stem, "teacher", KEYS)
+    recipe = load_recipe(path.stem, {"data": DATA, "teacher": KEYS})
     teacher, data = recipe["teacher"], recipe["data"]
     assert {"train", "held_out"} <= data.keys()
     UNetConfig.from_dict(teacher["network"])
@@ -28,14 +28,14 @@ def test_shipped_teacher_recipes_are_complete(path):
 
 def test_unknown_recipe_names_the_nearest():
     with pytest.raises(UserError, match="unknown recipe 'mnist23'; did you mean 'mnist32'"):
-        load_recipe("mnist23", "teacher", ())
+        load_recipe("mnist23", {"teacher": ()})
 
 
 def test_recipe_from_a_path(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("data: {train: [a.zip], held_out: b.zip}\nteacher: {name: mine}\nother: 1\n")
     expected = {"data": {"train": ["a.zip"], "held_out": "b.zip"}, "teacher": {"name": "mine"}}
-    assert load_recipe(path, "teacher", ["name"]) == expected
+    assert load_recipe(path, {"data": DATA, "teacher": ["name"]}) == expected
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_bad_recipe_is_one_line(tmp_path, text, match):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=match) as e:
-        load_recipe(path, "teacher", ["name", "snr_cap"])
+        load_recipe(path, {"data": DATA, "teacher": ["name", "snr_cap"]})
     assert "\n" not in str(e.value)
 
 
 def test_missing_recipe_file(tmp_path):
     with pytest.raises(UserError, match="unknown recipe"):
-        load_recipe(tmp_path / "none.yaml", "teacher", ())
+        load_recipe(tmp_path / "none.yaml", {"teacher": ()})
 
 
 @pytest.mark.parametrize(("values", "match"), [({"steps": 5, "lr": 1}, "lr"), ({}, "steps")])

@@ -1,0 +1,339 @@
+"""`bench profile NAME`: where one pass of a trained sampler spends its time, and what the pass costs in teacher forwards."""
+
+import csv
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import samplers
+from bench.accounting import Meter, flops
+from bench.clock import Clock, Span
+from bench.environment import environment, peak_memory, peak_memory_start
+from bench.statistics import summarise
+from samplers.errors import UserError, unknown
+from samplers.teacher import Teacher
+from samplers.training import available_cores
+from samplers.weights import write_whole
+
+MODES = ("eager", "compile", "graph")
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+"""How far, at most, an image of another mode may be from eager's, on [-1, 1]."""
+MATRIX = 1024
+"""Size of the square matrices whose product gives the device's rate."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What to profile.
+
+    Attributes:
+        sampler: a spec, as "dsno" or "dsno:form=fft"; it must carry a network and say its `stages`.
+        teacher: a teacher's name or card.
+        mode: "eager", "compile" (torch.compile of the network) or "graph" (a CUDA graph of the whole pass).
+        batch_sizes: to measure, increasing; stages are split at the first and the last.
+        repetitions: timed passes of each.
+        threads: CPU threads, 0 for all.
+        seed: of the noises and of the order.
+    """
+
+    sampler: str = "dsno"
+    teacher: str = "mnist32"
+    mode: str = "eager"
+    batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    repetitions: int = 20
+    threads: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise unknown("mode", self.mode, MODES)
+        if self.repetitions < 6:
+            raise UserError(f"repetitions must be at least 6, for an interval of the median; got {self.repetitions}")
+        if not self.batch_sizes or min(self.batch_sizes) < 1 or list(self.batch_sizes) != sorted(set(self.batch_sizes)):
+            raise UserError("batch sizes must be increasing whole numbers from 1 on")
+
+
+class Profiler:
+    """Measures one setting on one device: build it (which checks everything), then `measure()`."""
+
+    def __init__(self, setting: Setting, device: torch.device):
+        if setting.mode == "graph" and device.type != "cuda":
+            raise UserError("mode graph needs a CUDA device; use eager or compile here")
+        self.setting, self.device = setting, device
+        torch.set_num_threads(setting.threads or available_cores())
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        self.clock = Clock(device)
+        self.teacher: Teacher = samplers.load_teacher(setting.teacher, device=device)
+        self.sampler = samplers.get(setting.sampler)
+        self.sampler.prepare(self.teacher, device)
+        self.stages = self.sampler.stages()
+        if not self.sampler.networks() or not self.stages:
+            raise UserError(f"{setting.sampler} carries no network whose stages can be told apart; profile a trained sampler, as dsno")
+
+    # ------------------------------------------------------------------ passes
+
+    def inputs(self, batch: int) -> tuple[Tensor, Tensor | None]:
+        """Noise and labels of the first `batch` images."""
+        z = samplers.noise(self.setting.seed, range(batch), self.teacher.shape, device=self.device)
+        k = self.teacher.num_classes
+        return z, torch.arange(batch, device=self.device) % k if k else None
+
+    @torch.no_grad()
+    def eager(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """One pass: noise to images."""
+        return self.sampler.sample(self.teacher, z, steps=1, labels=labels)
+
+    def runner(self, batch: int) -> Callable[[], Tensor]:
+        """A pass at this batch size in the mode asked for.
+
+        Raises:
+            UserError: its images are not eager's.
+        """
+        z, labels = self.inputs(batch)
+        expected = self.eager(z, labels)
+        if self.setting.mode == "eager":
+            return lambda: self.eager(z, labels)
+        run = self._graph(z, labels) if self.setting.mode == "graph" else self._compiled(z, labels)
+        worst = float((run() - expected).abs().max())
+        if not worst <= TOLERANCE[expected.dtype]:
+            raise UserError(f"mode {self.setting.mode}: images differ from eager's by {worst:.2g} at batch {batch}; not timed")
+        return run
+
+    def _compiled(self, z: Tensor, labels: Tensor | None) -> Callable[[], Tensor]:
+        if not hasattr(self, "_is_compiled"):
+            for network in self.sampler.networks():
+                network.compile(fullgraph=True, dynamic=False)
+            self._is_compiled = True
+        return lambda: self.eager(z, labels)
+
+    def _graph(self, z: Tensor, labels: Tensor | None) -> Callable[[], Tensor]:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self.eager(z, labels)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            images = self.eager(z, labels)
+
+        def replay() -> Tensor:
+            graph.replay()
+            return images
+
+        return replay
+
+    @torch.no_grad()
+    def forward(self, batch: int) -> Callable[[], Tensor]:
+        """One call of the teacher's own network on `batch` images."""
+        z, labels = self.inputs(batch)
+        network = self.teacher.network
+        z, logsnr = z.contiguous(memory_format=torch.channels_last), torch.zeros(batch, device=self.device)
+
+        def run() -> Tensor:
+            with torch.no_grad():
+                return network(z, logsnr, labels)
+
+        return run
+
+    # ------------------------------------------------------------------ measurements
+
+    def measure(self, advance: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+        """All of it, as a dictionary ready for JSON: see the keys of `bench profile`'s profile.json."""
+        s = self.setting
+        meter = Meter(self.teacher, self.clock)
+        z, labels = self.inputs(1)
+        with meter.watching(self.sampler), torch.no_grad():
+            self.sampler.sample(meter, z, steps=1, labels=labels)
+        forwards = meter.count.forwards
+        own = flops(self.eager, z, labels)
+        one = flops(self.forward(1))
+        advance("matrix rate")
+        rate = matrix_rate(self.device, self.clock)
+        ends = sorted({s.batch_sizes[0], s.batch_sizes[-1]})
+        split = [row for b in ends for row in self._stages(b)] if s.mode == "eager" else []
+        rows = []
+        for batch in s.batch_sizes:
+            advance(f"batch {batch}")
+            rows.append(self._batch(batch, forwards, own, rate))
+        student = self.sampler.student
+        return {
+            "schema": 1,
+            "sampler": s.sampler,
+            "teacher": {"name": self.teacher.name, "sha256": self.teacher.sha256},
+            "student": None if student is None else {"name": student.name, "sha256": student.sha256},
+            "mode": s.mode,
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "clock": "CUDA events" if self.device.type == "cuda" else "CPU timer (perf_counter)",
+            "counted": {"calls": meter.count.calls, "forwards": forwards, "flops_per_image": own, "teacher_flops": one},
+            "teacher_equivalents": round(own / one, 4),
+            "matrix_flops_per_s": rate,
+            "batches": rows,
+            "stages": split,
+            "environment": environment(self.device),
+        }
+
+    def _timed(self, runs: Sequence[Callable[[], Any]]) -> list[list[float]]:
+        """Seconds of each of `runs`, repeated in rounds of shuffled order, after a warm-up."""
+        order, spent = random.Random(self.setting.seed), [[] for _ in runs]  # type: random.Random, list[list[float]]
+        for run in runs:
+            run()
+            run()
+        for _ in range(self.setting.repetitions):
+            turns = list(range(len(runs)))
+            order.shuffle(turns)
+            for i in turns:
+                self.clock.settle()
+                span = self.clock.start()
+                runs[i]()
+                self.clock.stop(span)
+                self.clock.settle()
+                spent[i].append(span.seconds())
+        return spent
+
+    def _batch(self, batch: int, forwards: int, work: int, rate: float) -> dict[str, Any]:
+        """A pass at one batch size beside one teacher forward, and beside M of them in one call and one after another."""
+        run = self.runner(batch)
+        one, many = self.forward(batch), self.forward(batch * forwards)
+
+        def sequence() -> None:
+            for _ in range(forwards):
+                one()
+
+        peak_memory_start(self.device)
+        run()
+        peak = peak_memory(self.device)
+        own, single, joint, serial = self._timed([run, one, many, sequence])
+
+        def ratio(other: list[float]) -> dict[str, Any]:
+            return summarise([a / b for a, b in zip(own, other, strict=True)])  # of the same round
+
+        seconds = float(np.median(own))
+        return {
+            "batch_size": batch,
+            "ms": summarise([1e3 * v for v in own]),
+            "teacher_forward_ms": summarise([1e3 * v for v in single]),
+            "images_per_s": batch / seconds,
+            "ratio_to_one_forward": ratio(single),
+            "ratio_to_m_forwards": ratio(joint),
+            "ratio_to_m_calls": ratio(serial),
+            "flops_per_s": work * batch / seconds,
+            "share_of_matrix_rate": work * batch / seconds / rate,
+            "peak_bytes": peak,
+        }
+
+    def _stages(self, batch: int) -> list[dict[str, Any]]:
+        """Milliseconds of each stage of a pass in eager mode, by marks before and after its modules; nothing waits in between."""
+        z, labels = self.inputs(batch)
+        rows: dict[str, list[float]] = {name: [] for name in (*self.stages, "everything else")}
+        totals = []
+        for repetition in range(self.setting.repetitions + 2):
+            with _marked(self.stages, self.clock) as spans:
+                self.clock.settle()
+                whole = self.clock.start()
+                self.eager(z, labels)
+                self.clock.stop(whole)
+                self.clock.settle()
+            if repetition < 2:
+                continue
+            inside = {name: sum(s.seconds() for s in found) for name, found in spans.items()}
+            for name, seconds in inside.items():
+                rows[name].append(1e3 * seconds)
+            totals.append(1e3 * whole.seconds())
+            rows["everything else"].append(totals[-1] - 1e3 * sum(inside.values()))
+        return [
+            {
+                "batch_size": batch,
+                "stage": name,
+                "modules": len(self.stages.get(name, [])),
+                "ms": summarise(values),
+                "share": float(np.median(np.array(values) / np.array(totals))),
+            }
+            for name, values in rows.items()
+        ]
+
+    def trace(self, path: Path, batch: int) -> None:
+        """Write a Chrome trace (chrome://tracing, Perfetto) of one pass."""
+        from torch.profiler import ProfilerActivity, profile
+
+        kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if self.device.type == "cuda" else [])
+        run = self.runner(batch)
+        run()
+        with profile(activities=kinds) as p:
+            run()
+            self.clock.settle()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        p.export_chrome_trace(str(path))
+
+
+@contextmanager
+def _marked(stages: dict[str, list[nn.Module]], clock: Clock) -> Iterator[dict[str, list[Span]]]:
+    """Spans of each stage's modules while the context lasts."""
+    spans: dict[str, list[Span]] = {name: [] for name in stages}
+    hooks = []
+
+    def hook(name: str, module: nn.Module) -> None:
+        open_spans: list[Span] = []
+        hooks.append(module.register_forward_pre_hook(lambda *_: open_spans.append(clock.start())))
+        hooks.append(module.register_forward_hook(lambda *_: spans[name].append(clock.stop(open_spans.pop()))))
+
+    for name, modules in stages.items():
+        for module in modules:
+            hook(name, module)
+    try:
+        yield spans
+    finally:
+        for h in hooks:
+            h.remove()
+
+
+def matrix_rate(device: torch.device, clock: Clock, seconds: float = 1.0) -> float:
+    """FLOP/s of a large float32 matrix product on this device: the ceiling that a pass is read against (the fastest seen)."""
+    a, b = (torch.randn(MATRIX, MATRIX, device=device) for _ in range(2))
+    best, end = float("inf"), time.perf_counter() + seconds
+    a @ b
+    while time.perf_counter() < end:
+        clock.settle()
+        span = clock.start()
+        for _ in range(4):
+            a @ b
+        clock.stop(span)
+        clock.settle()
+        best = min(best, span.seconds() / 4)
+    return 2 * MATRIX**3 / best
+
+
+def write_profile(result: dict[str, Any], folder: Path) -> Path:
+    """Write profile.json, stages.csv, batches.csv, profile.md and the figure; returns the page's path."""
+    from bench.profile_page import figure, page
+
+    write_whole(folder / "profile.json", (json.dumps(result, indent=1) + "\n").encode())
+    _csv(folder / "stages.csv", result["stages"])
+    _csv(folder / "batches.csv", result["batches"])
+    figure(result, folder / "profile.png")
+    write_whole(folder / "profile.md", page(result).encode())
+    return folder / "profile.md"
+
+
+def _csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    flat = [{k2: v2 for k, v in row.items() for k2, v2 in _columns(k, v)} for row in rows]
+    with open(path, "w", newline="") as f:
+        writer = csv.DictWriter(f, flat[0])
+        writer.writeheader()
+        writer.writerows(flat)
+
+
+def _columns(key: str, value: Any) -> list[tuple[str, Any]]:
+    return [(f"{key}.{k}", v) for k, v in value.items()] if isinstance(value, dict) else [(key, value)]

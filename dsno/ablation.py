@@ -1,0 +1,143 @@
+"""`bench train ablations`: the controls that the paper leaves open, each trained at the same small budget and compared in pairs.
+
+A recipe's section `ablations` has `base`, changes to its section `dsno` that make the budget small, and `variants`, a name and
+the changes of each. Every variant and seed is a student of its own, in a folder of its own; what is finished is not trained again.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dsno.network import logsnr_at
+from dsno.students import KIND, ZOO, load_student
+from dsno.trajectories import Trajectories
+from dsno.training import KEYS, HeldOut, train_student
+from samplers.distributed import World
+from samplers.errors import UserError
+from samplers.recipe import load_recipe
+from samplers.teacher import find_card, load_teacher
+from samplers.weights import write_whole
+
+BASE = "dsno"
+"""The variant that the others are compared with."""
+
+
+def train(
+    recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
+) -> Path:
+    """Train every variant and seed of a recipe's `ablations`, then compare them; returns the path of the table (JSON).
+
+    Args:
+        recipe: a shipped recipe's name or a YAML file with sections `dsno` and `ablations`.
+        data: folder of trajectories; by default RECIPE-trajectories beside `out`.
+        out: gets a folder for each student, and `ablations.json`.
+
+    Raises:
+        UserError: bad recipe or trajectories, or a training that diverged.
+    """
+    sections = load_recipe(recipe, {"dsno": KEYS, "ablations": ("base", "held_out", "variants")})
+    folder = data or out.parent / f"{Path(recipe).stem}-trajectories"
+    recipes = variants(sections)
+    for name, r in recipes.items():
+        if not (out / name / f"{name}.json").exists():
+            train_student(r, folder, out / name, device=device, quiet=quiet)
+    return compare(recipes, sections["ablations"]["held_out"], folder, out)
+
+
+def variants(sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Name of each student ("VARIANT-sSEED") and its whole section `dsno`.
+
+    Raises:
+        UserError: a variant without seeds, or none called "dsno".
+    """
+    a = sections["ablations"]
+    if BASE not in a["variants"]:
+        raise UserError(f"ablations need a variant '{BASE}' to compare with")
+    found = {}
+    seeds = {name: (changes or {}).get("seeds", [0]) for name, changes in a["variants"].items()}
+    for seed in sorted({s for own in seeds.values() for s in own}):  # every variant once before any a second time
+        for name, own in seeds.items():
+            if seed in own:
+                changes = {k: v for k, v in (a["variants"][name] or {}).items() if k != "seeds"}
+                r = merged(merged(sections["dsno"], a["base"]), changes)
+                student = f"{name}-s{seed}"
+                found[student] = merged(r, {"name": student, "optimisation": {"seed": seed}})
+    return found
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with `changes` put over them, section by section; the terms of a loss are replaced as a whole."""
+    result = dict(values)
+    for key, value in changes.items():
+        nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping) and key != "loss"
+        result[key] = merged(result[key], value) if nested else value
+    return result
+
+
+def compare(recipes: Mapping[str, dict[str, Any]], held_out: Mapping[str, int], data: Path, out: Path) -> Path:
+    """Errors of all students on the same held-out noises, each variant's against the base's, as `out/ablations.json`."""
+    rows, errors = [], {}  # type: list[dict[str, Any]], dict[str, np.ndarray]
+    for name, r in recipes.items():
+        entry = find_card(KIND, out / name / f"{name}.json", ZOO)
+        network, schedule = load_student(entry)
+        times = network.operator.times()
+        teacher = load_teacher(r["teacher"])
+        paths = Trajectories(data, teacher.sha256, times, r["target"], r["trajectories"], verify=False)
+        truth = HeldOut.make(paths, teacher, held_out, times, World(0, 1, torch.device("cpu")), out)
+        logsnr = logsnr_at(schedule, times)
+        own = truth.squared_error(network, logsnr)[:, -1].numpy()
+        scale = float(truth.frames[:, -1].double().square().mean())
+        seen = HeldOut.first(paths, len(truth.labels)).error(network, logsnr)[-1]
+        errors[name] = own / scale
+        c = entry.card
+        rows.append(
+            {
+                "student": name,
+                "variant": name.rsplit("-s", 1)[0],
+                "seed": r["optimisation"]["seed"],
+                "points": c["operator"]["points"],
+                "updates": c["training"]["steps"],
+                "trajectories": len(paths),
+                "student_forwards": c["cost"]["student_forwards"],
+                "seconds": c["training"]["seconds"],
+                "parameters": c["parameters"],
+                "error": math.sqrt(float(errors[name].mean())),
+                "seen_error": seen,
+                "sha256": c["sha256"],
+            }
+        )
+    table = {"held_out": dict(held_out), "base": BASE, "students": rows, "variants": summary(rows, errors)}
+    write_whole(out / "ablations.json", (json.dumps(table, indent=1) + "\n").encode())
+    return out / "ablations.json"
+
+
+def summary(rows: list[dict[str, Any]], errors: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """One row a variant: its error, and the ratio of its error to the base's with a 95 % interval.
+
+    Error is the relative RMSE of the image. The ratio's interval adds two variances: that of the paired difference over the
+    held-out noises, and that between training seeds of one variant (pooled over the variants that have several).
+    """
+    of = {v: [r["student"] for r in rows if r["variant"] == v] for v in dict.fromkeys(r["variant"] for r in rows)}
+    mean = {v: np.mean([errors[s] for s in students], axis=0) for v, students in of.items()}
+    spread = [np.var([math.log(errors[s].mean()) for s in students], ddof=1) for students in of.values() if len(students) > 1]
+    degrees = [len(students) - 1 for students in of.values() if len(students) > 1]
+    between = float(np.average(spread, weights=degrees)) if spread else math.nan
+    base, found = mean[BASE], []
+    for v, students in of.items():
+        own = mean[v]
+        log_ratio = math.log(own.mean() / base.mean())
+        # Delta method on log(mean own / mean base), paired over the noises.
+        paired = np.var(own / own.mean() - base / base.mean(), ddof=1) / len(own)
+        half = 1.96 * math.sqrt(paired + between * (1 / len(students) + 1 / len(of[BASE])))
+        row: dict[str, Any] = {"variant": v, "seeds": len(students), "error": math.sqrt(own.mean())}
+        if v != BASE:
+            low, high = (math.exp((log_ratio + side * half) / 2) for side in (-1, 1))
+            row |= {"ratio": math.exp(log_ratio / 2), "ratio_low": low, "ratio_high": high}
+            row["verdict"] = "not told apart" if not (low > 1 or high < 1) else "worse" if low > 1 else "better"
+        found.append(row)
+    return found

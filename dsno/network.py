@@ -1,0 +1,115 @@
+"""DSNO's network: the teacher's U-Net on M time points at once, with a temporal layer after each stage."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dsno.temporal import FASTEST, TemporalLayer
+from samplers.errors import UserError
+from samplers.schedule import CosineSchedule
+from samplers.teacher import Teacher
+from samplers.unet import Stage, UNet, UNetConfig
+
+from dsno.times import time_points
+
+
+@dataclass(frozen=True)
+class DSNOConfig:
+    """What DSNO adds to its backbone.
+
+    Attributes:
+        points: M, the time points decoded in one call.
+        grid: how they are spaced, "quadratic" or "uniform" (see `dsno.times`).
+        modes: J, Fourier modes of the temporal layers; 0 for no temporal layers at all (a control: M unconnected outputs).
+    """
+
+    points: int = 4
+    grid: str = "quadratic"
+    modes: int = 2
+
+    def times(self) -> list[float]:
+        """The predicted times, from high noise to 0."""
+        return time_points(self.grid, self.points)
+
+
+class DSNO(UNet):
+    """`dsno(z, logsnr, labels=None)`: z [B, C, H, W] standard normal, logsnr [B, M] -> x0 along the path [B, M, C, H, W].
+
+    The noise passes the input convolution once and is repeated M times; then every spatial block sees B * M maps, each with
+    its own time embedding, and every temporal layer mixes the M maps of a trajectory. Temporal layers stand after each
+    [residual block (+ attention)] and after the middle attention; none after resampling blocks or the last middle block.
+    Parameter names of the backbone are the teacher's.
+
+    Args:
+        backbone: sizes of the U-Net, the teacher's.
+        config: M, time grid and J.
+        form: of the temporal layers (see `TemporalLayer`).
+    """
+
+    def __init__(self, backbone: UNetConfig, config: DSNOConfig, form: str = FASTEST):
+        super().__init__(backbone)
+        self.operator = config
+        stages = [m for part in (self.down, self.middle, self.up) for m in part if isinstance(m, Stage)]
+        widths = [s.block.conv1.out_channels for s in stages]
+        self.temporal = nn.ModuleList(TemporalLayer(w, config.points, config.modes, form) for w in widths if config.modes)
+
+    def fold(self) -> "DSNO":
+        """Fold all temporal layers for inference; call it after loading weights and moving to a device."""
+        for layer in self.temporal:
+            assert isinstance(layer, TemporalLayer)
+            layer.fold()
+        return self
+
+    def forward(self, x: Tensor, logsnr: Tensor, labels: Tensor | None = None, image_only: bool = False) -> Tensor:
+        """The decoded path [B, M, C, H, W]; where `image_only`, its last point [B, 1, C, H, W], at less work."""
+        batch, points = logsnr.shape
+        if labels is not None:
+            labels = labels.repeat_interleave(points)
+        e = self.embed(logsnr.reshape(-1), labels)  # [B * M, E]
+        if self.config.patch > 1:
+            x = F.pixel_unshuffle(x, self.config.patch)
+        x = self.conv_in(x).repeat_interleave(points, dim=0)  # [B * M, width, H, W]
+        layers = iter(self.temporal)
+        last = len(self.temporal) - 1
+        seen = 0
+
+        skips = [x]
+        for part in (self.down, self.middle, self.up):
+            for module in part:
+                if part is self.up and isinstance(module, Stage):
+                    x = torch.cat([x, skips.pop()], dim=1)
+                x = module(x, e)
+                if isinstance(module, Stage) and self.temporal:
+                    x = next(layers)(x, last_only=image_only and seen == last)
+                    seen += 1
+                if part is self.down:
+                    skips.append(x)
+        if image_only and not self.temporal:
+            x = x.reshape(batch, points, *x.shape[1:])[:, -1]
+        x = self.conv_out(F.silu(self.norm_out(x)))
+        x = F.pixel_shuffle(x, self.config.patch) if self.config.patch > 1 else x
+        return x.reshape(batch, -1, *x.shape[1:])
+
+
+def logsnr_at(schedule: CosineSchedule, times: list[float], device: torch.device | str = "cpu") -> Tensor:
+    """logSNR = -2 log sigma at each time, float32 [M]."""
+    return -2 * torch.tensor([schedule.sigma(t) for t in times], dtype=torch.float64, device=device).log().float()
+
+
+def from_teacher(teacher: Teacher, config: DSNOConfig, form: str = FASTEST) -> DSNO:
+    """DSNO with the teacher's weights and nearly-identity temporal layers: each output is the teacher's at (z, t_i).
+
+    Raises:
+        UserError: a teacher that does not predict x0, whose output is not what DSNO's is.
+    """
+    if teacher.parameterisation != "x":
+        raise UserError(
+            f"teacher {teacher.name} predicts '{teacher.parameterisation}'; DSNO starts from a teacher that predicts x "
+            "(train one with parameterisation: x)"
+        )
+    network = DSNO(teacher.network.config, config, form)
+    weights = network.state_dict() | teacher.network.state_dict()
+    network.load_state_dict(weights)
+    return network.to(next(teacher.network.parameters()).device).to(memory_format=torch.channels_last)

@@ -1,0 +1,120 @@
+"""The samplers `dsno` and `knowledge_distillation`: one network call from noise to image."""
+
+import torch
+from torch import Tensor, nn
+
+from dsno.network import DSNO, logsnr_at
+from dsno.students import find_student, load_student
+from dsno.temporal import FASTEST, FORMS, TemporalLayer
+from samplers.errors import UserError, unknown
+from samplers.protocol import Callback, Card, Sampler, Student, check
+from samplers.teacher import Denoiser
+from samplers.unet import Attention, ResBlock
+
+
+class DSNOSampler(Sampler):
+    """Zheng et al., arXiv 2211.13449: one call decodes M points of the path, M forwards of work; the last one is the image.
+
+    With a callback the whole path is decoded, and the callback told of each point; without one, only the image.
+
+    Args:
+        student: a student's name in the zoo or the path of its card; by default the shipped one of the teacher.
+        form: of the temporal layers, "split", "folded" or "fft".
+    """
+
+    card = Card(
+        name="dsno",
+        family="dsno",
+        paper="Zheng et al. 2022, arXiv 2211.13449",
+        order=None,
+        deterministic=True,
+        calls=lambda n: 1,
+        training=True,
+        steps=(1,),
+        note="trained: one call decodes the whole path, at the work of M forwards",
+    )
+
+    def __init__(self, *, student: str = "", form: str = FASTEST):
+        if form not in FORMS:
+            raise unknown("form of the temporal layer", form, FORMS)
+        self._asked, self._form = student, form
+        self._network: DSNO | None = None
+        self._student: Student | None = None
+
+    @property
+    def student(self) -> Student | None:
+        return self._student
+
+    def prepare(self, denoiser: Denoiser, device: torch.device | str) -> None:
+        entry = find_student(self._asked, self.card.name, getattr(denoiser, "sha256", None))
+        network, self._schedule = load_student(entry, device, self._form)
+        size = network.config.image_size
+        if (network.config.channels, size, size) != tuple(denoiser.shape):
+            raise UserError(f"{entry.path}: the student makes images of {size} x {size}, the teacher of {tuple(denoiser.shape)}")
+        card = entry.card
+        self._network, self._labels = network, card["labels"]
+        self._levels = [self._schedule.sigma(t) for t in network.operator.times()]
+        self._logsnr = logsnr_at(self._schedule, network.operator.times(), device)
+        told = {k: v for k, v in card.get("training", {}).items()} | {"cost": card.get("cost")}
+        self._student = Student(card["name"], card["sha256"], told, tuple(card.get("noise_seeds", ())))
+
+    def networks(self) -> list[nn.Module]:
+        return [] if self._network is None else [self._network]
+
+    def stages(self) -> dict[str, list[nn.Module]]:
+        if self._network is None:
+            return {}
+        n = self._network
+        found: dict[str, list[nn.Module]] = {"input convolution": [n.conv_in], "time embedding": [n.embed]}
+        resolution = n.config.image_size // n.config.patch
+        for module in (*n.down, *n.middle, *n.up):
+            blocks = [m for m in module.modules() if isinstance(m, ResBlock)]
+            found.setdefault(f"spatial blocks {resolution}x{resolution}", []).extend(blocks)
+            attention = [m for m in module.modules() if isinstance(m, Attention)]
+            if attention:
+                found.setdefault("attention", []).extend(attention)
+            if isinstance(module, ResBlock):  # one that resamples is counted at the resolution it starts from
+                resolution = {"down": resolution // 2, "up": resolution * 2}.get(module.resample or "", resolution)
+        if len(n.temporal):
+            found["temporal layers"] = [m for m in n.temporal if isinstance(m, TemporalLayer)]
+        found["output"] = [n.norm_out, n.conv_out]
+        return found
+
+    def sample(
+        self,
+        denoiser: Denoiser,
+        noise: Tensor,
+        *,
+        steps: int,
+        labels: Tensor | None = None,
+        callback: Callback | None = None,
+    ) -> Tensor:
+        check(self.card, denoiser, noise, steps)
+        if self._network is None:
+            self.prepare(denoiser, noise.device)
+        assert self._network is not None
+        if labels is None and self._labels == "balanced":
+            raise UserError(f"{self.student.name if self.student else 'the student'} was trained with class labels; give labels")
+        z = noise.float().contiguous(memory_format=torch.channels_last)
+        logsnr = self._logsnr.expand(len(z), -1)
+        path = self._network(z, logsnr, labels, image_only=callback is None).to(noise.dtype)  # [B, M or 1, C, H, W]
+        if callback is not None:
+            for i, level in enumerate(self._levels):
+                callback(i, level if i + 1 < len(self._levels) else 0.0, path[:, i], path[:, i])
+        return path[:, -1]
+
+
+class KnowledgeDistillation(DSNOSampler):
+    """Luhman & Luhman, arXiv 2101.02388: regress the image from its noise. DSNO with M = 1 and no temporal layers, its control."""
+
+    card = Card(
+        name="knowledge_distillation",
+        family="knowledge_distillation",
+        paper="Luhman & Luhman 2021, arXiv 2101.02388",
+        order=None,
+        deterministic=True,
+        calls=lambda n: 1,
+        training=True,
+        steps=(1,),
+        note="trained: the image regressed from its noise, one call, one forward",
+    )

@@ -1,0 +1,163 @@
+"""`bench train dsno`: fit the network to trajectories of the teacher (arXiv 2211.13449, section 4)."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import samplers
+from dsno.losses import path_loss, terms
+from dsno.network import DSNOConfig, from_teacher, logsnr_at
+from dsno.times import loss_weights
+from dsno.trajectories import Trajectories
+from dsno.trajectory_making import Maker
+from samplers.distributed import World
+from samplers.errors import UserError
+from samplers.recipe import load_recipe, optimisation
+from samplers.teacher import Teacher, load_teacher
+from samplers.training import autocast, fit, read_log, use_all_cores
+from samplers.unet import parameter_count
+from samplers.weights import load_tensors, save_tensors
+from samplers.zoo_writer import write_zoo
+
+KEYS = ("name", "teacher", "network", "target", "weights", "loss", "features", "trajectories", "held_out", "optimisation")
+
+
+def train(
+    recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
+) -> Path:
+    """Train (or resume) the student of a recipe; returns the path of its card, weights beside it.
+
+    Args:
+        recipe: a shipped recipe's name or a YAML file with a section `dsno`.
+        data: folder of trajectories; by default RECIPE-trajectories beside `out`, where 'bench train trajectories' puts them.
+        out: folder for checkpoint, log, card and weights.
+
+    Raises:
+        UserError: bad recipe or trajectories, a teacher that cannot initialise DSNO, another training's folder, NaN in the loss.
+    """
+    use_all_cores()
+    r = load_recipe(recipe, {"dsno": KEYS})["dsno"]
+    return train_student(r, data or out.parent / f"{Path(recipe).stem}-trajectories", out, device=device, quiet=quiet)
+
+
+def train_student(
+    r: Mapping[str, Any], data: Path, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
+) -> Path:
+    """As `train`, from the content `r` of a recipe's section."""
+    world = World.join(device)
+    o = optimisation(r["optimisation"], r["name"])
+    if o.batch % world.size:
+        raise UserError(f"{r['name']}: a batch of {o.batch} cannot be shared by {world.size} processes; choose a multiple")
+    teacher = load_teacher(r["teacher"], device=world.device)
+    try:
+        config = DSNOConfig(**r["network"])
+    except TypeError as e:
+        raise UserError(f"{r['name']}: network: {str(e).replace('DSNOConfig.__init__() ', '')}") from e
+    torch.manual_seed(o.seed)
+    network = from_teacher(teacher, config)
+    times = config.times()
+    paths = Trajectories(data, teacher.sha256, times, r["target"], r["trajectories"])
+    held_out = HeldOut.make(paths, teacher, r["held_out"], times, world, out)
+    seen = HeldOut.first(paths, len(held_out.labels))
+    weights = torch.tensor(loss_weights(teacher.schedule, times, r["weights"]), device=world.device)
+    loss_terms = terms(r["loss"], teacher, r["features"])
+    logsnr = logsnr_at(teacher.schedule, times, world.device)
+
+    def loss(network: nn.Module, generator: torch.Generator) -> Tensor:
+        chosen = torch.randint(len(paths), (o.batch,), generator=generator)[world.rank :: world.size].tolist()
+        frames, labels = (t.to(world.device) for t in paths.frames(chosen))
+        z = paths.noise(chosen).to(world.device).contiguous(memory_format=torch.channels_last)
+        with autocast(world.device):
+            predicted = network(z, logsnr.expand(len(z), -1), labels)
+        return path_loss(predicted.float(), frames, weights, loss_terms)
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        errors = held_out.error(network, logsnr)
+        return {f"error@{t:g}": e for t, e in zip(times, errors, strict=True)} | {"seen_error": seen.error(network, logsnr)[-1]}
+
+    m = paths.manifest
+    made_from = {k: m[k] for k in ("teacher", "solver", "steps", "target", "seed", "labels")}
+    identity = {"recipe": {"dsno": dict(r)}, "trajectories": {**made_from, "used": len(paths)}}
+    result = fit(
+        network, loss, o, out, title=r["name"], identity=identity, validate=validate, world=world, quiet=quiet
+    )
+    forwards = result.steps * o.batch * config.points
+    card = {
+        "kind": "dsno",
+        "teacher": m["teacher"],
+        "network": teacher.network.config.to_dict(),
+        "operator": {"points": config.points, "grid": config.grid, "modes": config.modes},
+        "sigma_min": teacher.sigma_min,
+        "sigma_max": teacher.sigma_max,
+        "target": r["target"],
+        "labels": m["labels"],
+        "noise_seeds": [paths.seed],
+        "parameters": parameter_count(network),
+        "cost": {"student_forwards": forwards, "teacher_forwards": len(paths) * m["calls"]},
+    }
+    if world.rank == 0:
+        write_zoo(out, r["name"], card, result, identity, world.device, curve=read_log(out))
+    world.wait()
+    return out / f"{r['name']}.json"
+
+
+class HeldOut:
+    """Trajectories to score a student on: noise [N, C, H, W], frames [N, M, C, H, W] and labels [N], on one device."""
+
+    def __init__(self, noise: Tensor, frames: Tensor, labels: Tensor):
+        self.noise, self.frames, self.labels = noise, frames, labels
+
+    @classmethod
+    def make(
+        cls, paths: Trajectories, teacher: Teacher, wanted: Mapping[str, int], times: list[float], world: World, folder: Path
+    ) -> "HeldOut":
+        """Solve `wanted` = {count, seed} trajectories of other noises, as those trained on were; a file in `folder` keeps them."""
+        kept = folder / "held_out.safetensors"
+        m = paths.manifest
+        if wanted["seed"] == m["seed"]:
+            raise UserError(f"held_out: seed {wanted['seed']} is that of the trajectories trained on; choose another")
+        maker = Maker(teacher, {**m, "seed": wanted["seed"], "batch": 64})
+        indices = range(wanted["count"])
+        stamp = json.loads(json.dumps({**maker.identity, "count": wanted["count"]}))
+        tensors: dict[str, Tensor] = {}
+        if kept.exists():
+            try:
+                tensors, info = load_tensors(kept)
+                tensors = tensors if info == stamp else {}
+            except UserError:
+                pass  # cut short: made again
+        if not tensors:
+            parts = [maker.solve(range(a, min(a + 64, indices.stop))) for a in range(0, indices.stop, 64)]
+            tensors = {"frames": torch.cat([f for f, _ in parts]), "labels": torch.cat([n for _, n in parts])}
+            if world.rank == 0:
+                save_tensors(kept, tensors, stamp)
+        columns = [min(range(len(maker.times)), key=lambda n: abs(maker.times[n] - t)) for t in times]
+        device = next(teacher.parameters()).device
+        z = samplers.noise(wanted["seed"], indices, teacher.shape, device=device)
+        return cls(z, tensors["frames"][:, columns].to(device), tensors["labels"].to(device))
+
+    @classmethod
+    def first(cls, paths: Trajectories, count: int) -> "HeldOut":
+        """The first trajectories of those trained on, to tell learning from memorising."""
+        chosen = range(min(count, len(paths)))
+        frames, labels = paths.frames(chosen)
+        return cls(paths.noise(chosen), frames, labels)
+
+    @torch.no_grad()
+    def squared_error(self, network: nn.Module, logsnr: Tensor) -> Tensor:
+        """Mean squared error of each trajectory at each time, float64 [N, M]."""
+        device, found = logsnr.device, []
+        for z, frames, labels in zip(self.noise.split(64), self.frames.split(64), self.labels.split(64), strict=True):
+            predicted = network(z.to(device), logsnr.expand(len(z), -1), labels.to(device))
+            found.append((predicted - frames.to(device)).double().square().mean(dim=(2, 3, 4)))
+        return torch.cat(found)
+
+    def error(self, network: nn.Module, logsnr: Tensor) -> list[float]:
+        """Relative RMSE at each time: root of the mean squared error over the mean square of the true frames."""
+        scale = self.frames.double().square().mean(dim=(0, 2, 3, 4))
+        return [float(v) for v in (self.squared_error(network, logsnr).mean(dim=0).cpu() / scale.cpu()).sqrt()]
+
