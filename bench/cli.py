@@ -138,6 +138,37 @@ def train(
 
 
 @app.command()
+def profile(
+    sampler: Annotated[str, typer.Argument(help="a trained sampler, with options: dsno, dsno:form=fft")] = "dsno",
+    teacher: Annotated[str, typer.Option(help="name in the zoo, or path of a card (.json)")] = "mnist32",
+    mode: Annotated[str, typer.Option(help="eager, compile or graph (CUDA)")] = "eager",
+    batch_sizes: Annotated[str, typer.Option(help="comma-separated, increasing")] = "1,2,4,8,16,32,64",
+    repetitions: Annotated[int, typer.Option(help="timed passes of each")] = 20,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    threads: Annotated[int, typer.Option(help="CPU threads, 0 for all")] = 0,
+    seed: Annotated[int, typer.Option(help="of the noises")] = 0,
+    trace: Annotated[bool, typer.Option("--trace", help="write a Chrome trace of one pass too")] = False,
+    out: Annotated[Path | None, typer.Option(help="folder; default runs/profile-SAMPLER-MODE")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+) -> None:
+    """Where one pass of a trained sampler spends its time, and what it costs in teacher forwards."""
+    from bench.environment import resolve_device
+    from bench.profile_page import write_profile
+    from bench.profiling import Profiler, Setting
+
+    sizes = tuple(_listed(batch_sizes, int) or ())
+    setting = Setting(sampler, teacher, mode, sizes, repetitions, threads, seed)
+    profiler = Profiler(setting, resolve_device(device))
+    folder = out or Path("runs") / f"profile-{sampler.replace(':', '_').replace('/', '_')}-{mode}"
+    with console.status("profiling", spinner="dots") as status:
+        result = profiler.measure((lambda _: None) if quiet else (lambda what: status.update(f"profiling: {what}")))
+        written = write_profile(result, folder)
+        if trace:
+            profiler.trace(folder / "trace.json", sizes[-1])
+    console.print(f"profile: {written}")
+
+
+@app.command()
 def doctor() -> None:
     """What this machine can run, what is missing, and how to get it."""
     from bench.doctor import examine

@@ -18,11 +18,13 @@ class Job:
     sampler: Sampler
     counted: dict[str, Any] = field(default_factory=dict)
     quality: dict[str, Any] = field(default_factory=dict)
+    path: dict[str, Any] | None = None
     peak_bytes: int | None = None
     latency: list[float] = field(default_factory=list)
     batch_seconds: list[float] = field(default_factory=list)
     overhead: list[float] = field(default_factory=list)
     error: str | None = None
+    skipped: bool = False
 
     @property
     def card(self) -> Card:

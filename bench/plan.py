@@ -108,7 +108,7 @@ class Cell:
     @property
     def id(self) -> str:
         """A file name that tells the cell from the others of its run."""
-        name = self.sampler.replace(":", "_").replace("=", "-")
+        name = self.sampler.replace(":", "_").replace("=", "-").replace("/", "_")
         return f"{name}_n{self.steps}_b{self.batch_size}_{self.precision}_{self.mode}"
 
 

@@ -1,9 +1,6 @@
 """`bench profile NAME`: where one pass of a trained sampler spends its time, and what the pass costs in teacher forwards."""
 
-import csv
-import json
 import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,19 +13,17 @@ from torch import Tensor, nn
 
 import samplers
 from bench.accounting import Meter, flops
+from bench.ceilings import matrix_rate
 from bench.clock import Clock, Span
 from bench.environment import environment, peak_memory, peak_memory_start
 from bench.statistics import summarise
 from samplers.errors import UserError, unknown
 from samplers.teacher import Teacher
 from samplers.training import available_cores
-from samplers.weights import write_whole
 
 MODES = ("eager", "compile", "graph")
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 """How far, at most, an image of another mode may be from eager's, on [-1, 1]."""
-MATRIX = 1024
-"""Size of the square matrices whose product gives the device's rate."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,9 @@ class Profiler:
         self.sampler.prepare(self.teacher, device)
         self.stages = self.sampler.stages()
         if not self.sampler.networks() or not self.stages:
-            raise UserError(f"{setting.sampler} carries no network whose stages can be told apart; profile a trained sampler, as dsno")
+            raise UserError(
+                f"{setting.sampler} carries no network whose stages can be told apart; profile a trained sampler, as dsno"
+            )
 
     # ------------------------------------------------------------------ passes
 
@@ -233,7 +230,7 @@ class Profiler:
         }
 
     def _stages(self, batch: int) -> list[dict[str, Any]]:
-        """Milliseconds of each stage of a pass in eager mode, by marks before and after its modules; nothing waits in between."""
+        """Milliseconds of each stage of a pass in eager mode, by marks around its modules; nothing waits in between."""
         z, labels = self.inputs(batch)
         rows: dict[str, list[float]] = {name: [] for name in (*self.stages, "everything else")}
         totals = []
@@ -295,45 +292,3 @@ def _marked(stages: dict[str, list[nn.Module]], clock: Clock) -> Iterator[dict[s
     finally:
         for h in hooks:
             h.remove()
-
-
-def matrix_rate(device: torch.device, clock: Clock, seconds: float = 1.0) -> float:
-    """FLOP/s of a large float32 matrix product on this device: the ceiling that a pass is read against (the fastest seen)."""
-    a, b = (torch.randn(MATRIX, MATRIX, device=device) for _ in range(2))
-    best, end = float("inf"), time.perf_counter() + seconds
-    a @ b
-    while time.perf_counter() < end:
-        clock.settle()
-        span = clock.start()
-        for _ in range(4):
-            a @ b
-        clock.stop(span)
-        clock.settle()
-        best = min(best, span.seconds() / 4)
-    return 2 * MATRIX**3 / best
-
-
-def write_profile(result: dict[str, Any], folder: Path) -> Path:
-    """Write profile.json, stages.csv, batches.csv, profile.md and the figure; returns the page's path."""
-    from bench.profile_page import figure, page
-
-    write_whole(folder / "profile.json", (json.dumps(result, indent=1) + "\n").encode())
-    _csv(folder / "stages.csv", result["stages"])
-    _csv(folder / "batches.csv", result["batches"])
-    figure(result, folder / "profile.png")
-    write_whole(folder / "profile.md", page(result).encode())
-    return folder / "profile.md"
-
-
-def _csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    flat = [{k2: v2 for k, v in row.items() for k2, v2 in _columns(k, v)} for row in rows]
-    with open(path, "w", newline="") as f:
-        writer = csv.DictWriter(f, flat[0])
-        writer.writeheader()
-        writer.writerows(flat)
-
-
-def _columns(key: str, value: Any) -> list[tuple[str, Any]]:
-    return [(f"{key}.{k}", v) for k, v in value.items()] if isinstance(value, dict) else [(key, value)]

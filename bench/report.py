@@ -9,6 +9,7 @@ from bench.figures import quality_plates, trajectory_plate
 from bench.pictures import overhead_plate, sample_plate
 from bench.ranking import coinciding, pareto, winner
 from bench.report_data import MACHINE, Section, load_records, sections
+from bench.students import learning_plate, path_plate, students_table
 from bench.styles import Plate, style_of
 from bench.tables import (
     blanks,
@@ -162,6 +163,8 @@ def _section_text(section: Section, plates: Sequence[Plate]) -> list[str]:
         parts += [f"### Frechet distance ({section.metric}) by budget of network calls", summary_table(section)]
     parts += ["### Figures", *map(_plate, plates), "### Table"]
     parts += [_reading(section), main_table(section)]
+    if trained := students_table(section):
+        parts += ["### What training the students took", trained]
     empty = blanks(section)
     if empty:
         parts.append("Blank cells:\n\n" + "\n".join(f"- {line}" for line in empty))
@@ -203,6 +206,8 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
             suffix = f"_{number}" if len(groups) > 1 else ""
             plates = quality_plates(section, out, suffix)
             plates += [f(section, out, suffix) for f in (trajectory_plate, sample_plate, overhead_plate)]
+            if section.rows["student.name"].notna().any():
+                plates += [path_plate(section, out, suffix), learning_plate(section, out, suffix)]
             parts.append(f"## {'The answer' if len(groups) == 1 else f'Group {number}'}: {section.key()}")
             parts += _section_text(section, plates)
         if not groups:

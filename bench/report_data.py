@@ -30,7 +30,7 @@ COLUMNS = [  # of every record, in the order of results.csv; metrics and environ
 
 _TEXT = re.compile(
     r"(run|run_id|cell|sampler|family|grid|deterministic|labels|device|precision|mode|status|error|time\.clock"
-    r"|training\.device|(teacher|student|environment)\..*|.*_sha256|.*\.reference)$"
+    r"|training\.(device|torch|finished|curve|note)|path\.sigmas|(teacher|student|environment)\..*|.*_sha256|.*\.reference)$"
 )
 MACHINE = ("device", "environment.gpu.name", "environment.cpu", "environment.threads")
 NEEDED = {"run_id", "cell", "sampler", "steps", "status", "seed", "images", "teacher"}
@@ -55,7 +55,8 @@ def load_records(runs: Sequence[Path]) -> pd.DataFrame:
         where = ", ".join(str(r) for r in runs) or "no folder was named"
         raise UserError(f"no records to report ({where}); run a plan first with 'bench run'")
     df = pd.json_normalize(list(rows.values()))
-    df = df.drop(columns=[c for c in df.columns if c.startswith("time.raw.")])  # lists; they stay in records.jsonl
+    lists = ("time.raw.", "training.validation.")  # these stay in records.jsonl
+    df = df.drop(columns=[c for c in df.columns if c.startswith(lists)])
     df = df.reindex(columns=[*df.columns, *(c for c in COLUMNS if c not in df.columns)])
     # A null where other records have an object leaves a column named like the object.
     df = df.drop(columns=[c for c in df.columns if any(o.startswith(f"{c}.") for o in df.columns)])
@@ -104,6 +105,8 @@ def _labelled(rows: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     extra = {sampler: [c for c in columns if own[c].nunique(dropna=False) > 1] for sampler, own in rows.groupby("sampler")}
 
     def text(row: pd.Series) -> str:
+        if ":student=" in row["sampler"]:  # a path says less than the name on the card
+            return f"{row['sampler'].split(':')[0]}:{row['student.name']}"
         words = [named.get(c, "{}").format(row[c]) for c in extra[row["sampler"]] if pd.notna(row[c])]
         return row["sampler"] + (f" [{', '.join(words)}]" if words else "")
 

@@ -14,15 +14,16 @@ from torch import Tensor
 import samplers
 from bench.accounting import Meter, flops
 from bench.clock import Clock
-from bench.environment import environment, peak_memory, peak_memory_start, resolve_device
+from bench.environment import peak_memory, peak_memory_start, resolve_device
 from bench.job import Job
 from bench.plan import Plan, cells
 from bench.progress import Display
 from bench.quality.extractor import Extractor, find_extractor
 from bench.quality.images import to_uint8
 from bench.quality.metrics import check_metrics, label_agreement, score
-from bench.quality.trajectory import Converged, converged, relative_rmse
-from bench.store import SCHEMA, Store
+from bench.quality.trajectory import Converged, converged, relative_rmse, true_path
+from bench.record import record
+from bench.store import Store
 from samplers.errors import UserError
 from samplers.teacher import Teacher
 from samplers.training import available_cores
@@ -30,6 +31,8 @@ from samplers.zoo_writer import machine
 
 ROW = 10
 """Images kept of each cell for the report's grid."""
+PATHS = 4
+"""Noises whose decoded paths are kept of a sampler that decodes them."""
 
 
 class Runner:
@@ -102,6 +105,9 @@ class Runner:
             return
         for job in jobs:
             self._ready(job)
+        for job in [j for j in jobs if j.skipped]:
+            self.store.add(record(job, self.plan, self.teacher, self.device, self.clock.name))
+        jobs = [j for j in jobs if not j.skipped]
         try:
             with self.display:
                 self._measure(jobs)
@@ -109,8 +115,17 @@ class Runner:
             self._end(len(jobs))
 
     def _ready(self, job: Job) -> None:
-        """Let a sampler load its student; refuse to score it on the noises it was trained on."""
-        job.sampler.prepare(self.meter, self.device)
+        """Let a sampler load its student; refuse to score it on the noises it was trained on.
+
+        A sampler that "all" brought in and that has no student of this teacher is skipped, with its reason.
+        """
+        try:
+            job.sampler.prepare(self.meter, self.device)
+        except UserError as e:
+            if job.cell.sampler in {spec.partition("@")[0] for spec in self.plan.samplers}:
+                raise
+            job.error, job.skipped = str(e), True
+            return
         if job.sampler.student is not None and self.plan.seed in job.sampler.student.noise_seeds:
             raise UserError(
                 f"{job.cell.sampler} was trained on the noises of seed {self.plan.seed}; choose another --seed to score it"
@@ -125,7 +140,7 @@ class Runner:
         for job in jobs:
             self._guarded(job, lambda j: self._fill(j, reference))
             self._guarded(job, lambda j: self._score(j, reference))
-            self.store.add(self._record(job))
+            self.store.add(record(job, self.plan, self.teacher, self.device, self.clock.name))
             self.store.forget_parts(job.cell)
             self.display.cell_done()
 
@@ -183,6 +198,28 @@ class Runner:
         z, labels = self._inputs(range(1))
         work = flops(job.sampler.sample, self.teacher, z, steps=steps, labels=labels)
         job.counted |= {"flops_per_image": work, "teacher_equivalents": round(work / self.teacher_flops, 4)}
+        self._keep_path(job)
+
+    @torch.no_grad()
+    def _keep_path(self, job: Job) -> None:
+        """Where one call decodes a whole path (a callback told more often than there were calls): it, beside the true one."""
+        z, labels = self._inputs(range(min(PATHS, self.plan.images)))
+        levels: list[float] = []
+        decoded: list[Tensor] = []
+
+        def keep(_: int, sigma: float, __: Tensor, denoised: Tensor) -> None:
+            levels.append(sigma)
+            decoded.append(denoised)
+
+        if not job.sampler.networks():
+            return
+        job.sampler.sample(self.teacher, z, steps=job.cell.steps, labels=labels, callback=keep)
+        if len(levels) <= job.counted["calls"]:
+            return
+        true = true_path(self.teacher, z, labels, levels)
+        rows = torch.stack([torch.stack(decoded, dim=1), true], dim=1).flatten(0, 1)  # [2 B, L, C, H, W]
+        self.store.save_grid(f"{job.cell.id}.path", to_uint8(rows).cpu().numpy())
+        job.path = {"sigmas": levels, "noises": len(z)}
 
     def _rounds(self, jobs: list[Job], reference: Converged | None) -> None:
         """Timed repetitions, cells in a new random order each round, so that drift of the machine hits all alike.
@@ -237,39 +274,6 @@ class Runner:
             if f"batch{k:05d}" not in have:
                 images, _, _ = self._sample(job, self._batch(k))
                 self._keep(job, k, images, reference)
-
-    # ------------------------------------------------------------------ the record
-
-    def _record(self, job: Job) -> dict[str, Any]:
-        p, ok, student = self.plan, job.error is None, job.sampler.student
-        return {
-            "schema": SCHEMA,
-            "run_id": p.run_id(),
-            "cell": job.cell.id,
-            "sampler": job.cell.sampler,
-            "family": job.card.family,
-            "steps": job.cell.steps,
-            "grid": getattr(job.sampler, "grid", None),
-            "deterministic": job.card.deterministic,
-            "order": job.card.order,
-            "teacher": {"name": self.teacher.name, "sha256": self.teacher.sha256},
-            "student": None if student is None else {"name": student.name, "sha256": student.sha256},
-            "images": p.images,
-            "seed": p.seed,
-            "labels": p.labels if self.teacher.num_classes else "none",
-            "batch_size": p.batch_size,
-            "device": str(self.device),
-            "precision": job.cell.precision,
-            "mode": job.cell.mode,
-            "counted": job.counted or None,
-            "time": job.time(self.clock.name) if ok else None,
-            "memory": {"peak_bytes": job.peak_bytes} if ok else None,
-            "quality": job.quality if ok else None,
-            "training": None if student is None else student.training,
-            "status": "ok" if ok else "failed",
-            "error": job.error,
-            "environment": environment(self.device),
-        }
 
     def _score(self, job: Job, reference: Converged | None) -> None:
         parts = list(self.store.parts(job.cell, "batch").values())

@@ -109,9 +109,14 @@ class Store:
 
     def save_row(self, name: str, images: np.ndarray) -> None:
         """Write images uint8 [B, C, H, W] as one row, `samples/NAME.png`."""
+        self.save_grid(name, images[None])
+
+    def save_grid(self, name: str, images: np.ndarray) -> None:
+        """Write images uint8 [R, B, C, H, W] as R rows, `samples/NAME.png`."""
         from PIL import Image
 
-        row = np.concatenate(list(images.transpose(0, 2, 3, 1)), axis=1)  # [H, B W, C]
+        rows, columns, channels, height, width = images.shape
+        row = images.transpose(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)  # [R H, B W, C]
         buffer = io.BytesIO()
         Image.fromarray(row[..., 0] if row.shape[2] == 1 else row).save(buffer, "PNG")
         write_whole(self.folder / "samples" / f"{name}.png", buffer.getvalue())

@@ -187,7 +187,8 @@ def failed_table(df: pd.DataFrame) -> str:
 
 def write_csv(df: pd.DataFrame, path: Path) -> None:
     """All records as CSV, one row each: the columns of COLUMNS, then the metrics, the environment and the rest by name."""
-    later = sorted(set(df.columns) - set(COLUMNS) - {"run", "schema"}, key=lambda c: (not c.startswith("quality."), c))
+    left = {"run", "schema", "training.curve", "path.sigmas"}  # the last two are lists
+    later = sorted(set(df.columns) - set(COLUMNS) - left, key=lambda c: (not c.startswith("quality."), c))
     rows = df.sort_values(["sampler", "steps", "cell", "run_id", "seed", "device"], kind="stable")
     rows = rows.assign(run=[Path(r).name for r in rows["run"]])
     rows[["run", *COLUMNS, *later]].to_csv(path, index=False, lineterminator="\n")

@@ -1,7 +1,7 @@
-"""`bench train ablations`: the controls that the paper leaves open, each trained at the same small budget and compared in pairs.
+"""`bench train ablations`: the controls that the paper leaves open, each trained at one small budget, compared in pairs.
 
 A recipe's section `ablations` has `base`, changes to its section `dsno` that make the budget small, and `variants`, a name and
-the changes of each. Every variant and seed is a student of its own, in a folder of its own; what is finished is not trained again.
+the changes of each. Every variant and seed is a student of its own, in a folder of its own; what is finished stays.
 """
 
 import json
@@ -15,8 +15,8 @@ import torch
 
 from dsno.network import logsnr_at
 from dsno.students import KIND, ZOO, load_student
+from dsno.training import KEYS, HeldOut, merged, train_student
 from dsno.trajectories import Trajectories
-from dsno.training import KEYS, HeldOut, train_student
 from samplers.distributed import World
 from samplers.errors import UserError
 from samplers.recipe import load_recipe
@@ -27,9 +27,7 @@ BASE = "dsno"
 """The variant that the others are compared with."""
 
 
-def train(
-    recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
-) -> Path:
+def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
     """Train every variant and seed of a recipe's `ablations`, then compare them; returns the path of the table (JSON).
 
     Args:
@@ -46,7 +44,7 @@ def train(
     for name, r in recipes.items():
         if not (out / name / f"{name}.json").exists():
             train_student(r, folder, out / name, device=device, quiet=quiet)
-    return compare(recipes, sections["ablations"]["held_out"], folder, out)
+    return compare(recipes, sections["ablations"], folder, out)
 
 
 def variants(sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -63,24 +61,23 @@ def variants(sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for seed in sorted({s for own in seeds.values() for s in own}):  # every variant once before any a second time
         for name, own in seeds.items():
             if seed in own:
-                changes = {k: v for k, v in (a["variants"][name] or {}).items() if k != "seeds"}
+                changes = {k: v for k, v in (a["variants"][name] or {}).items() if k not in ("seeds", "note")}
                 r = merged(merged(sections["dsno"], a["base"]), changes)
                 student = f"{name}-s{seed}"
                 found[student] = merged(r, {"name": student, "optimisation": {"seed": seed}})
     return found
 
 
-def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with `changes` put over them, section by section; the terms of a loss are replaced as a whole."""
-    result = dict(values)
-    for key, value in changes.items():
-        nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping) and key != "loss"
-        result[key] = merged(result[key], value) if nested else value
-    return result
+def compare(recipes: Mapping[str, dict[str, Any]], told: Mapping[str, Any], data: Path, out: Path) -> Path:
+    """Errors of all students on the same held-out noises, each variant's against the base's, as `out/ablations.json`.
 
-
-def compare(recipes: Mapping[str, dict[str, Any]], held_out: Mapping[str, int], data: Path, out: Path) -> Path:
-    """Errors of all students on the same held-out noises, each variant's against the base's, as `out/ablations.json`."""
+    Args:
+        recipes: each student's, as `variants` gives them.
+        told: the recipe's section `ablations`.
+        data: folder of trajectories.
+        out: folder of the students.
+    """
+    held_out = told["held_out"]
     rows, errors = [], {}  # type: list[dict[str, Any]], dict[str, np.ndarray]
     for name, r in recipes.items():
         entry = find_card(KIND, out / name / f"{name}.json", ZOO)
@@ -101,6 +98,7 @@ def compare(recipes: Mapping[str, dict[str, Any]], held_out: Mapping[str, int], 
                 "variant": name.rsplit("-s", 1)[0],
                 "seed": r["optimisation"]["seed"],
                 "points": c["operator"]["points"],
+                "modes": c["operator"]["modes"],
                 "updates": c["training"]["steps"],
                 "trajectories": len(paths),
                 "student_forwards": c["cost"]["student_forwards"],
@@ -111,7 +109,9 @@ def compare(recipes: Mapping[str, dict[str, Any]], held_out: Mapping[str, int], 
                 "sha256": c["sha256"],
             }
         )
-    table = {"held_out": dict(held_out), "base": BASE, "students": rows, "variants": summary(rows, errors)}
+    notes = {name: (changes or {}).get("note", name) for name, changes in told["variants"].items()}
+    summaries = [{**row, "note": notes[row["variant"]]} for row in summary(rows, errors)]
+    table = {"held_out": dict(held_out), "base": BASE, "students": rows, "variants": summaries}
     write_whole(out / "ablations.json", (json.dumps(table, indent=1) + "\n").encode())
     return out / "ablations.json"
 

@@ -144,4 +144,3 @@ def path_loss(predicted: Tensor, true: Tensor, weights: Tensor, loss: Sequence[t
     flat, other = predicted.flatten(0, 1), true.flatten(0, 1)
     total = torch.stack([factor * term(flat, other) for factor, term in loss]).sum(dim=0)  # [B * M]
     return (total.view(predicted.shape[:2]) * share).sum(dim=1).mean()
-

@@ -7,12 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dsno.temporal import FASTEST, TemporalLayer
+from dsno.times import time_points
 from samplers.errors import UserError
 from samplers.schedule import CosineSchedule
 from samplers.teacher import Teacher
 from samplers.unet import Stage, UNet, UNetConfig
-
-from dsno.times import time_points
 
 
 @dataclass(frozen=True)

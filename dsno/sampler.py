@@ -50,12 +50,14 @@ class DSNOSampler(Sampler):
         network, self._schedule = load_student(entry, device, self._form)
         size = network.config.image_size
         if (network.config.channels, size, size) != tuple(denoiser.shape):
-            raise UserError(f"{entry.path}: the student makes images of {size} x {size}, the teacher of {tuple(denoiser.shape)}")
+            raise UserError(
+                f"{entry.path}: the student makes images of {size} x {size}, the teacher of {tuple(denoiser.shape)}"
+            )
         card = entry.card
         self._network, self._labels = network, card["labels"]
         self._levels = [self._schedule.sigma(t) for t in network.operator.times()]
         self._logsnr = logsnr_at(self._schedule, network.operator.times(), device)
-        told = {k: v for k, v in card.get("training", {}).items()} | {"cost": card.get("cost")}
+        told = dict(card.get("training", {})) | {"cost": card.get("cost")}
         self._student = Student(card["name"], card["sha256"], told, tuple(card.get("noise_seeds", ())))
 
     def networks(self) -> list[nn.Module]:
@@ -67,14 +69,14 @@ class DSNOSampler(Sampler):
         n = self._network
         found: dict[str, list[nn.Module]] = {"input convolution": [n.conv_in], "time embedding": [n.embed]}
         resolution = n.config.image_size // n.config.patch
+        attention: list[nn.Module] = []
         for module in (*n.down, *n.middle, *n.up):
             blocks = [m for m in module.modules() if isinstance(m, ResBlock)]
             found.setdefault(f"spatial blocks {resolution}x{resolution}", []).extend(blocks)
-            attention = [m for m in module.modules() if isinstance(m, Attention)]
-            if attention:
-                found.setdefault("attention", []).extend(attention)
+            attention += [m for m in module.modules() if isinstance(m, Attention)]
             if isinstance(module, ResBlock):  # one that resamples is counted at the resolution it starts from
                 resolution = {"down": resolution // 2, "up": resolution * 2}.get(module.resample or "", resolution)
+        found["attention"] = attention
         if len(n.temporal):
             found["temporal layers"] = [m for m in n.temporal if isinstance(m, TemporalLayer)]
         found["output"] = [n.norm_out, n.conv_out]
@@ -94,7 +96,9 @@ class DSNOSampler(Sampler):
             self.prepare(denoiser, noise.device)
         assert self._network is not None
         if labels is None and self._labels == "balanced":
-            raise UserError(f"{self.student.name if self.student else 'the student'} was trained with class labels; give labels")
+            raise UserError(
+                f"{self.student.name if self.student else 'the student'} was trained with class labels; give labels"
+            )
         z = noise.float().contiguous(memory_format=torch.channels_last)
         logsnr = self._logsnr.expand(len(z), -1)
         path = self._network(z, logsnr, labels, image_only=callback is None).to(noise.dtype)  # [B, M or 1, C, H, W]
@@ -105,7 +109,7 @@ class DSNOSampler(Sampler):
 
 
 class KnowledgeDistillation(DSNOSampler):
-    """Luhman & Luhman, arXiv 2101.02388: regress the image from its noise. DSNO with M = 1 and no temporal layers, its control."""
+    """Luhman & Luhman, arXiv 2101.02388: regress the image from its noise. DSNO with M = 1 and no temporal layers."""
 
     card = Card(
         name="knowledge_distillation",

@@ -34,6 +34,9 @@ class TemporalLayer(nn.Module):
             into a block for each mode: 2 (1 + 4 (J - 1)) C^2 FLOPs a pixel, besides two small products with the basis).
     """
 
+    analysis: Tensor
+    synthesis: Tensor
+
     def __init__(self, channels: int, points: int, modes: int, form: str = FASTEST):
         super().__init__()
         if form not in FORMS:
@@ -96,7 +99,7 @@ class TemporalLayer(nn.Module):
         c, (h, w) = self.channels, u.shape[2:]
         points = u.permute(0, 2, 3, 1).reshape(-1, self.points, h * w * c)  # [B, M, H W C], no copy in channels_last
         parts = torch.matmul(self.analysis.to(u.dtype), points).unflatten(2, (h * w, c))  # [B, R, H W, C]
-        mixed, at = [], 0
+        mixed, at = [], 0  # type: list[Tensor], int
         for block in self.blocks() if self._blocks is None else self._blocks:
             size = block.shape[0] // c
             inputs = torch.cat(parts[:, at : at + size].unbind(1), dim=-1)  # [B, H W, size C]

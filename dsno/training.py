@@ -26,9 +26,7 @@ from samplers.zoo_writer import write_zoo
 KEYS = ("name", "teacher", "network", "target", "weights", "loss", "features", "trajectories", "held_out", "optimisation")
 
 
-def train(
-    recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
-) -> Path:
+def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
     """Train (or resume) the student of a recipe; returns the path of its card, weights beside it.
 
     Args:
@@ -37,11 +35,34 @@ def train(
         out: folder for checkpoint, log, card and weights.
 
     Raises:
-        UserError: bad recipe or trajectories, a teacher that cannot initialise DSNO, another training's folder, NaN in the loss.
+        UserError: bad recipe or trajectories, a teacher that cannot initialise DSNO, another training's folder, NaN.
     """
     use_all_cores()
     r = load_recipe(recipe, {"dsno": KEYS})["dsno"]
     return train_student(r, data or out.parent / f"{Path(recipe).stem}-trajectories", out, device=device, quiet=quiet)
+
+
+def train_knowledge_distillation(
+    recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
+) -> Path:
+    """As `train`, for the control: M = 1 and no temporal layers, which is knowledge distillation (arXiv 2101.02388).
+
+    The recipe's section `knowledge_distillation` has what differs from its section `dsno`.
+    """
+    use_all_cores()
+    r = load_recipe(recipe, {"dsno": KEYS, "knowledge_distillation": ("name",)})
+    changed = merged(r["dsno"], merged({"network": {"points": 1, "modes": 0}}, r["knowledge_distillation"]))
+    folder = data or out.parent / f"{Path(recipe).stem}-trajectories"
+    return train_student(changed, folder, out, device=device, quiet=quiet)
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with `changes` put over them, section by section; the terms of a loss are replaced as a whole."""
+    result = dict(values)
+    for key, value in changes.items():
+        nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping) and key != "loss"
+        result[key] = merged(result[key], value) if nested else value
+    return result
 
 
 def train_student(
@@ -82,12 +103,11 @@ def train_student(
     m = paths.manifest
     made_from = {k: m[k] for k in ("teacher", "solver", "steps", "target", "seed", "labels")}
     identity = {"recipe": {"dsno": dict(r)}, "trajectories": {**made_from, "used": len(paths)}}
-    result = fit(
-        network, loss, o, out, title=r["name"], identity=identity, validate=validate, world=world, quiet=quiet
-    )
+    result = fit(network, loss, o, out, title=r["name"], identity=identity, validate=validate, world=world, quiet=quiet)
     forwards = result.steps * o.batch * config.points
     card = {
         "kind": "dsno",
+        "method": "dsno" if config.points > 1 else "knowledge_distillation",
         "teacher": m["teacher"],
         "network": teacher.network.config.to_dict(),
         "operator": {"points": config.points, "grid": config.grid, "modes": config.modes},
@@ -115,7 +135,7 @@ class HeldOut:
     def make(
         cls, paths: Trajectories, teacher: Teacher, wanted: Mapping[str, int], times: list[float], world: World, folder: Path
     ) -> "HeldOut":
-        """Solve `wanted` = {count, seed} trajectories of other noises, as those trained on were; a file in `folder` keeps them."""
+        """Solve `wanted` = {count, seed} trajectories of other noises, as those trained on were; `folder` keeps them."""
         kept = folder / "held_out.safetensors"
         m = paths.manifest
         if wanted["seed"] == m["seed"]:
@@ -160,4 +180,3 @@ class HeldOut:
         """Relative RMSE at each time: root of the mean squared error over the mean square of the true frames."""
         scale = self.frames.double().square().mean(dim=(0, 2, 3, 4))
         return [float(v) for v in (self.squared_error(network, logsnr).mean(dim=0).cpu() / scale.cpu()).sqrt()]
-

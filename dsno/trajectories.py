@@ -57,8 +57,8 @@ class Trajectories:
         try:
             if m["teacher"]["sha256"] != teacher_sha256:
                 raise UserError(
-                    f"{folder} holds trajectories of teacher {m['teacher']['name']} ({str(m['teacher']['sha256'])[:12]}...), the "
-                    f"student's is {str(teacher_sha256)[:12]}...; make them again with 'bench train trajectories'"
+                    f"{folder} holds trajectories of teacher {m['teacher']['name']} ({str(m['teacher']['sha256'])[:12]}...), "
+                    f"the student's is {str(teacher_sha256)[:12]}...; make them again with 'bench train trajectories'"
                 )
             if m["target"] != target:
                 raise UserError(f"{folder} holds target '{m['target']}', the recipe wants '{target}'; make them again")
@@ -107,7 +107,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"no trajectories in {folder}; make them with 'bench train trajectories', or say where with --data") from None
+        raise UserError(
+            f"no trajectories in {folder}; make them with 'bench train trajectories', or say where with --data"
+        ) from None
     except (OSError, ValueError) as e:
         raise UserError(f"{path} cannot be read ({e}); make the trajectories again") from e
     if not isinstance(manifest, dict) or manifest.get("kind") != "trajectories":
@@ -120,4 +122,6 @@ def _column(stored: Sequence[float], t: float, folder: Path) -> int:
         if abs(s - t) < CLOSE:
             return i
     have = ", ".join(f"{s:g}" for s in stored)
-    raise UserError(f"{folder} holds the times {have}, the student needs {t:g} too; add its grid to the recipe and make them again")
+    raise UserError(
+        f"{folder} holds the times {have}, the student needs {t:g} too; add its grid to the recipe and make them again"
+    )

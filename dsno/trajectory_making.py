@@ -26,9 +26,7 @@ CHECKED = 64
 """Trajectories whose error against a solution with four times the steps is stated in the manifest."""
 
 
-def train(
-    recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
-) -> Path:
+def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
     """Make (or go on making) the trajectories of a recipe; returns the path of the manifest.
 
     Under torchrun each process makes every n-th shard. A shard that is there and whole is kept.

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 
 import samplers
 from samplers.errors import UserError
+from samplers.paths import levels_through, path_of
 from samplers.teacher import Teacher
 from samplers.weights import load_tensors, save_tensors
 
@@ -96,6 +97,14 @@ def converged(
         with contextlib.suppress(UserError):  # a cache that cannot be written costs time, not the run
             save_tensors(path, {"images": fine}, {"error": error})
     return Converged(fine, error, description), seconds
+
+
+def true_path(teacher: Teacher, noise: Tensor, labels: Tensor | None, levels: Sequence[float]) -> Tensor:
+    """The teacher's x0-prediction [B, L, C, H, W] where the converged path from `noise` passes `levels` (0: the image)."""
+    solver = samplers.get(SOLVER)
+    assert isinstance(solver, samplers.Solver)
+    grid = levels_through(samplers.sigmas(teacher.schedule, STEPS, solver.grid), levels)
+    return path_of(solver, teacher, noise, grid, levels, labels=labels)
 
 
 def _solve(teacher: Teacher, noise: Tensor, labels: Tensor | None, steps: int, advance: Callable[[int], None]) -> Tensor:

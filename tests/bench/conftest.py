@@ -7,6 +7,8 @@ import torch
 
 from bench.quality.extractor import Classifier, ClassifierConfig
 from bench.quality.frechet import Moments
+from dsno.network import DSNOConfig, from_teacher
+from samplers.teacher import load_teacher
 from samplers.unet import UNet, UNetConfig
 from samplers.weights import save_tensors
 from samplers.zoo_writer import write_card
@@ -73,3 +75,35 @@ def small(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "device": "cpu",
         "threads": 1,
     }
+
+
+@pytest.fixture(scope="session")
+def student(tiny: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of the card of a DSNO student of the tiny teacher, untrained: three points, labels, trained on "seed 5"."""
+    folder = tmp_path_factory.mktemp("student")
+    teacher = load_teacher(tiny["teacher"])
+    torch.manual_seed(1)
+    config = DSNOConfig(points=3, modes=2)
+    network = from_teacher(teacher, config)
+    card = {
+        "kind": "dsno",
+        "name": "tiny-dsno",
+        "teacher": {"name": "tiny", "sha256": teacher.sha256},
+        "network": teacher.network.config.to_dict(),
+        "operator": {"points": 3, "grid": config.grid, "modes": 2},
+        "sigma_min": teacher.sigma_min,
+        "sigma_max": teacher.sigma_max,
+        "labels": "balanced",
+        "noise_seeds": [5],
+        "weights": "tiny-dsno.safetensors",
+        "sha256": save_tensors(folder / "tiny-dsno.safetensors", network.state_dict()),
+        "cost": {"student_forwards": 300, "teacher_forwards": 1000},
+        "training": {
+            "seconds": 60,
+            "device": "a CPU",
+            "images": 100,
+            "curve": [{"step": s, "error@0": 1 / s, "seen_error": 0.9 / s} for s in (1, 2, 4)],
+        },
+    }
+    write_card(folder / "tiny-dsno.json", card)
+    return str(folder / "tiny-dsno.json")

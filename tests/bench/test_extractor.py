@@ -15,9 +15,9 @@ from bench.quality.extractor import Classifier, ClassifierConfig, extract, find_
 from bench.quality.extractor_training import KEYS, accuracy, train
 from bench.quality.frechet import Moments, Reference, frechet_distance
 from bench.quality.images import to_uint8
+from samplers import recipe as recipes
 from samplers.data import load_images
 from samplers.errors import UserError
-from samplers.recipe import DATA, load_recipe
 from samplers.teacher import ZOO
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -246,7 +246,7 @@ def test_training_again_from_its_checkpoint_gives_the_same_files(trained):
 
 
 def test_the_shipped_recipe_is_that_of_the_shipped_extractor(mnist):
-    assert load_recipe("mnist32", {"data": DATA, "extractor": KEYS}) == mnist.card["recipe"]
+    assert recipes.load_recipe("mnist32", {"data": recipes.DATA, "extractor": KEYS}) == mnist.card["recipe"]
 
 
 def test_extract_in_chunks_equals_one_pass():

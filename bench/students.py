@@ -1,0 +1,132 @@
+"""What a report tells of trained samplers: the path that one call decodes, the learning curve, the cost of training."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from bench.report_data import Section
+from bench.styles import DPI, THEME, WIDTH, Plate, style_of
+from bench.tables import markdown, measured, num
+
+
+def _students(section: Section) -> pd.DataFrame:
+    """One row a student."""
+    rows = section.rows[section.rows["student.name"].notna()]
+    return rows.drop_duplicates("label").sort_values("label", kind="stable")
+
+
+def path_plate(section: Section, out: Path, suffix: str) -> Plate:
+    """The path that one network call decodes, beside the teacher's true path from the same noise."""
+    title = "The path that one call decodes"
+    rows = _students(section)
+    rows = rows[rows["path.sigmas"].map(lambda v: isinstance(v, list))] if "path.sigmas" in rows else rows.iloc[:0]
+    found = [(r, g) for _, r in rows.iterrows() if (g := _grid(r)) is not None]
+    if not found:
+        return Plate(title, None, "no sampler decodes more than the image in one call, or the run folder holds no path.")
+    row, grid = found[0]  # one student is enough to see it; the others' pictures lie in samples/
+    sigmas, noises = row["path.sigmas"], int(row["path.noises"])
+    size = grid.shape[0] // (2 * noises)
+    columns = len(sigmas)
+    across = noises // 2 if noises > 1 else 1  # noises side by side
+    gap = 0.12
+    with matplotlib.rc_context(THEME):
+        cell = WIDTH * 0.9 / (across * (columns + gap))
+        down = -(-noises // across)
+        fig = Figure(figsize=(WIDTH, cell * down * 2.15 + 0.45))
+        axes = fig.subplots(down, across, squeeze=False)
+        fig.subplots_adjust(left=0.09, right=0.995, bottom=0.01, top=1 - 0.35 / fig.get_figheight(), wspace=0.04, hspace=0.06)
+        for k in range(noises):
+            ax = axes[k // across, k % across]
+            ax.imshow(grid[2 * k * size : 2 * (k + 1) * size], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            ax.axhline(size - 0.5, color="white", lw=1)
+            ax.set(xticks=[], yticks=[])
+            if k % across == 0:
+                ax.set_yticks([size / 2, 1.5 * size], ["decoded", "true"])
+                ax.tick_params(axis="y", length=0)
+            if k < across:
+                names = [f"σ = {s:.2g}" if s else "image" for s in sigmas]
+                ax.set_xticks([(i + 0.5) * size for i in range(columns)], names, fontsize=7)
+                ax.xaxis.tick_top()
+                ax.tick_params(axis="x", length=0, pad=1)
+            sns.despine(ax=ax, left=True, bottom=True)
+        fig.savefig(out / f"paths{suffix}.png", dpi=DPI, metadata={"Software": None})
+    text = (
+        f"{row['label']} ({row['student.name']}), {noises} noises of seed {row['seed']:.0f}: above, what its one call decodes "
+        "at each noise level; below, the teacher's prediction of the image where the converged ODE path from the same noise "
+        "passes that level. At the end both are the image."
+    )
+    return Plate(title, f"paths{suffix}.png", text)
+
+
+def _grid(row: pd.Series) -> np.ndarray | None:
+    """The stored picture of decoded and true paths; None if it is not there."""
+    try:
+        with Image.open(Path(row["run"]) / "samples" / f"{row['cell']}.path.png") as image:
+            return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    except OSError:
+        return None
+
+
+def learning_plate(section: Section, out: Path, suffix: str) -> Plate:
+    """Error of the image against the images trained on, on held-out noises and on noises trained on."""
+    title = "Learning curves"
+    rows = _students(section)
+    if "training.curve" in rows:
+        rows = rows[rows["training.curve"].map(lambda v: isinstance(v, list) and len(v) > 1)]
+    else:
+        rows = rows.iloc[:0]
+    if rows.empty:
+        return Plate(title, None, "the students' cards hold no learning curve.")
+    with matplotlib.rc_context(THEME):
+        fig = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+        ax = fig.subplots()
+        handles = []
+        for _, r in rows.iterrows():
+            curve = pd.DataFrame(r["training.curve"])
+            x = curve["step"] * r["training.images"] / curve["step"].max()
+            style = style_of(r["label"])
+            ax.plot(x, curve["error@0"], color=style.color, lw=1.3)
+            ax.plot(x, curve["seen_error"], color=style.color, lw=0.9, ls=(0, (4, 2)))
+            handles.append(Line2D([], [], color=style.color, label=f"{r['label']} ({r['student.name']})"))
+        handles += [
+            Line2D([], [], color="0.3", lw=1.3, label="noises held out"),
+            Line2D([], [], color="0.3", lw=0.9, ls=(0, (4, 2)), label="noises trained on"),
+        ]
+        ax.set(xlabel="trajectories trained on (with repeats)", ylabel="relative RMSE of the image", title=section.key())
+        ax.grid(True, lw=0.5, color="0.9")
+        ax.set_axisbelow(True)
+        ax.legend(handles=handles, frameon=False)
+        sns.despine(fig)
+        fig.savefig(out / f"learning{suffix}.png", dpi=DPI, metadata={"Software": None})
+    text = (
+        "Distance of the student's image from the teacher's for the same noise, relative to its RMS, while training, by the "
+        "averaged weights. The two sets of noises are different images, so their levels differ a little from the start; "
+        "memorising shows as a gap that grows."
+    )
+    return Plate(title, f"learning{suffix}.png", text)
+
+
+def students_table(section: Section) -> str:
+    """What making each student took, from its card; empty without students."""
+    rows = _students(section)
+    if rows.empty:
+        return ""
+    columns = {
+        "training.seconds": ("training, minutes", lambda v: measured(v / 60)),
+        "training.images": ("trajectories seen", num),
+        "training.cost.student_forwards": ("student forwards trained", num),
+        "training.cost.teacher_forwards": ("teacher forwards for its data", num),
+    }
+    cells = [
+        [r["label"], r["student.name"], str(r["student.sha256"])[:12], str(r.get("training.device", ""))]
+        + [text(r[c]) if c in rows and pd.notna(r[c]) else "" for c, (_, text) in columns.items()]
+        for _, r in rows.iterrows()
+    ]
+    header = ["sampler", "student", "SHA-256", "trained on", *(name for name, _ in columns.values())]
+    return markdown(header, cells, right=range(4, len(header)))

@@ -1,0 +1,76 @@
+"""The ablations as one Markdown table: `python -m dsno.ablation_table FOLDER`, from the files in FOLDER alone.
+
+FOLDER holds `ablations.json` (what `bench train ablations` wrote) and, where the students were scored too, the `records.jsonl`
+of a `bench run` of them.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from samplers.errors import UserError
+
+HEADER = ("what differs", "M", "J", "updates", "forwards trained", "seeds", "error", "error / DSNO's", "verdict")
+
+
+def table(folder: Path) -> str:
+    """The table of a folder.
+
+    Raises:
+        UserError: no ablations.json there, or one without the keys it should have.
+    """
+    try:
+        content = json.loads((folder / "ablations.json").read_text())
+        scores = _scores(folder / "records.jsonl")
+        rows = [_row(v, content["students"], scores) for v in content["variants"]]
+    except (OSError, ValueError, KeyError) as e:
+        raise UserError(f"{folder}: no whole ablations.json ({e}); make it with 'bench train ablations'") from e
+    header = [*HEADER, *(["fd"] if scores else [])]
+    right = ["---" if h in ("what differs", "verdict") else "---:" for h in header]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, right, *rows)) + "\n"
+
+
+def _scores(path: Path) -> dict[str, dict[str, float]]:
+    """SHA-256 of a student to its Frechet distance with its interval."""
+    if not path.exists():
+        return {}
+    found = {}
+    for line in path.read_text().splitlines():
+        record = json.loads(line)
+        metrics = [m for m in record["quality"] or {} if m.startswith("fd_")]
+        if record["student"] and metrics:
+            found[record["student"]["sha256"]] = record["quality"][metrics[0]]
+    return found
+
+
+def _row(variant: dict[str, Any], students: list[dict[str, Any]], scores: dict[str, dict[str, float]]) -> list[str]:
+    own = [s for s in students if s["variant"] == variant["variant"]]
+    s = own[0]
+    ratio = (
+        "" if "ratio" not in variant else f"{variant['ratio']:.3f} [{variant['ratio_low']:.3f}, {variant['ratio_high']:.3f}]"
+    )
+    cells = [
+        variant.get("note") or variant["variant"],
+        str(s["points"]),
+        str(s["modes"]),
+        str(s["updates"]),
+        f"{s['student_forwards']:,}",
+        str(variant["seeds"]),
+        f"{variant['error']:.4f}",
+        ratio,
+        variant.get("verdict", ""),
+    ]
+    if scores:
+        found = [scores[x["sha256"]] for x in own if x["sha256"] in scores]
+        mean = {k: sum(f[k] for f in found) / len(found) for k in ("value", "ci_low", "ci_high")} if found else None
+        cells.append(f"{mean['value']:.2f} [{mean['ci_low']:.2f}, {mean['ci_high']:.2f}]" if mean else "")
+    return cells
+
+
+if __name__ == "__main__":
+    try:
+        print(table(Path(sys.argv[1] if len(sys.argv) > 1 else ".")), end="")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

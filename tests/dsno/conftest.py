@@ -1,0 +1,43 @@
+"""Tiny teacher, trajectories and student card, made once."""
+
+from pathlib import Path
+
+import pytest
+from tiny import CHECKED, making, write_recipe, write_student, write_teacher
+
+import dsno.training
+import dsno.trajectory_making
+from dsno.network import DSNOConfig
+from samplers import Teacher, load_teacher
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _gently(_one_thread):
+    with pytest.MonkeyPatch.context() as m:
+        for module in (dsno.training, dsno.trajectory_making):
+            m.setattr(module, "use_all_cores", lambda: None)
+        m.setattr(dsno.trajectory_making, "CHECKED", CHECKED)
+        yield
+
+
+@pytest.fixture(scope="session")
+def teacher_card(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_teacher(tmp_path_factory.mktemp("teacher"))
+
+
+@pytest.fixture(scope="session")
+def teacher(teacher_card: Path) -> Teacher:
+    return load_teacher(teacher_card)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory, teacher_card: Path) -> Path:
+    """Ten trajectories in three shards; tests that change anything copy it."""
+    made = tmp_path_factory.mktemp("made")
+    recipe = write_recipe(made / "recipe.yaml", trajectories=making(teacher_card))
+    return dsno.trajectory_making.train(recipe, None, made / "trajectories", quiet=True).parent
+
+
+@pytest.fixture
+def student_card(tmp_path: Path, teacher: Teacher) -> Path:
+    return write_student(tmp_path, teacher, DSNOConfig())
