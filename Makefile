@@ -3,8 +3,8 @@ BIN = .venv/bin
 
 .PHONY: demo test lint clean
 
-demo: .venv/.installed  ## benchmark four solvers on the embedded teacher and render the report
-	$(BIN)/bench run --samplers ddim,dpm_solver_2,dpmpp_2m,heun --calls 4,8,12 --trajectory-images 32 --out runs/demo
+demo: .venv/.installed  ## benchmark DSNO and three solvers on the embedded teacher, render the report
+	$(BIN)/bench run --samplers dsno,ddim,dpmpp_2m,heun --calls 4,8,12 --trajectory-images 32 --out runs/demo
 
 test: lint  ## the whole suite
 	$(BIN)/python -m pytest

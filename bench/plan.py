@@ -126,8 +126,10 @@ def cells(plan: Plan) -> list[Cell]:
             raise UserError(f"{full}: write a step count after the @, as in {spec}@50")
         if at or plan.steps:
             steps = (int(own),) if at else plan.steps
-            if card.steps is not None and (wrong := [n for n in steps if n not in card.steps]):
-                raise UserError(f"{card.name} cannot take {wrong[0]} steps; it takes {', '.join(map(str, card.steps))}")
+            wrong = [n for n in steps if card.steps is not None and n not in card.steps]
+            if wrong and full in plan.samplers:
+                raise UserError(f"{card.name} cannot take {wrong[0]} steps; it takes {', '.join(map(str, card.steps or ()))}")
+            steps = tuple(n for n in steps if n not in wrong)  # "all" means those that can
         else:
             able = card.steps or range(1, max(plan.calls) + 1)
             steps = tuple(max(fit) for c in plan.calls if (fit := [n for n in able if card.calls(n) <= c]))

@@ -83,3 +83,11 @@ def test_wrong_values_are_refused(options: dict, told: str):
     with pytest.raises(UserError, match=r"^[^\n]*$") as e:
         bench.make_plan(**options)
     assert told in str(e.value)
+
+
+def test_all_means_those_that_can_take_the_steps():
+    found = {c.sampler for c in cells(bench.make_plan(samplers=("all",), steps=(1, 4)))}
+    assert {"dsno", "ddim"} <= found
+    assert {c.steps for c in cells(bench.make_plan(samplers=("all",), steps=(1, 4))) if c.sampler == "dsno"} == {1}
+    with pytest.raises(UserError, match="dsno cannot take 4 steps; it takes 1"):
+        cells(bench.make_plan(samplers=("dsno", "ddim"), steps=(4,)))

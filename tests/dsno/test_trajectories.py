@@ -152,7 +152,7 @@ def test_manifest_states_the_solvers_error(folder, teacher):
         for n in (6, 24)
     )
     expected = [float((coarse - fine)[:, i].norm() / fine[:, i].norm()) for i in range(4)]
-    assert m["relative_rmse"] == pytest.approx(expected, rel=1e-2)
+    assert m["relative_rmse"] == pytest.approx(expected, rel=1e-3)
     assert (m["against"], m["trajectories"]) == ("dpmpp_2m, 24 steps", CHECKED)
 
 
@@ -266,27 +266,27 @@ def test_two_processes_make_the_same(tmp_path, folder, teacher_card):
 
 @pytest.mark.parametrize("target", ["x0", "state"])
 def test_frames_are_those_of_a_direct_solve(tmp_path, teacher, teacher_card, target):
-    """32 uniform steps pass every quadratic time, so `sample` and its callback tell what the frames must be."""
-    make(tmp_path / "made", teacher_card, solver="ddim", steps=32, target=target, count=5)
+    """16 uniform steps pass every quadratic time, so `sample` and its callback tell what the frames must be."""
+    make(tmp_path / "made", teacher_card, solver="ddim", steps=16, target=target, count=5)
     indices, times = [4, 0, 3], [0.0, 0.5625, 0.0625]
     z, labels = samplers.noise(5, indices, teacher.shape), torch.tensor([i % 3 for i in indices])
     told = {}
 
     def keep(i, sigma, x, denoised):
         if target == "state":
-            told[31 - i] = x / math.sqrt(1 + sigma**2)
+            told[15 - i] = x / math.sqrt(1 + sigma**2)
         else:
-            told[32 - i] = denoised  # made where the step began
+            told[16 - i] = denoised  # made where the step began
         told[0] = x
 
     with torch.no_grad():
-        samplers.get("ddim").sample(teacher, z, steps=32, labels=labels, callback=keep)
+        samplers.get("ddim").sample(teacher, z, steps=16, labels=labels, callback=keep)
     paths = Trajectories(tmp_path / "made", teacher.sha256, times, target)
     frames, found = paths.frames(indices)
     assert (frames.dtype, found.dtype) == (torch.float32, torch.int64)
     assert torch.equal(found, labels)
     assert torch.equal(paths.noise(indices), z)
-    expected = torch.stack([told[round(32 * t)] for t in times], dim=1)
+    expected = torch.stack([told[round(16 * t)] for t in times], dim=1)
     assert relative(frames, expected) < 1e-3  # half precision
     assert (expected[:, 1] - expected[:, 2]).abs().max() > 0.1
 

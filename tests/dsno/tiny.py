@@ -34,6 +34,8 @@ def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
         for module in network.modules():
             if isinstance(module, nn.GroupNorm):
                 module.weight.add_(1.0)
+        if isinstance(network, UNet):
+            network.conv_out.weight.mul_(0.25)
     return network.eval().requires_grad_(False)
 
 

@@ -1,0 +1,271 @@
+"""The sampler `dsno`: one call of M forwards, a student that fits its teacher, and stages that cover its network."""
+
+import json
+import pickle
+from itertools import combinations
+
+import pytest
+import torch
+from tiny import SIZES, mixing, relative, teacher_of, write_student, write_teacher
+
+import samplers
+from bench.accounting import Meter
+from bench.clock import Clock
+from dsno.network import DSNOConfig, from_teacher
+from dsno.students import load_student
+from dsno.temporal import FORMS
+from samplers import Student, UserError, load_teacher
+from samplers.teacher import find_card
+from samplers.unet import Attention, ResBlock
+from samplers.weights import save_tensors, sha256
+
+LABELS = torch.tensor([0, 2, 1])
+
+
+def start(teacher, batch: int = 3) -> torch.Tensor:
+    return samplers.noise(9, range(batch), teacher.shape)
+
+
+def counted(spec: str, teacher) -> tuple[int, int, torch.Tensor]:
+    """Calls and forwards of one run of three images, and the images."""
+    meter, sampler = Meter(teacher, Clock(torch.device("cpu"))), samplers.get(spec)
+    sampler.prepare(meter, "cpu")
+    with meter.watching(sampler), torch.no_grad():
+        images = sampler.sample(meter, start(teacher), steps=1, labels=LABELS)
+    return meter.count.calls, meter.count.forwards, images
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("config", [DSNOConfig(), DSNOConfig(points=3, grid="uniform", modes=0)])
+def test_one_call_of_m_forwards(tmp_path, teacher, config, form):
+    card = write_student(tmp_path, teacher, config)
+    calls, forwards, images = counted(f"dsno:student={card}:form={form}", teacher)
+    assert (calls, forwards) == (1, 3 * config.points)
+    network, schedule = load_student(find_card("dsno", card), form="fft")
+    logsnr = torch.tensor([-2 * torch.tensor(schedule.sigma(t)).log() for t in config.times()]).expand(3, -1)
+    assert relative(images, network(start(teacher), logsnr, LABELS)[:, -1]) < 1e-5
+
+
+def test_knowledge_distillation_is_one_forward(tmp_path, teacher):
+    card = write_student(tmp_path, teacher, DSNOConfig(points=1, modes=0), method="knowledge_distillation")
+    calls, forwards, images = counted(f"knowledge_distillation:student={card}", teacher)
+    assert (calls, forwards) == (1, 3)
+    assert relative(images, teacher.network(start(teacher), torch.full((3,), 2 * torch.tensor(100.0).log()), LABELS)) < 1e-5
+
+
+@pytest.mark.parametrize("config", [DSNOConfig(), DSNOConfig(points=3, grid="uniform", modes=1), DSNOConfig(points=1, modes=0)])
+def test_callback_is_told_of_every_point(tmp_path, teacher, config):
+    sampler, told = samplers.get(f"dsno:student={write_student(tmp_path, teacher, config)}"), []
+    z = start(teacher)
+    image = sampler.sample(teacher, z, steps=1, labels=LABELS, callback=lambda *row: told.append(row))
+    assert [i for i, *_ in told] == list(range(config.points))
+    levels = [level for _, level, _, _ in told]
+    assert levels[:-1] == [teacher.schedule.sigma(t) for t in config.times()[:-1]]
+    assert levels[-1] == 0.0
+    assert all(a > b for a, b in zip(levels, levels[1:], strict=False))
+    assert torch.equal(told[-1][3], image)
+    assert relative(sampler.sample(teacher, z, steps=1, labels=LABELS), image) < 1e-6
+    assert all(x.shape == denoised.shape == image.shape for _, _, x, denoised in told)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_images_follow_the_noise(student_card, teacher, dtype):
+    sampler, told = samplers.get(f"dsno:student={student_card}"), []
+    z = start(teacher).to(dtype)
+    assert sampler.sample(teacher, z, steps=1, labels=LABELS).dtype == dtype
+    sampler.sample(teacher, z, steps=1, labels=LABELS, callback=lambda *row: told.append(row[3].dtype))
+    assert set(told) == {dtype}
+
+
+def test_images_do_not_depend_on_the_batch(student_card, teacher):
+    sampler, labels = samplers.get(f"dsno:student={student_card}"), torch.tensor([0, 2, 1, -1, 0, 1, 2])
+    together = sampler.sample(teacher, start(teacher, 7), steps=1, labels=labels)
+    for i in (0, 3, 6):
+        alone = sampler.sample(teacher, start(teacher, 7)[i : i + 1], steps=1, labels=labels[i : i + 1])
+        assert relative(alone, together[i : i + 1]) < 1e-5
+
+
+def test_student_is_told_of(student_card, teacher):
+    sampler = samplers.get(f"dsno:student={student_card}")
+    assert (sampler.student, sampler.networks(), sampler.stages()) == (None, [], {})
+    sampler.prepare(teacher, "cpu")
+    told = {"seconds": 3, "cost": {"student_forwards": 1, "teacher_forwards": 2}}
+    assert sampler.student == Student("student", json.loads(student_card.read_text())["sha256"], told, (5,))
+    assert [type(n).__name__ for n in sampler.networks()] == ["DSNO"]
+    assert not any(p.requires_grad for p in sampler.networks()[0].parameters())
+
+
+def refused(spec: str, teacher, labels=LABELS, **options) -> str:
+    with pytest.raises(UserError) as e:
+        samplers.get(spec).sample(teacher, start(teacher), **{"steps": 1, "labels": labels} | options)
+    assert "\n" not in str(e.value)
+    return str(e.value)
+
+
+def rewrite(card, **changes):
+    content = json.loads(card.read_text()) | changes
+    card.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+    return f"dsno:student={card}"
+
+
+def test_student_of_another_teacher(student_card, tmp_path, teacher):
+    other = load_teacher(write_teacher(tmp_path, seed=1))
+    told = refused(f"dsno:student={student_card}", other)
+    assert f"is a student of teacher tiny ({teacher.sha256[:12]}...), not of this one ({other.sha256[:12]}...)" in told
+    assert "student of teacher None" in refused(rewrite(student_card, teacher=None), teacher)
+
+
+def test_no_student(teacher, tmp_path):
+    assert "unknown dsno 'nobody'" in refused("dsno:student=nobody", teacher)
+    assert "none.json is not a readable card" in refused(f"dsno:student={tmp_path}/none.json", teacher)
+    for name in ("dsno", "knowledge_distillation"):
+        assert f"no {name} student of this teacher ({teacher.sha256[:12]}...) ships" in refused(name, teacher)
+
+
+def test_card_of_something_else(teacher_card, teacher):
+    assert "is the card of a teacher, not of a dsno" in refused(f"dsno:student={teacher_card}", teacher)
+
+
+def test_options_that_are_none():
+    with pytest.raises(UserError, match="unknown form of the temporal layer 'fold'; did you mean 'folded'"):
+        samplers.get("dsno:form=fold")
+    with pytest.raises(UserError, match="unknown option of dsno 'studant'"):
+        samplers.get("dsno:studant=x")
+
+
+def test_missing_weights(student_card, teacher):
+    (student_card.parent / "student.safetensors").unlink()
+    assert "no weights at" in refused(f"dsno:student={student_card}", teacher)
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_truncated_weights(student_card, teacher, hashed):
+    """Told by the hash, or, where the card has that of the truncated file, by the file itself."""
+    path = student_card.parent / "student.safetensors"
+    path.write_bytes(path.read_bytes()[:-11])
+    spec = rewrite(student_card, **({"sha256": sha256(path)} if hashed else {}))
+    assert ("not a whole safetensors file" if hashed else "SHA-256 is") in refused(spec, teacher)
+
+
+def test_a_pickle_in_place_of_weights(student_card, teacher):
+    path = student_card.parent / "student.safetensors"
+
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("a pickle was read",))
+
+    path.write_bytes(pickle.dumps(Trap()))
+    assert "not a whole safetensors file" in refused(rewrite(student_card, sha256=sha256(path)), teacher)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_diverged(student_card, teacher, value):
+    network = from_teacher(teacher, DSNOConfig())
+    with torch.no_grad():
+        network.temporal[2].weight[0, 0, 0, 0] = value
+    digest = save_tensors(student_card.parent / "student.safetensors", network.state_dict())
+    assert "NaN or infinite numbers in 'temporal.2.weight'" in refused(rewrite(student_card, sha256=digest), teacher)
+
+
+WITHOUT = "prepare reads this key outside the try of load_student: KeyError"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "weights",
+        "sha256",
+        "network",
+        "operator",
+        "sigma_min",
+        "sigma_max",
+        pytest.param("labels", marks=pytest.mark.xfail(strict=True, raises=KeyError, reason=WITHOUT)),
+        pytest.param("name", marks=pytest.mark.xfail(strict=True, raises=KeyError, reason=WITHOUT)),
+    ],
+)
+def test_a_card_without_a_key_says_which(student_card, teacher, key):
+    told = refused(rewrite(student_card, **{key: None}), teacher)
+    assert str(student_card) in told
+    assert f"'{key}'" in told
+
+
+@pytest.mark.parametrize(
+    ("operator", "told"),
+    [
+        ({"points": 4, "grid": "quadratic", "modes": 3}, "the network needs"),
+        ({"points": 4, "grid": "quadratic", "modes": 0}, "weights are of another network"),
+        ({"points": 4, "grid": "quadratic", "modes": 4}, "modes must be 1 to that, got 4"),
+        ({"points": 4, "grid": "quartic", "modes": 2}, "unknown time grid 'quartic'"),
+        ({"points": 4, "mode": 2}, "'mode'"),
+        pytest.param(
+            {"points": 8, "grid": "quadratic", "modes": 2},
+            "points",
+            marks=pytest.mark.xfail(strict=True, reason="no weight's shape depends on M: another M loads and samples silently"),
+        ),
+    ],
+)
+def test_a_card_of_another_operator(student_card, teacher, operator, told):
+    assert told in refused(rewrite(student_card, operator=operator), teacher)
+
+
+@pytest.mark.parametrize(("key", "value"), [("width", 16), ("widht", 8), ("multipliers", [1, 1]), ("classes", 0)])
+def test_a_card_of_another_backbone(student_card, teacher, key, value):
+    refused(rewrite(student_card, network=SIZES.to_dict() | {key: value}), teacher)
+
+
+def test_images_of_another_shape(student_card, teacher):
+    spec = rewrite(student_card, network=SIZES.to_dict() | {"image_size": 16})
+    assert "the student makes images of 16 x 16, the teacher of (1, 8, 8)" in refused(spec, teacher)
+
+
+def test_a_student_of_labels_needs_them(student_card, teacher):
+    assert "student was trained with class labels; give labels" in refused(f"dsno:student={student_card}", teacher, labels=None)
+    unlabelled = samplers.get(rewrite(student_card, labels="none"))
+    image = unlabelled.sample(teacher, start(teacher), steps=1)
+    assert torch.equal(unlabelled.sample(teacher, start(teacher), steps=1, labels=torch.full((3,), -1)), image)
+
+
+def test_one_step_of_the_teachers_shape(student_card, teacher):
+    assert "dsno cannot take 2 steps; it takes 1" in refused(f"dsno:student={student_card}", teacher, steps=2)
+    sampler = samplers.get(f"dsno:student={student_card}")
+    with pytest.raises(UserError, match="noise has shape"):
+        sampler.sample(teacher, torch.zeros(1, 3, 8, 8), steps=1, labels=LABELS[:1])
+
+
+@pytest.mark.parametrize("config", [DSNOConfig(), DSNOConfig(points=3, modes=0)])
+def test_stages_share_out_the_network(tmp_path, teacher, config):
+    sampler = samplers.get(f"dsno:student={write_student(tmp_path, teacher, config)}")
+    sampler.prepare(teacher, "cpu")
+    stages, network = sampler.stages(), sampler.networks()[0]
+    counts = {name: [id(p) for m in modules for p in m.parameters()] for name, modules in stages.items()}
+    assert sorted(i for own in counts.values() for i in own) == sorted(id(p) for p in network.parameters())  # each once
+    for a, b in combinations([m for modules in stages.values() for m in modules], 2):
+        assert a is not b
+        assert not any(m is b for m in a.modules())
+        assert not any(m is a for m in b.modules())
+    expected = ["input convolution", "time embedding", "spatial blocks 8x8", "attention", "spatial blocks 4x4", "temporal layers"]
+    assert set(stages) == {*expected, "output"} - (set() if config.modes else {"temporal layers"})
+    assert all(stages.values())
+
+
+def test_spatial_blocks_are_told_apart_by_resolution(student_card, teacher):
+    """By what reaches them; one that resamples counts where it starts."""
+    sampler, seen = samplers.get(f"dsno:student={student_card}"), {}
+    sampler.prepare(teacher, "cpu")
+    for m in sampler.networks()[0].modules():
+        if isinstance(m, ResBlock):
+            m.register_forward_pre_hook(lambda module, args: seen.update({module: args[0].shape[-1]}))
+    sampler.sample(teacher, start(teacher), steps=1, labels=LABELS)
+    found = {m: int(name.split("x")[-1]) for name, modules in sampler.stages().items() for m in modules if "spatial" in name}
+    assert found == seen
+    attention = [m for m in sampler.networks()[0].modules() if isinstance(m, Attention)]
+    assert sampler.stages()["attention"] == attention
+
+
+def test_fresh_and_mixing_students_differ():
+    """The students above have temporal layers that matter."""
+    teacher = teacher_of()
+    z, logsnr = start(teacher), torch.tensor([[-1.0, 0.0, 2.0, 9.0]] * 3)
+    fresh = from_teacher(teacher, DSNOConfig())
+    before = fresh(z, logsnr)
+    assert relative(mixing(fresh)(z, logsnr), before) > 0.1
