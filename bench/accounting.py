@@ -64,7 +64,8 @@ class Meter:
         def before(_: nn.Module, args: tuple) -> None:
             self.count.calls += 1
             # A network's second argument has one noise level for each evaluation: [B], or [B, M] for M times in one call.
-            self.count.forwards += args[1].numel()
+            levels = args[1].numel() if len(args) > 1 and isinstance(args[1], Tensor) else 1
+            self.count.forwards += max(len(args[0]), levels)
             started.append(self._clock.start())
 
         def after(*_: object) -> None:

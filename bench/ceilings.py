@@ -6,13 +6,14 @@ import torch
 
 from bench.clock import Clock
 
-MATRIX = 1024
-"""Size of the square matrices whose product gives the device's rate."""
+MATRIX = {"cuda": 8192, "cpu": 1024}
+"""Size of the square matrices whose product gives a device's rate: large enough to fill it."""
 
 
 def matrix_rate(device: torch.device, clock: Clock, seconds: float = 1.0) -> float:
     """FLOP/s of a large float32 matrix product on this device: the ceiling that a pass is read against (the fastest seen)."""
-    a, b = (torch.randn(MATRIX, MATRIX, device=device) for _ in range(2))
+    n = MATRIX.get(device.type, 1024)
+    a, b = (torch.randn(n, n, device=device) for _ in range(2))
     best, end = float("inf"), time.perf_counter() + seconds
     a @ b
     while time.perf_counter() < end:
@@ -23,4 +24,4 @@ def matrix_rate(device: torch.device, clock: Clock, seconds: float = 1.0) -> flo
         clock.stop(span)
         clock.settle()
         best = min(best, span.seconds() / 4)
-    return 2 * MATRIX**3 / best
+    return 2 * n**3 / best

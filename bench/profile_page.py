@@ -15,16 +15,15 @@ from bench.tables import markdown, measured, percent, plural
 from samplers.weights import write_whole
 
 
-def _ci(summary: dict[str, Any], digits: str = "") -> str:
+def _ci(summary: dict[str, Any]) -> str:
     """A median with its interval."""
-    if summary["ci_low"] is None:
-        return measured(summary["median"])
-    return f"{measured(summary['median'])} [{measured(summary['ci_low'])}, {measured(summary['ci_high'])}]{digits}"
+    return f"{measured(summary['median'])} [{measured(summary['ci_low'])}, {measured(summary['ci_high'])}]"
 
 
 def page(result: dict[str, Any]) -> str:
     """profile.md."""
     counted, forwards = result["counted"], result["counted"]["forwards"]
+    gpu = result["environment"].get("gpu")
     student = result["student"] or {"name": "", "sha256": ""}
     parts = [
         f"# One pass of {result['sampler'].split(':')[0]}, mode {result['mode']}",
@@ -32,12 +31,13 @@ def page(result: dict[str, Any]) -> str:
         f"{result['teacher_equivalents']:.2f} teacher-equivalents of work an image "
         f"({counted['flops_per_image'] / 1e9:.3f} GFLOP; one teacher forward {counted['teacher_flops'] / 1e9:.3f}). "
         f"Student {student['name']} ({student['sha256'][:12]}), teacher {result['teacher']['name']}, "
-        f"{result['device']}, {plural(result['threads'], 'thread')}, {result['environment'].get('cpu', '')}. "
+        f"{_machine(result)}. "
         f"Clock: {result['clock']}.",
         "![Profile](profile.png)",
         "## The pass against the teacher's forwards",
         f"Medians with 95 % intervals. Ratios are of the same round: to one teacher forward at the same batch, to {forwards} "
-        f"forwards in one call (the same effective batch), and to {forwards} calls one after another.",
+        f"forwards in one call (the same effective batch), and to {forwards} calls one after another; the teacher runs in the "
+        f"same mode. Peak memory is {'what was allocated' if gpu else 'the resident set of the whole process'}.",
     ]
     rows = [
         [
@@ -59,7 +59,7 @@ def page(result: dict[str, Any]) -> str:
     ]  # fmt: skip
     parts.append(markdown(header, rows, right=range(len(header))))
     parts.append(
-        f"Matrix rate: {result['matrix_flops_per_s'] / 1e9:.0f} GFLOP/s, the fastest float32 product of two 1024 x 1024 "
+        f"Matrix rate: {result['matrix_flops_per_s'] / 1e9:.0f} GFLOP/s, the fastest float32 product of two large square "
         "matrices seen here. FLOPs: 2 a multiply-add; elementwise operations and Fourier transforms are not counted."
     )
     for batch in dict.fromkeys(s["batch_size"] for s in result["stages"]):
@@ -75,11 +75,20 @@ def page(result: dict[str, Any]) -> str:
     if result["stages"]:
         parts.append(
             f"Stages are marked before and after each module by the {result['clock']}, without waiting for the device in "
-            "between; everything else is concatenation of skips, repeating the noise, and Python between the modules."
+            "between; everything else is concatenation of skips, repeating the noise, and the time between the modules"
+            f"{', in which a GPU may wait for the next launch' if gpu else ''}."
         )
     else:
         parts.append("Stages are told apart in mode eager only: a compiled or captured pass has no modules to mark.")
     return "\n\n".join(parts) + "\n"
+
+
+def _machine(result: dict[str, Any]) -> str:
+    """The device in words."""
+    gpu = result["environment"].get("gpu")
+    if gpu:
+        return f"{gpu['name']} ({result['device']})"
+    return f"{result['environment'].get('cpu', 'CPU')}, {plural(result['threads'], 'thread')}"
 
 
 def figure(result: dict[str, Any], path: Path) -> None:
@@ -125,6 +134,7 @@ def figure(result: dict[str, Any], path: Path) -> None:
 def write_profile(result: dict[str, Any], folder: Path) -> Path:
     """Write profile.json, stages.csv, batches.csv, profile.md and the figure; returns the page's path."""
     write_whole(folder / "profile.json", (json.dumps(result, indent=1) + "\n").encode())
+    (folder / "stages.csv").unlink(missing_ok=True)  # of an earlier profile in another mode
     _csv(folder / "stages.csv", result["stages"])
     _csv(folder / "batches.csv", result["batches"])
     figure(result, folder / "profile.png")

@@ -19,7 +19,7 @@ from bench.environment import environment, peak_memory, peak_memory_start
 from bench.statistics import summarise
 from samplers.errors import UserError, unknown
 from samplers.teacher import Teacher
-from samplers.training import available_cores
+from samplers.training import available_cores, exact_float32
 
 MODES = ("eager", "compile", "graph")
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
@@ -51,6 +51,8 @@ class Setting:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise unknown("mode", self.mode, MODES)
+        if self.threads < 0 or self.seed < 0:
+            raise UserError(f"threads and seed must be 0 or more, got {self.threads} and {self.seed}")
         if self.repetitions < 6:
             raise UserError(f"repetitions must be at least 6, for an interval of the median; got {self.repetitions}")
         if not self.batch_sizes or min(self.batch_sizes) < 1 or list(self.batch_sizes) != sorted(set(self.batch_sizes)):
@@ -64,8 +66,10 @@ class Profiler:
         if setting.mode == "graph" and device.type != "cuda":
             raise UserError("mode graph needs a CUDA device; use eager or compile here")
         self.setting, self.device = setting, device
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # streams and graphs take the current device
         torch.set_num_threads(setting.threads or available_cores())
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        exact_float32()
         self.clock = Clock(device)
         self.teacher: Teacher = samplers.load_teacher(setting.teacher, device=device)
         self.sampler = samplers.get(setting.sampler)
@@ -90,57 +94,67 @@ class Profiler:
         return self.sampler.sample(self.teacher, z, steps=1, labels=labels)
 
     def runner(self, batch: int) -> Callable[[], Tensor]:
-        """A pass at this batch size in the mode asked for.
-
-        Raises:
-            UserError: its images are not eager's.
-        """
+        """A pass at this batch size, in the mode asked for."""
         z, labels = self.inputs(batch)
-        expected = self.eager(z, labels)
-        if self.setting.mode == "eager":
-            return lambda: self.eager(z, labels)
-        run = self._graph(z, labels) if self.setting.mode == "graph" else self._compiled(z, labels)
-        worst = float((run() - expected).abs().max())
-        if not worst <= TOLERANCE[expected.dtype]:
-            raise UserError(f"mode {self.setting.mode}: images differ from eager's by {worst:.2g} at batch {batch}; not timed")
-        return run
+        return self._in_mode(lambda: self.eager(z, labels), self.sampler.networks(), batch)
 
-    def _compiled(self, z: Tensor, labels: Tensor | None) -> Callable[[], Tensor]:
-        if not hasattr(self, "_is_compiled"):
-            for network in self.sampler.networks():
-                network.compile(fullgraph=True, dynamic=False)
-            self._is_compiled = True
-        return lambda: self.eager(z, labels)
-
-    def _graph(self, z: Tensor, labels: Tensor | None) -> Callable[[], Tensor]:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                self.eager(z, labels)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            images = self.eager(z, labels)
-
-        def replay() -> Tensor:
-            graph.replay()
-            return images
-
-        return replay
-
-    @torch.no_grad()
     def forward(self, batch: int) -> Callable[[], Tensor]:
-        """One call of the teacher's own network on `batch` images."""
+        """One call of the teacher's own network on `batch` images, in the same mode."""
         z, labels = self.inputs(batch)
         network = self.teacher.network
         z, logsnr = z.contiguous(memory_format=torch.channels_last), torch.zeros(batch, device=self.device)
 
+        @torch.no_grad()
         def run() -> Tensor:
-            with torch.no_grad():
-                return network(z, logsnr, labels)
+            return network(z, logsnr, labels)
 
-        return run
+        return self._in_mode(run, [network], batch)
+
+    def _in_mode(self, run: Callable[[], Tensor], networks: Sequence[nn.Module], batch: int) -> Callable[[], Tensor]:
+        """`run`, compiled or captured if so asked.
+
+        Raises:
+            UserError: that does not work here, or gives other images than eager.
+        """
+        mode = self.setting.mode
+        if mode == "eager":
+            return run
+        with torch.compiler.set_stance("force_eager"):
+            expected = run().clone()
+        try:
+            if mode == "compile":
+                for network in networks:
+                    network.compile(fullgraph=True, dynamic=False)
+                other = run
+            else:
+                other = self._graph(run)
+            worst = float((other() - expected).abs().max())
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as e:
+            raise UserError(f"mode {mode} does not work here ({' '.join(str(e).split())[:200]}); use --mode eager") from e
+        if not worst <= TOLERANCE[expected.dtype]:
+            raise UserError(f"mode {mode}: images differ from eager's by {worst:.2g} at batch {batch}; not timed")
+        return other
+
+    def _graph(self, run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        """A CUDA graph of `run`, whose inputs live as long as it does."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                run()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            images = run()
+        images.zero_()  # so that the images compared with eager's are a replay's
+
+        def replay(_inputs: Callable[[], Tensor] = run) -> Tensor:
+            graph.replay()
+            return images
+
+        return replay
 
     # ------------------------------------------------------------------ measurements
 
@@ -153,7 +167,7 @@ class Profiler:
             self.sampler.sample(meter, z, steps=1, labels=labels)
         forwards = meter.count.forwards
         own = flops(self.eager, z, labels)
-        one = flops(self.forward(1))
+        one = flops(self.teacher.network, z, torch.zeros(1, device=self.device), labels)
         advance("matrix rate")
         rate = matrix_rate(self.device, self.clock)
         ends = sorted({s.batch_sizes[0], s.batch_sizes[-1]})
@@ -161,7 +175,10 @@ class Profiler:
         rows = []
         for batch in s.batch_sizes:
             advance(f"batch {batch}")
-            rows.append(self._batch(batch, forwards, own, rate))
+            try:
+                rows.append(self._batch(batch, forwards, own, rate))
+            except torch.OutOfMemoryError as e:
+                raise UserError(f"batch {batch} does not fit in the device's memory; give smaller --batch-sizes") from e
         student = self.sampler.student
         return {
             "schema": 1,
@@ -200,16 +217,19 @@ class Profiler:
 
     def _batch(self, batch: int, forwards: int, work: int, rate: float) -> dict[str, Any]:
         """A pass at one batch size beside one teacher forward, and beside M of them in one call and one after another."""
+        s = self.setting
+        if s.mode == "compile":
+            torch._dynamo.reset()  # each size is compiled for itself; a function keeps only a few
+        peak_memory_start(self.device)  # before a graph is captured, which is when it takes its memory
         run = self.runner(batch)
+        run()
+        peak = peak_memory(self.device)
         one, many = self.forward(batch), self.forward(batch * forwards)
 
         def sequence() -> None:
             for _ in range(forwards):
                 one()
 
-        peak_memory_start(self.device)
-        run()
-        peak = peak_memory(self.device)
         own, single, joint, serial = self._timed([run, one, many, sequence])
 
         def ratio(other: list[float]) -> dict[str, Any]:

@@ -105,10 +105,16 @@ def _labelled(rows: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     extra = {sampler: [c for c in columns if own[c].nunique(dropna=False) > 1] for sampler, own in rows.groupby("sampler")}
 
     def text(row: pd.Series) -> str:
-        if ":student=" in row["sampler"]:  # a path says less than the name on the card
-            return f"{row['sampler'].split(':')[0]}:{row['student.name']}"
         words = [named.get(c, "{}").format(row[c]) for c in extra[row["sampler"]] if pd.notna(row[c])]
-        return row["sampler"] + (f" [{', '.join(words)}]" if words else "")
+        return _named(row) + (f" [{', '.join(words)}]" if words else "")
+
+    twins = rows.groupby("student.name")["student.sha256"].nunique()
+
+    def _named(row: pd.Series) -> str:
+        """The sampler's spec with its student's name, which says more than the path of a card; hashes tell namesakes apart."""
+        name = str(row["student.name"])
+        name += f"-{row['student.sha256'][:6]}" if twins.get(name, 1) > 1 else ""
+        return re.sub(r"student=[^:]*", lambda _: name, row["sampler"])
 
     return rows.apply(text, axis=1)
 
@@ -117,7 +123,7 @@ def _section(metric: str | None, rows: pd.DataFrame) -> Section:
     rows = rows.copy()
     for own, field in (("fd", "value"), ("fd_low", "ci_low"), ("fd_high", "ci_high")):
         rows[own] = rows[f"quality.{metric}.{field}"] if metric else float("nan")
-    made = [c for c in ("student.name", "grid", "precision", "seed", "device") if c in rows]
+    made = [c for c in ("grid", "precision", "seed", "device") if c in rows]
     rows["label"] = _labelled(rows, made)
     rows["timed"] = _labelled(rows, [*made, "batch_size", "mode", *(c for c in MACHINE[1:] if c in rows)])
     rows = rows.sort_values(["counted.calls", "fd", "sampler", "cell", "run_id"], kind="stable").reset_index(drop=True)

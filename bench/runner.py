@@ -25,8 +25,9 @@ from bench.quality.trajectory import Converged, converged, relative_rmse, true_p
 from bench.record import record
 from bench.store import Store
 from samplers.errors import UserError
+from samplers.protocol import Sampler
 from samplers.teacher import Teacher
-from samplers.training import available_cores
+from samplers.training import available_cores, exact_float32
 from samplers.zoo_writer import machine
 
 ROW = 10
@@ -46,11 +47,12 @@ class Runner:
         self.device = resolve_device(plan.device)
         torch.set_num_threads(plan.threads or available_cores())
         self.clock = Clock(self.device)
-        # TensorFloat-32 would make "fp32" a 10-bit mantissa in a GPU's convolutions.
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        exact_float32()
         self.teacher: Teacher = samplers.load_teacher(plan.teacher, device=self.device)
         self.extractor: Extractor = find_extractor(plan.extractor, self.teacher)
         self.meter = Meter(self.teacher, self.clock)
+        self.samplers = {c.sampler: samplers.get(c.sampler) for c in self.cells}
+        self.unready = {spec: why for spec, s in self.samplers.items() if (why := self._ready(spec, s)) is not None}
         self.store = Store(out, plan, self._identity())
         self.display = Display(quiet)
         self.network_s = 0.0
@@ -59,11 +61,13 @@ class Runner:
 
     def _identity(self) -> dict[str, Any]:
         """What the records depend on besides the plan."""
+        students = {spec: s.student.sha256 for spec, s in self.samplers.items() if s.student is not None}
         return {
             "teacher": self.teacher.sha256,
             "extractor": self.extractor.sha256,
             "reference": self.extractor.reference_sha256,
             "device": f"{self.device}, {machine(self.device)}",
+            **({"students": students} if students else {}),
         }
 
     # ------------------------------------------------------------------ one sample call
@@ -100,36 +104,40 @@ class Runner:
     def run(self) -> None:
         """Measure every cell that has no record yet. Ctrl-C loses the repetition in progress; the next run goes on."""
         done = {r["cell"] for r in self.store.records()}
-        jobs = [Job(c, samplers.get(c.sampler)) for c in self.cells if c.id not in done]
-        if not jobs:
-            return
-        for job in jobs:
-            self._ready(job)
-        for job in [j for j in jobs if j.skipped]:
+        jobs = [Job(c, self.samplers[c.sampler]) for c in self.cells if c.id not in done]
+        for job in [j for j in jobs if j.cell.sampler in self.unready]:
+            job.error, job.skipped = self.unready[job.cell.sampler], True
             self.store.add(record(job, self.plan, self.teacher, self.device, self.clock.name))
         jobs = [j for j in jobs if not j.skipped]
+        if not jobs:
+            return
         try:
             with self.display:
                 self._measure(jobs)
         finally:
             self._end(len(jobs))
 
-    def _ready(self, job: Job) -> None:
-        """Let a sampler load its student; refuse to score it on the noises it was trained on.
+    def _ready(self, spec: str, sampler: Sampler) -> str | None:
+        """Let a sampler load its student; why it cannot be measured, where "all" brought in one that cannot.
 
-        A sampler that "all" brought in and that has no student of this teacher is skipped, with its reason.
+        Raises:
+            UserError: the same, of a sampler that the plan names.
         """
         try:
-            job.sampler.prepare(self.meter, self.device)
+            sampler.prepare(self.meter, self.device)
+            student, labels = sampler.student, self.plan.labels if self.teacher.num_classes else "none"
+            if student is None:
+                return None
+            if self.plan.seed in student.noise_seeds:
+                raise UserError(f"{spec} was trained on the noises of seed {self.plan.seed}; choose another --seed to score it")
+            if student.labels not in ("any", labels):
+                need = "with class labels" if student.labels == "balanced" else "without class labels"
+                raise UserError(f"{spec} was trained {need}; ask for --labels {student.labels}")
         except UserError as e:
-            if job.cell.sampler in {spec.partition("@")[0] for spec in self.plan.samplers}:
+            if spec in {name.partition("@")[0] for name in self.plan.samplers}:
                 raise
-            job.error, job.skipped = str(e), True
-            return
-        if job.sampler.student is not None and self.plan.seed in job.sampler.student.noise_seeds:
-            raise UserError(
-                f"{job.cell.sampler} was trained on the noises of seed {self.plan.seed}; choose another --seed to score it"
-            )
+            return str(e)
+        return None
 
     def _measure(self, jobs: list[Job]) -> None:
         reference = self._converged() if self.plan.trajectory_images else None

@@ -1,5 +1,6 @@
 """What a report tells of trained samplers: the path that one call decodes, the learning curve, the cost of training."""
 
+import itertools
 from pathlib import Path
 
 import matplotlib
@@ -11,7 +12,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from bench.report_data import Section
-from bench.styles import DPI, THEME, WIDTH, Plate, style_of
+from bench.styles import COLOURS, DPI, THEME, WIDTH, Plate
 from bench.tables import markdown, measured, num
 
 
@@ -74,11 +75,11 @@ def _grid(row: pd.Series) -> np.ndarray | None:
 
 
 def learning_plate(section: Section, out: Path, suffix: str) -> Plate:
-    """Error of the image against the images trained on, on held-out noises and on noises trained on."""
+    """Error of the image against the trajectories trained on, on held-out noises and on noises of the training set."""
     title = "Learning curves"
     rows = _students(section)
     if "training.curve" in rows:
-        rows = rows[rows["training.curve"].map(lambda v: isinstance(v, list) and len(v) > 1)]
+        rows = rows[rows["training.curve"].map(_is_curve) & rows["training.images"].notna()]
     else:
         rows = rows.iloc[:0]
     if rows.empty:
@@ -87,16 +88,15 @@ def learning_plate(section: Section, out: Path, suffix: str) -> Plate:
         fig = Figure(figsize=(WIDTH, 2.9), layout="constrained")
         ax = fig.subplots()
         handles = []
-        for _, r in rows.iterrows():
+        for colour, (_, r) in zip(itertools.cycle(COLOURS), rows.iterrows()):  # by place: one family may have many students
             curve = pd.DataFrame(r["training.curve"])
             x = curve["step"] * r["training.images"] / curve["step"].max()
-            style = style_of(r["label"])
-            ax.plot(x, curve["error@0"], color=style.color, lw=1.3)
-            ax.plot(x, curve["seen_error"], color=style.color, lw=0.9, ls=(0, (4, 2)))
-            handles.append(Line2D([], [], color=style.color, label=f"{r['label']} ({r['student.name']})"))
+            ax.plot(x, curve["error@0"], color=colour, lw=1.3)
+            ax.plot(x, curve["seen_error"], color=colour, lw=0.9, ls=(0, (4, 2)))
+            handles.append(Line2D([], [], color=colour, label=f"{r['label']} ({r['student.name']})"))
         handles += [
             Line2D([], [], color="0.3", lw=1.3, label="noises held out"),
-            Line2D([], [], color="0.3", lw=0.9, ls=(0, (4, 2)), label="noises trained on"),
+            Line2D([], [], color="0.3", lw=0.9, ls=(0, (4, 2)), label="noises of the training set"),
         ]
         ax.set(xlabel="trajectories trained on (with repeats)", ylabel="relative RMSE of the image", title=section.key())
         ax.grid(True, lw=0.5, color="0.9")
@@ -110,6 +110,12 @@ def learning_plate(section: Section, out: Path, suffix: str) -> Plate:
         "memorising shows as a gap that grows."
     )
     return Plate(title, f"learning{suffix}.png", text)
+
+
+def _is_curve(value: object) -> bool:
+    """Whether a card's learning curve can be drawn (see `samplers.protocol.Student`)."""
+    needed = {"step", "error@0", "seen_error"}
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(r, dict) and r.keys() >= needed for r in value)
 
 
 def students_table(section: Section) -> str:

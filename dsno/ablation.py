@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import t
 
 from dsno.network import logsnr_at
 from dsno.students import KIND, ZOO, load_student
 from dsno.training import KEYS, HeldOut, merged, train_student
 from dsno.trajectories import Trajectories
 from samplers.distributed import World
-from samplers.errors import UserError
-from samplers.recipe import load_recipe
+from samplers.errors import UserError, unknown
+from samplers.recipe import check_value, load_recipe
 from samplers.teacher import find_card, load_teacher
+from samplers.training import use_all_cores
 from samplers.weights import write_whole
 
 BASE = "dsno"
@@ -38,13 +40,20 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     Raises:
         UserError: bad recipe or trajectories, or a training that diverged.
     """
+    use_all_cores()
     sections = load_recipe(recipe, {"dsno": KEYS, "ablations": ("base", "held_out", "variants")})
     folder = data or out.parent / f"{Path(recipe).stem}-trajectories"
-    recipes = variants(sections)
+    recipes, world = variants(sections), World.join(device)
     for name, r in recipes.items():
-        if not (out / name / f"{name}.json").exists():
+        card = out / name / f"{name}.json"
+        if not card.exists():
             train_student(r, folder, out / name, device=device, quiet=quiet)
-    return compare(recipes, sections["ablations"], folder, out)
+        elif find_card(KIND, card, ZOO).card.get("recipe") != json.loads(json.dumps({"dsno": r})):
+            raise UserError(f"{card} was trained by another recipe; remove its folder, or choose another --out")
+    if world.rank == 0:
+        compare(recipes, sections["ablations"], folder, out)
+    world.wait()
+    return out / "ablations.json"
 
 
 def variants(sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -54,17 +63,27 @@ def variants(sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         UserError: a variant without seeds, or none called "dsno".
     """
     a = sections["ablations"]
-    if BASE not in a["variants"]:
-        raise UserError(f"ablations need a variant '{BASE}' to compare with")
+    if not isinstance(a["variants"], Mapping) or BASE not in a["variants"]:
+        raise UserError(f"ablations: variants needs a '{BASE}' to compare the others with")
+    for part in (a["base"], a["held_out"], *a["variants"].values()):
+        if not isinstance(part, Mapping | None):
+            raise UserError(f"ablations: {part!r} is not a section of 'key: value' lines")
+    for key in ("count", "seed"):
+        check_value((a["held_out"] or {}).get(key), int, f"ablations: held_out: {key}", 0)
     found = {}
     seeds = {name: (changes or {}).get("seeds", [0]) for name, changes in a["variants"].items()}
+    for name, own in seeds.items():
+        if not isinstance(own, list) or not own:
+            raise UserError(f"ablations: {name}: seeds is a list of whole numbers, as [0, 1], not {own!r}")
     for seed in sorted({s for own in seeds.values() for s in own}):  # every variant once before any a second time
         for name, own in seeds.items():
             if seed in own:
                 changes = {k: v for k, v in (a["variants"][name] or {}).items() if k not in ("seeds", "note")}
-                r = merged(merged(sections["dsno"], a["base"]), changes)
                 student = f"{name}-s{seed}"
+                r = merged(merged(sections["dsno"], a["base"] or {}), changes)
                 found[student] = merged(r, {"name": student, "optimisation": {"seed": seed}})
+                if extra := sorted(found[student].keys() - set(KEYS)):
+                    raise unknown(f"key of ablation '{name}'", extra[0], KEYS)
     return found
 
 
@@ -120,24 +139,33 @@ def summary(rows: list[dict[str, Any]], errors: Mapping[str, np.ndarray]) -> lis
     """One row a variant: its error, and the ratio of its error to the base's with a 95 % interval.
 
     Error is the relative RMSE of the image. The ratio's interval adds two variances: that of the paired difference over the
-    held-out noises, and that between training seeds of one variant (pooled over the variants that have several).
+    held-out noises, and that between training seeds of one variant (pooled over the variants that have several), which has few
+    degrees of freedom: Student's t by Welch and Satterthwaite. Without two seeds of any variant there is no interval.
     """
     of = {v: [r["student"] for r in rows if r["variant"] == v] for v in dict.fromkeys(r["variant"] for r in rows)}
     mean = {v: np.mean([errors[s] for s in students], axis=0) for v, students in of.items()}
-    spread = [np.var([math.log(errors[s].mean()) for s in students], ddof=1) for students in of.values() if len(students) > 1]
-    degrees = [len(students) - 1 for students in of.values() if len(students) > 1]
-    between = float(np.average(spread, weights=degrees)) if spread else math.nan
+    several = [students for students in of.values() if len(students) > 1]
+    degrees = [len(students) - 1 for students in several]
+    spread = [np.var([math.log(errors[s].mean()) for s in students], ddof=1) for students in several]
+    between = float(np.average(spread, weights=degrees)) if spread else None
     base, found = mean[BASE], []
     for v, students in of.items():
         own = mean[v]
-        log_ratio = math.log(own.mean() / base.mean())
-        # Delta method on log(mean own / mean base), paired over the noises.
-        paired = np.var(own / own.mean() - base / base.mean(), ddof=1) / len(own)
-        half = 1.96 * math.sqrt(paired + between * (1 / len(students) + 1 / len(of[BASE])))
         row: dict[str, Any] = {"variant": v, "seeds": len(students), "error": math.sqrt(own.mean())}
-        if v != BASE:
-            low, high = (math.exp((log_ratio + side * half) / 2) for side in (-1, 1))
-            row |= {"ratio": math.exp(log_ratio / 2), "ratio_low": low, "ratio_high": high}
-            row["verdict"] = "not told apart" if not (low > 1 or high < 1) else "worse" if low > 1 else "better"
         found.append(row)
+        if v == BASE:
+            continue
+        log_ratio = math.log(own.mean() / base.mean())
+        row["ratio"] = math.exp(log_ratio / 2)
+        if between is None:
+            row |= {"ratio_low": None, "ratio_high": None, "verdict": "one seed each"}
+            continue
+        # Delta method on log(mean own / mean base), paired over the noises.
+        paired = float(np.var(own / own.mean() - base / base.mean(), ddof=1)) / len(own)
+        seeds = between * (1 / len(students) + 1 / len(of[BASE]))
+        freedom = (paired + seeds) ** 2 / (paired**2 / (len(own) - 1) + seeds**2 / sum(degrees))
+        half = float(t.ppf(0.975, freedom)) * math.sqrt(paired + seeds)
+        low, high = (math.exp((log_ratio + side * half) / 2) for side in (-1, 1))
+        verdict = "not told apart" if low <= 1 <= high else "worse" if low > 1 else "better"
+        row |= {"ratio_low": low, "ratio_high": high, "verdict": verdict}
     return found

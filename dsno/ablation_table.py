@@ -47,9 +47,9 @@ def _scores(path: Path) -> dict[str, dict[str, float]]:
 def _row(variant: dict[str, Any], students: list[dict[str, Any]], scores: dict[str, dict[str, float]]) -> list[str]:
     own = [s for s in students if s["variant"] == variant["variant"]]
     s = own[0]
-    ratio = (
-        "" if "ratio" not in variant else f"{variant['ratio']:.3f} [{variant['ratio_low']:.3f}, {variant['ratio_high']:.3f}]"
-    )
+    ratio = f"{variant['ratio']:.3f}" if "ratio" in variant else ""
+    if variant.get("ratio_low") is not None:
+        ratio += f" [{variant['ratio_low']:.3f}, {variant['ratio_high']:.3f}]"
     cells = [
         variant.get("note") or variant["variant"],
         str(s["points"]),
@@ -63,8 +63,10 @@ def _row(variant: dict[str, Any], students: list[dict[str, Any]], scores: dict[s
     ]
     if scores:
         found = [scores[x["sha256"]] for x in own if x["sha256"] in scores]
-        mean = {k: sum(f[k] for f in found) / len(found) for k in ("value", "ci_low", "ci_high")} if found else None
-        cells.append(f"{mean['value']:.2f} [{mean['ci_low']:.2f}, {mean['ci_high']:.2f}]" if mean else "")
+        if len(found) == 1:
+            cells.append(f"{found[0]['value']:.2f} [{found[0]['ci_low']:.2f}, {found[0]['ci_high']:.2f}]")
+        else:
+            cells.append(", ".join(f"{f['value']:.2f}" for f in found))  # each seed's
     return cells
 
 

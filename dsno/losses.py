@@ -138,7 +138,7 @@ def terms(factors: Mapping[str, float], teacher: Teacher, features: str) -> list
 def path_loss(predicted: Tensor, true: Tensor, weights: Tensor, loss: Sequence[tuple[float, Term]]) -> Tensor:
     """sum_i w_i * loss_i / sum_i w_i over the M time points, averaged over the batch; [B, M, C, H, W] both, weights [M].
 
-    The paper divides by M instead of sum w_i, which for Adam is the same.
+    The paper divides by M instead of sum w_i, a constant factor that Adam does not see (clipping the gradient does).
     """
     share = weights / weights.sum()
     flat, other = predicted.flatten(0, 1), true.flatten(0, 1)

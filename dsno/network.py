@@ -70,6 +70,7 @@ class DSNO(UNet):
         if self.config.patch > 1:
             x = F.pixel_unshuffle(x, self.config.patch)
         x = self.conv_in(x).repeat_interleave(points, dim=0)  # [B * M, width, H, W]
+        x = x.contiguous(memory_format=torch.channels_last)  # repeating forgets it
         layers = iter(self.temporal)
         last = len(self.temporal) - 1
         seen = 0

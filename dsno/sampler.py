@@ -15,7 +15,7 @@ from samplers.unet import Attention, ResBlock
 class DSNOSampler(Sampler):
     """Zheng et al., arXiv 2211.13449: one call decodes M points of the path, M forwards of work; the last one is the image.
 
-    With a callback the whole path is decoded, and the callback told of each point; without one, only the image.
+    With a callback the whole path is decoded, and the callback told of each point; without one, only the image is made.
 
     Args:
         student: a student's name in the zoo or the path of its card; by default the shipped one of the teacher.
@@ -46,19 +46,22 @@ class DSNOSampler(Sampler):
         return self._student
 
     def prepare(self, denoiser: Denoiser, device: torch.device | str) -> None:
-        entry = find_student(self._asked, self.card.name, getattr(denoiser, "sha256", None))
-        network, self._schedule = load_student(entry, device, self._form)
+        self._made_for = (getattr(denoiser, "sha256", None), torch.device(device))
+        entry = find_student(self._asked, self.card.name, self._made_for[0])
+        network, schedule = load_student(entry, device, self._form)
         size = network.config.image_size
         if (network.config.channels, size, size) != tuple(denoiser.shape):
             raise UserError(
                 f"{entry.path}: the student makes images of {size} x {size}, the teacher of {tuple(denoiser.shape)}"
             )
         card = entry.card
-        self._network, self._labels = network, card["labels"]
-        self._levels = [self._schedule.sigma(t) for t in network.operator.times()]
-        self._logsnr = logsnr_at(self._schedule, network.operator.times(), device)
+        if lacking := sorted({"labels", "name"} - card.keys()):
+            raise UserError(f"{entry.path}: the card lacks {', '.join(lacking)}")
+        self._network, self._decodes_images = network, card.get("target", "x0") == "x0"
+        self._levels = [schedule.sigma(t) for t in network.operator.times()]
+        self._logsnr = logsnr_at(schedule, network.operator.times(), device)
         told = dict(card.get("training", {})) | {"cost": card.get("cost")}
-        self._student = Student(card["name"], card["sha256"], told, tuple(card.get("noise_seeds", ())))
+        self._student = Student(card["name"], card["sha256"], told, tuple(card.get("noise_seeds", ())), card["labels"])
 
     def networks(self) -> list[nn.Module]:
         return [] if self._network is None else [self._network]
@@ -92,19 +95,21 @@ class DSNOSampler(Sampler):
         callback: Callback | None = None,
     ) -> Tensor:
         check(self.card, denoiser, noise, steps)
-        if self._network is None:
+        if self._network is None or self._made_for != (getattr(denoiser, "sha256", None), noise.device):
             self.prepare(denoiser, noise.device)
         assert self._network is not None
-        if labels is None and self._labels == "balanced":
-            raise UserError(
-                f"{self.student.name if self.student else 'the student'} was trained with class labels; give labels"
-            )
+        assert self.student is not None
+        if (labels is None) != (self.student.labels == "none"):
+            told = "with class labels; give them" if labels is None else "without class labels; give none"
+            raise UserError(f"{self.student.name} was trained {told}")
         z = noise.float().contiguous(memory_format=torch.channels_last)
         logsnr = self._logsnr.expand(len(z), -1)
         path = self._network(z, logsnr, labels, image_only=callback is None).to(noise.dtype)  # [B, M or 1, C, H, W]
         if callback is not None:
-            for i, level in enumerate(self._levels):
-                callback(i, level if i + 1 < len(self._levels) else 0.0, path[:, i], path[:, i])
+            # Noisy states are no images: a student that decodes those tells of its last point alone.
+            points = range(len(self._levels)) if self._decodes_images else [len(self._levels) - 1]
+            for n, i in enumerate(points):
+                callback(n, self._levels[i] if i + 1 < len(self._levels) else 0.0, path[:, i], path[:, i])
         return path[:, -1]
 
 

@@ -1,6 +1,8 @@
 """Trained students on disk: find the one of a teacher, load it, refuse what does not fit."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,6 +31,10 @@ def find_student(name: str, method: str, teacher_sha256: str | None) -> ZooEntry
     """
     if name:
         entry = find_card(KIND, name, ZOO)
+        if (method == "knowledge_distillation") != (method_of(entry.card) == "knowledge_distillation"):
+            raise UserError(
+                f"{name} is a student of method {method_of(entry.card)}; write {method_of(entry.card)}:student={name}"
+            )
         theirs = entry.card.get("teacher") or {}
         if theirs.get("sha256") != teacher_sha256:
             raise UserError(
@@ -37,12 +43,20 @@ def find_student(name: str, method: str, teacher_sha256: str | None) -> ZooEntry
             )
         return entry
     for entry in zoo(KIND, ZOO).values():
-        if entry.card["teacher"]["sha256"] == teacher_sha256 and entry.card.get("method", "dsno") == method:
+        if entry.card["teacher"]["sha256"] == teacher_sha256 and method_of(entry.card) == method:
             return entry
     raise UserError(
         f"no {method} student of this teacher ({str(teacher_sha256)[:12]}...) ships; train one with 'bench train dsno' "
         f"and name its card: {method}:student=PATH.json"
     )
+
+
+def method_of(card: Mapping[str, Any]) -> str:
+    """What a card's student is: "dsno", "knowledge_distillation" (M = 1) or "no_temporal" (M unconnected outputs)."""
+    operator = card.get("operator") or {}
+    if operator.get("modes"):
+        return "dsno"
+    return "knowledge_distillation" if operator.get("points") == 1 else "no_temporal"
 
 
 def load_student(entry: ZooEntry, device: torch.device | str = "cpu", form: str = FASTEST) -> tuple[DSNO, CosineSchedule]:
@@ -53,7 +67,11 @@ def load_student(entry: ZooEntry, device: torch.device | str = "cpu", form: str 
     """
     card = entry.card
     try:
-        tensors, _ = load_tensors(entry.weights, card["sha256"])
+        tensors, info = load_tensors(entry.weights, card["sha256"])
+        if info.get("operator", card["operator"]) != card["operator"]:
+            raise UserError(
+                f"{entry.path}: the card says {card['operator']}, its weights are of {info['operator']}; fetch both again"
+            )
         network = DSNO(UNetConfig.from_dict(card["network"]), DSNOConfig(**card["operator"]), form)
         schedule = CosineSchedule(card["sigma_min"], card["sigma_max"])
     except (KeyError, TypeError) as e:

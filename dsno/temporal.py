@@ -15,7 +15,7 @@ from samplers.errors import UserError, unknown
 
 FORMS = ("fft", "folded", "split")
 FASTEST = "split"
-"""By measurement on a CPU: README, "Where one pass spends its time"."""
+"""By measurement on a CPU (`pytest tests/speed/test_dsno_speed.py --benchmark-only`); a GPU has not been asked yet."""
 SLOPE = 0.01  # LeakyReLU's
 
 

@@ -15,10 +15,10 @@ from dsno.times import loss_weights
 from dsno.trajectories import Trajectories
 from dsno.trajectory_making import Maker
 from samplers.distributed import World
-from samplers.errors import UserError
-from samplers.recipe import load_recipe, optimisation
+from samplers.errors import UserError, unknown
+from samplers.recipe import build, check_value, load_recipe, optimisation
 from samplers.teacher import Teacher, load_teacher
-from samplers.training import autocast, fit, read_log, use_all_cores
+from samplers.training import autocast, exact_float32, fit, read_log, use_all_cores
 from samplers.unet import parameter_count
 from samplers.weights import load_tensors, save_tensors
 from samplers.zoo_writer import write_zoo
@@ -37,7 +37,6 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     Raises:
         UserError: bad recipe or trajectories, a teacher that cannot initialise DSNO, another training's folder, NaN.
     """
-    use_all_cores()
     r = load_recipe(recipe, {"dsno": KEYS})["dsno"]
     return train_student(r, data or out.parent / f"{Path(recipe).stem}-trajectories", out, device=device, quiet=quiet)
 
@@ -49,7 +48,6 @@ def train_knowledge_distillation(
 
     The recipe's section `knowledge_distillation` has what differs from its section `dsno`.
     """
-    use_all_cores()
     r = load_recipe(recipe, {"dsno": KEYS, "knowledge_distillation": ("name",)})
     changed = merged(r["dsno"], merged({"network": {"points": 1, "modes": 0}}, r["knowledge_distillation"]))
     folder = data or out.parent / f"{Path(recipe).stem}-trajectories"
@@ -69,15 +67,18 @@ def train_student(
     r: Mapping[str, Any], data: Path, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
 ) -> Path:
     """As `train`, from the content `r` of a recipe's section."""
+    use_all_cores()
+    exact_float32()
     world = World.join(device)
-    o = optimisation(r["optimisation"], r["name"])
+    if extra := sorted(r.keys() - set(KEYS)):
+        raise unknown(f"key of dsno '{r['name']}'", extra[0], KEYS)
+    where = f"dsno '{r['name']}'"
+    o = optimisation(r["optimisation"], where)
     if o.batch % world.size:
         raise UserError(f"{r['name']}: a batch of {o.batch} cannot be shared by {world.size} processes; choose a multiple")
     teacher = load_teacher(r["teacher"], device=world.device)
-    try:
-        config = DSNOConfig(**r["network"])
-    except TypeError as e:
-        raise UserError(f"{r['name']}: network: {str(e).replace('DSNOConfig.__init__() ', '')}") from e
+    config = build(DSNOConfig, r["network"], f"{where}: network")
+    _check(r, where)
     torch.manual_seed(o.seed)
     network = from_teacher(teacher, config)
     times = config.times()
@@ -102,12 +103,11 @@ def train_student(
 
     m = paths.manifest
     made_from = {k: m[k] for k in ("teacher", "solver", "steps", "target", "seed", "labels")}
-    identity = {"recipe": {"dsno": dict(r)}, "trajectories": {**made_from, "used": len(paths)}}
+    identity = {"recipe": {"dsno": dict(r)}, "trajectories": {**made_from, "used": len(paths)}, "data_sha256": paths.sha256}
     result = fit(network, loss, o, out, title=r["name"], identity=identity, validate=validate, world=world, quiet=quiet)
     forwards = result.steps * o.batch * config.points
     card = {
         "kind": "dsno",
-        "method": "dsno" if config.points > 1 else "knowledge_distillation",
         "teacher": m["teacher"],
         "network": teacher.network.config.to_dict(),
         "operator": {"points": config.points, "grid": config.grid, "modes": config.modes},
@@ -123,6 +123,23 @@ def train_student(
         write_zoo(out, r["name"], card, result, identity, world.device, curve=read_log(out))
     world.wait()
     return out / f"{r['name']}.json"
+
+
+def _check(r: Mapping[str, Any], where: str) -> None:
+    """Refuse values of a wrong type in a recipe's section."""
+    for key in ("name", "teacher", "target", "weights"):
+        check_value(r[key], str, f"{where}: {key}")
+    if r["trajectories"] is not None:
+        check_value(r["trajectories"], int, f"{where}: trajectories", 1)
+    for key in ("count", "seed"):
+        if not isinstance(r["held_out"], Mapping) or key not in r["held_out"]:
+            raise UserError(f"{where}: held_out needs a count and a seed")
+        check_value(r["held_out"][key], int, f"{where}: held_out: {key}", 0 if key == "seed" else 1)
+    if not isinstance(r["loss"], Mapping):
+        raise UserError(f"{where}: loss is a factor for each term, as {{l1: 1}}, not {r['loss']!r}")
+    for term, factor in r["loss"].items():
+        check_value(factor, float, f"{where}: loss: {term}", 0)
+    check_value(r["features"], str, f"{where}: features")
 
 
 class HeldOut:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 import samplers
@@ -20,6 +20,8 @@ from samplers.weights import sha256
 
 MANIFEST = "trajectories.json"
 CLOSE = 1e-6  # in t
+KEYS = {"teacher", "solver", "steps", "calls", "grids", "target", "times", "seed", "labels", "shape", "shards"}
+"""What a manifest must tell."""
 
 
 def shard_name(k: int) -> str:
@@ -53,6 +55,7 @@ class Trajectories:
         verify: bool = True,
     ):
         self.manifest = read_manifest(folder)
+        self.sha256 = sha256(folder / MANIFEST)
         m = self.manifest
         try:
             if m["teacher"]["sha256"] != teacher_sha256:
@@ -77,6 +80,10 @@ class Trajectories:
                 if verify and sha256(path) != s["sha256"]:
                     raise UserError(f"{path} is not the file that was written (SHA-256 differs); remove it and make it again")
                 self._files.append(safe_open(path, framework="pt"))
+        except (SafetensorError, OSError) as e:
+            raise UserError(
+                f"{folder}: a shard cannot be read ({e}); remove it and run 'bench train trajectories' again"
+            ) from e
         except (KeyError, TypeError, IndexError) as e:
             raise UserError(f"{folder / MANIFEST} lacks a key or has a wrong one: {e}; make the trajectories again") from e
 
@@ -114,6 +121,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read ({e}); make the trajectories again") from e
     if not isinstance(manifest, dict) or manifest.get("kind") != "trajectories":
         raise UserError(f"{path} is not a manifest of trajectories")
+    if lacking := sorted(KEYS - manifest.keys()):
+        raise UserError(f"{path} lacks {', '.join(lacking)}; make the trajectories again")
     return manifest
 
 

@@ -15,10 +15,10 @@ from dsno.trajectories import MANIFEST, shard_name
 from samplers.distributed import World
 from samplers.errors import UserError, unknown
 from samplers.paths import TARGETS, levels_through, path_of
-from samplers.recipe import load_recipe
+from samplers.recipe import check_value, load_recipe
 from samplers.schedule import sigmas
 from samplers.teacher import Teacher, load_teacher
-from samplers.training import use_all_cores
+from samplers.training import exact_float32, use_all_cores
 from samplers.weights import load_tensors, save_tensors, sha256, write_whole
 
 KEYS = ("teacher", "solver", "steps", "grids", "target", "count", "seed", "labels", "shard", "batch")
@@ -40,7 +40,9 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
         UserError: bad recipe, a stochastic or unknown solver, or a folder of other trajectories.
     """
     use_all_cores()
+    exact_float32()
     r = load_recipe(recipe, {"trajectories": KEYS})["trajectories"]
+    _check(r, f"{recipe}: trajectories")
     world = World.join(device)
     teacher = load_teacher(r["teacher"], device=world.device)
     maker = Maker(teacher, r)
@@ -58,6 +60,18 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
         write_whole(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     world.wait()
     return out / MANIFEST
+
+
+def _check(r: dict[str, Any], where: str) -> None:
+    """Refuse values of a wrong type in a recipe's section."""
+    for key in ("steps", "count", "shard", "batch"):
+        check_value(r[key], int, f"{where}: {key}", 1)
+    check_value(r["seed"], int, f"{where}: seed", 0)
+    check_value(r["solver"], str, f"{where}: solver")
+    if not isinstance(r["grids"], dict) or not r["grids"]:
+        raise UserError(f"{where}: grids gives each time grid its number of points, as {{quadratic: 4}}, not {r['grids']!r}")
+    for grid, points in r["grids"].items():
+        check_value(points, int, f"{where}: grids: {grid}", 1)
 
 
 def _make_shard(maker: "Maker", path: Path, indices: range) -> None:
@@ -105,7 +119,7 @@ class Maker:
             "solver": r["solver"],
             "solver_grid": solver.grid,
             "steps": r["steps"],
-            "calls": len(self.levels) - 1,
+            "calls": solver.card.calls(len(self.levels) - 1),
             "target": self.target,
             "grids": r["grids"],
             "times": self.times,
@@ -125,7 +139,12 @@ class Maker:
         z = samplers.noise(self.seed, indices, self.teacher.shape, device=labels.device)
         own = labels if self.labelled else None
         chosen = self.levels if levels is None else levels
-        return path_of(self.solver, self.teacher, z, chosen, self.wanted, target=self.target, labels=own), labels
+        frames = path_of(self.solver, self.teacher, z, chosen, self.wanted, target=self.target, labels=own)
+        if not torch.isfinite(frames.half()).all():
+            raise UserError(
+                f"{self.identity['solver']} with {len(chosen) - 1} steps diverged; give more steps or another solver"
+            )
+        return frames, labels
 
     def error(self) -> dict[str, Any]:
         """Relative RMSE at each time against the same solver with four times the steps, over the first trajectories."""

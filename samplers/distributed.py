@@ -3,10 +3,13 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from samplers.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,14 @@ class World:
         if size == 1:
             return cls(0, 1, device)
         if device.type == "cuda":
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            local = int(os.environ["LOCAL_RANK"])
+            if local >= torch.cuda.device_count():
+                raise UserError(f"process {local} of this machine has no GPU of its own; lower --nproc-per-node")
+            device = torch.device("cuda", local)
             torch.cuda.set_device(device)
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            # One process may solve, or validate, for hours while the others wait.
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
         return cls(dist.get_rank(), size, device)
 
     def wait(self) -> None:

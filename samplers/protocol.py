@@ -12,7 +12,10 @@ from samplers.errors import UserError
 from samplers.teacher import Denoiser
 
 Callback = Callable[[int, float, Tensor, Tensor], None]
-"""Called after each step as callback(step from 0, sigma after the step, x there, the denoised image it was made from)."""
+"""Called after each step as callback(step from 0, sigma after the step, x there, the denoised image it was made from).
+
+A sampler that decodes several points of the path in one call tells each: its sigma, and as x and denoised both the image there.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,17 @@ class Student:
 
     Attributes:
         name, sha256: of its weights.
-        training: what making it took: {seconds, device, images, ...}; {} where nobody wrote it down.
+        training: what making it took: {seconds, device, images, ...}; {} where nobody wrote it down. A `curve`, a list of
+            {step, error@0, seen_error}, is drawn by the report: relative RMSE on noises held out and of the training set.
         noise_seeds: seeds whose noises it was trained on; scoring on them would not be held out.
+        labels: "balanced" if it needs class labels, "none" if it knows none, "any" if it takes both.
     """
 
     name: str
     sha256: str
     training: dict[str, Any] = field(default_factory=dict)
     noise_seeds: tuple[int, ...] = ()
+    labels: str = "any"
 
 
 class Sampler(ABC):
@@ -96,7 +102,11 @@ class Sampler(ABC):
         """
 
     def networks(self) -> list[nn.Module]:
-        """Networks of the sampler's own (a student's), so that the harness counts their calls too; known once prepared."""
+        """Networks of the sampler's own (a student's), so that the harness counts their calls too; known once prepared.
+
+        A call's forwards are read off its arguments: images first, [B, C, H, W]; then, where it is a tensor, a noise level for
+        each evaluation, [B], or [B, M] for M time points in one call.
+        """
         return []
 
     def stages(self) -> dict[str, list[nn.Module]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 
@@ -40,12 +40,49 @@ def load_recipe(name: str | Path, sections: Mapping[str, Collection[str]]) -> di
     return {key: recipe[key] for key in sections}
 
 
-def optimisation(values: dict[str, Any], where: str) -> Optimisation:
-    """An `Optimisation` from a recipe's section; a wrong key or a missing one is a UserError."""
+Kind = TypeVar("Kind")
+
+
+def build(kind: type[Kind], values: Any, where: str) -> Kind:
+    """A dataclass of numbers and words from a recipe's section, every value checked against its field's type.
+
+    Raises:
+        UserError: not a section, an unknown key, one missing, or a value of another type.
+    """
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: must be a section of 'key: value' lines, not {values!r}")
+    hints = get_type_hints(kind)
+    for key, value in values.items():
+        if key in hints:
+            check_value(value, hints[key], f"{where}: {key}")
     try:
-        return Optimisation(**values)
+        return kind(**values)
     except TypeError as e:
-        raise UserError(f"{where}: optimisation: {str(e).replace('Optimisation.__init__() ', '')}") from e
+        raise UserError(f"{where}: {str(e).replace(f'{kind.__name__}.__init__() ', '')}") from e
+
+
+def optimisation(values: Any, where: str) -> Optimisation:
+    """An `Optimisation` from a recipe's section `optimisation`."""
+    o = build(Optimisation, values, f"{where}: optimisation")
+    if min(o.steps, o.batch, o.validate_every) < 1:
+        raise UserError(f"{where}: optimisation: steps, batch and validate_every must be at least 1")
+    return o
+
+
+def check_value(value: Any, kind: Any, where: str, low: float | None = None) -> None:
+    """Refuse a value that is not an int, a float (an int will do) or a str, as asked; or a number below `low`.
+
+    Raises:
+        UserError: so it is; YAML reads 1e-3 as a word, which the message tells.
+    """
+    named = {int: "a whole number", float: "a number", str: "a word"}
+    if kind in named:
+        fits = (int, float) if kind is float else kind
+        if isinstance(value, bool) or not isinstance(value, fits):
+            hint = " (YAML's numbers have a point: 1.0e-3)" if kind is float and isinstance(value, str) else ""
+            raise UserError(f"{where} must be {named[kind]}, not {value!r}{hint}")
+    if low is not None and value < low:
+        raise UserError(f"{where} must be at least {low}, got {value}")
 
 
 def load_split(data: dict[str, Any], split: str, folder: Path) -> ImageSet:

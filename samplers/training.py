@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from samplers.distributed import World
 from samplers.errors import UserError, unknown
-from samplers.weights import load_tensors, save_tensors
+from samplers.weights import load_tensors, save_tensors, write_whole
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class _Log:
     def __init__(self, path: Path, step: int):
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = path.read_text().splitlines() if path.exists() else []
-        path.write_text("".join(line + "\n" for line in lines if self._told_by(line, step)))
+        write_whole(path, "".join(line + "\n" for line in lines if self._told_by(line, step)).encode())
         self._file = open(path, "a", buffering=1)  # noqa: SIM115 (held for the whole run)
 
     @staticmethod
@@ -176,7 +176,8 @@ def fit(
             network.train()
             adam.zero_grad(set_to_none=True)
             generator = step_generator(o.seed, step)
-            torch.manual_seed(generator.initial_seed())  # for dropout, which draws from the global generator
+            # For dropout, which draws from the global generator: masks of each process's own.
+            torch.manual_seed(generator.initial_seed() + world.rank)
             value = loss(network, generator)
             value.backward()
             value = value.detach()
@@ -262,5 +263,10 @@ def available_cores() -> int:
 
 
 def use_all_cores() -> None:
-    """Train with every core this process may use."""
-    torch.set_num_threads(available_cores())
+    """Train with every core this process may use: its share where torchrun started several here."""
+    torch.set_num_threads(max(available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1))
+
+
+def exact_float32() -> None:
+    """Make a GPU's float32 products and convolutions float32: TensorFloat-32 has a mantissa of 10 bits."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

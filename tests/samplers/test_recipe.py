@@ -63,7 +63,18 @@ def test_missing_recipe_file(tmp_path):
         load_recipe(tmp_path / "none.yaml", {"teacher": ()})
 
 
-@pytest.mark.parametrize(("values", "match"), [({"steps": 5, "lr": 1}, "lr"), ({}, "steps")])
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"steps": 5, "lr": 1}, "lr"),
+        ({}, "steps"),
+        ({"steps": "many"}, "steps must be a whole number, not 'many'"),
+        ({"steps": True}, "must be a whole number"),
+        ({"steps": 5, "learning_rate": "1e-3"}, "1.0e-3"),
+        ({"steps": 0}, "at least 1"),
+        ([5], "must be a section"),
+    ],
+)
 def test_wrong_optimisation_keys(values, match):
     with pytest.raises(UserError, match=match) as e:
         optimisation(values, "mine.yaml")

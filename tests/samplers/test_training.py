@@ -115,7 +115,7 @@ def test_log_tells_each_step_once(tmp_path):
     rows = log(tmp_path)
     assert [r["step"] for r in rows] == [6, 12, 18, 20]
     assert [r["score"] for r in rows] == [1.5, 1.5, 2.5, 2.5]
-    assert all(r.keys() == {"step", "loss", "images_per_s", "score"} for r in rows)
+    assert all(r.keys() == {"step", "loss", "images_per_s", "seconds", "score"} for r in rows)
 
 
 def test_log_drops_what_came_after_the_checkpoint(tmp_path):
