@@ -1,8 +1,7 @@
 """`bench profile NAME`: where one pass of a trained sampler spends its time, and what the pass costs in teacher forwards."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from torch import Tensor, nn
 import samplers
 from bench.accounting import Meter, flops
 from bench.ceilings import matrix_rate
-from bench.clock import Clock, Span
+from bench.clock import Clock
 from bench.environment import environment, peak_memory, peak_memory_start
+from bench.stages import stage_times
 from bench.statistics import summarise
 from samplers.errors import UserError, unknown
 from samplers.teacher import Teacher
@@ -250,34 +250,9 @@ class Profiler:
         }
 
     def _stages(self, batch: int) -> list[dict[str, Any]]:
-        """Milliseconds of each stage of a pass in eager mode, by marks around its modules; nothing waits in between."""
         z, labels = self.inputs(batch)
-        rows: dict[str, list[float]] = {name: [] for name in (*self.stages, "everything else")}
-        totals = []
-        for repetition in range(self.setting.repetitions + 2):
-            with _marked(self.stages, self.clock) as spans:
-                self.clock.settle()
-                whole = self.clock.start()
-                self.eager(z, labels)
-                self.clock.stop(whole)
-                self.clock.settle()
-            if repetition < 2:
-                continue
-            inside = {name: sum(s.seconds() for s in found) for name, found in spans.items()}
-            for name, seconds in inside.items():
-                rows[name].append(1e3 * seconds)
-            totals.append(1e3 * whole.seconds())
-            rows["everything else"].append(totals[-1] - 1e3 * sum(inside.values()))
-        return [
-            {
-                "batch_size": batch,
-                "stage": name,
-                "modules": len(self.stages.get(name, [])),
-                "ms": summarise(values),
-                "share": float(np.median(np.array(values) / np.array(totals))),
-            }
-            for name, values in rows.items()
-        ]
+        rows = stage_times(lambda: self.eager(z, labels), self.stages, self.clock, self.setting.repetitions)
+        return [{"batch_size": batch, **row} for row in rows]
 
     def trace(self, path: Path, batch: int) -> None:
         """Write a Chrome trace (chrome://tracing, Perfetto) of one pass."""
@@ -291,24 +266,3 @@ class Profiler:
             self.clock.settle()
         path.parent.mkdir(parents=True, exist_ok=True)
         p.export_chrome_trace(str(path))
-
-
-@contextmanager
-def _marked(stages: dict[str, list[nn.Module]], clock: Clock) -> Iterator[dict[str, list[Span]]]:
-    """Spans of each stage's modules while the context lasts."""
-    spans: dict[str, list[Span]] = {name: [] for name in stages}
-    hooks = []
-
-    def hook(name: str, module: nn.Module) -> None:
-        open_spans: list[Span] = []
-        hooks.append(module.register_forward_pre_hook(lambda *_: open_spans.append(clock.start())))
-        hooks.append(module.register_forward_hook(lambda *_: spans[name].append(clock.stop(open_spans.pop()))))
-
-    for name, modules in stages.items():
-        for module in modules:
-            hook(name, module)
-    try:
-        yield spans
-    finally:
-        for h in hooks:
-            h.remove()
