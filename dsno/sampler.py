@@ -40,14 +40,15 @@ class DSNOSampler(Sampler):
         self._asked, self._form = student, form
         self._network: DSNO | None = None
         self._student: Student | None = None
+        self._made_for: tuple[str | None, torch.device] | None = None
 
     @property
     def student(self) -> Student | None:
         return self._student
 
     def prepare(self, denoiser: Denoiser, device: torch.device | str) -> None:
-        self._made_for = (getattr(denoiser, "sha256", None), torch.device(device))
-        entry = find_student(self._asked, self.card.name, self._made_for[0])
+        teacher = getattr(denoiser, "sha256", None)
+        entry = find_student(self._asked, self.card.name, teacher)
         network, schedule = load_student(entry, device, self._form)
         size = network.config.image_size
         if (network.config.channels, size, size) != tuple(denoiser.shape):
@@ -62,6 +63,7 @@ class DSNOSampler(Sampler):
         self._logsnr = logsnr_at(schedule, network.operator.times(), device)
         told = dict(card.get("training", {})) | {"cost": card.get("cost")}
         self._student = Student(card["name"], card["sha256"], told, tuple(card.get("noise_seeds", ())), card["labels"])
+        self._made_for = (teacher, self._logsnr.device)  # where it lies: "cuda" is cuda:0
 
     def networks(self) -> list[nn.Module]:
         return [] if self._network is None else [self._network]
@@ -95,7 +97,7 @@ class DSNOSampler(Sampler):
         callback: Callback | None = None,
     ) -> Tensor:
         check(self.card, denoiser, noise, steps)
-        if self._network is None or self._made_for != (getattr(denoiser, "sha256", None), noise.device):
+        if self._made_for != (getattr(denoiser, "sha256", None), noise.device):
             self.prepare(denoiser, noise.device)
         assert self._network is not None
         assert self.student is not None

@@ -3,11 +3,13 @@
 import json
 import math
 import shutil
+from itertools import pairwise
 
 import pytest
 import torch
 from tiny import CHECKED, Gaussian, in_two_processes, making, relative, write_recipe, write_teacher
 
+import dsno.trajectory_making
 import samplers
 from dsno.network import DSNOConfig
 from dsno.times import time_points
@@ -36,7 +38,7 @@ def test_levels_contain_what_is_wanted(grid, steps, wanted_grid):
     levels = sigmas(SCHEDULE, steps, grid)
     through = levels_through(levels, wanted)
     assert set(wanted) <= set(through)
-    assert all(a > b for a, b in zip(through, through[1:], strict=False))
+    assert all(a > b for a, b in pairwise(through))
     assert (through[0], through[-1]) == (levels[0], 0.0)
     assert len(levels) <= len(through) <= len(levels) + len(wanted) - 1
     assert set(through) <= set(levels) | set(wanted)
@@ -235,22 +237,26 @@ def test_a_trajectory_does_not_depend_on_shard_or_batch(tmp_path, folder, teache
         assert int(label) == int(labels[i]) == i % 3
 
 
-@pytest.mark.parametrize(
-    "solver",
-    [
-        "dpmpp_2m",
-        "ddim",
-        pytest.param("heun", marks=pytest.mark.xfail(strict=True, reason="identity['calls'] counts steps, not network calls")),
-        pytest.param("dpm_solver_3", marks=pytest.mark.xfail(strict=True, reason="the same")),
-    ],
-)
-def test_calls_are_those_of_the_network(teacher, teacher_card, solver, monkeypatch):
+@pytest.mark.parametrize("solver", ["dpmpp_2m", "ddim", "heun", "dpm_solver_2", "dpm_solver_3", "unipc"])
+def test_calls_are_those_of_the_network(teacher, teacher_card, solver):
     """A student's card charges `calls` teacher forwards for each trajectory."""
     maker, calls = Maker(teacher, making(teacher_card, solver=solver)), []
     hook = teacher.network.register_forward_pre_hook(lambda *_: calls.append(1))
     maker.solve(range(2))
     hook.remove()
     assert len(calls) == maker.identity["calls"]
+
+
+def test_a_path_that_diverged_is_not_kept(tmp_path, teacher_card, monkeypatch):
+    def diverged(*args, **options):
+        frames = path_of(*args, **options)
+        frames[1, 2, 0, 0, 0] = 1e5  # more than half precision holds
+        return frames
+
+    monkeypatch.setattr(dsno.trajectory_making, "path_of", diverged)
+    with pytest.raises(UserError, match="dpmpp_2m with 6 steps diverged"):
+        make(tmp_path / "new", teacher_card)
+    assert not (tmp_path / "new").exists()
 
 
 def test_two_processes_make_the_same(tmp_path, folder, teacher_card):
@@ -341,9 +347,9 @@ def flip(path):
         (lambda f: (f / MANIFEST).write_text("{"), "trajectories.json cannot be read"),
         (lambda f: (f / MANIFEST).write_text("[1]"), "is not a manifest of trajectories"),
         (lambda f: edit(f, kind="teacher"), "is not a manifest of trajectories"),
-        (lambda f: edit(f, times=None), "lacks a key .*'times'"),
-        (lambda f: edit(f, shards=None), "lacks a key .*'shards'"),
-        (lambda f: edit(f, teacher=None), "lacks a key .*'teacher'"),
+        (lambda f: edit(f, times=None), "lacks .*times"),
+        (lambda f: edit(f, shards=None), "lacks .*shards"),
+        (lambda f: edit(f, teacher=None), "lacks .*teacher"),
         (lambda f: edit(f, shards=[]), "holds 0 trajectories"),
         (lambda f: edit(f, teacher={"name": "other", "sha256": "f" * 64}), "trajectories of teacher other .fffff"),
     ],
@@ -372,7 +378,6 @@ def test_a_student_that_does_not_fit_is_one_line(folder, teacher, asked, told):
     assert "\n" not in str(e.value)
 
 
-@pytest.mark.xfail(strict=True, reason="safe_open's own error comes through where hashes are not checked")
 def test_a_truncated_shard_is_one_line_without_hashes_too(own, teacher):
     (own / shard_name(0)).write_bytes((own / shard_name(0)).read_bytes()[:50])
     with pytest.raises(UserError):

@@ -72,14 +72,16 @@ def write_teacher(folder: Path, name: str = "tiny", seed: int = 0, **changes: An
 def write_student(folder: Path, teacher: Teacher, config: DSNOConfig, **changes: Any) -> Path:
     """The card of a student with random temporal layers, weights beside it."""
     network = mixing(from_teacher(teacher, config))
+    operator = {"points": config.points, "grid": config.grid, "modes": config.modes}
+    info = {"name": "student", "operator": operator}
     card = {
         "kind": "dsno",
         "name": "student",
         "weights": "student.safetensors",
-        "sha256": save_tensors(folder / "student.safetensors", network.state_dict()),
+        "sha256": save_tensors(folder / "student.safetensors", network.state_dict(), info),
         "teacher": {"name": teacher.name, "sha256": teacher.sha256},
         "network": teacher.network.config.to_dict(),
-        "operator": {"points": config.points, "grid": config.grid, "modes": config.modes},
+        "operator": operator,
         "sigma_min": teacher.sigma_min,
         "sigma_max": teacher.sigma_max,
         "labels": "balanced",
@@ -170,14 +172,14 @@ def in_two_processes(code: str, folder: Path) -> None:
         s.bind(("127.0.0.1", 0))
         port = str(s.getsockname()[1])
     alone = "import torch, dsno.training, dsno.trajectory_making as t\ntorch.set_num_threads(1)\n"
-    alone += f"dsno.training.use_all_cores = t.use_all_cores = lambda: None\nt.CHECKED = {CHECKED}\n"
+    alone += "dsno.training.use_all_cores = t.use_all_cores = lambda: None\n"
+    alone += f"t.CHECKED = {CHECKED}\n"
     shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     shared |= {"PYTHONPATH": str(ROOT)}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", alone + code], cwd=folder, env=shared | {"RANK": r, "LOCAL_RANK": r}) for r in "01"
-    ]
+    command = [sys.executable, "-c", alone + code]
+    processes = [subprocess.Popen(command, cwd=folder, env=shared | {"RANK": r, "LOCAL_RANK": r}) for r in "01"]
     try:
-        assert [p.wait(timeout=150) for p in processes] == [0, 0]
+        assert [p.wait(timeout=600) for p in processes] == [0, 0]
     finally:
         for p in processes:
             p.kill()
