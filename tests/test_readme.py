@@ -1,14 +1,18 @@
 """The README's numbers are those of the committed records."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from bench.profile_page import page
 from bench.report_data import load_records, sections
-from bench.tables import summary_table
+from bench.tables import main_table, summary_table
+from dsno.ablation_table import table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "mnist32-cpu"
+DSNO, ABLATIONS = ROOT / "results" / "mnist32-dsno", ROOT / "results" / "mnist32-ablations"
 README = (ROOT / "README.md").read_text()
 
 
@@ -21,6 +25,35 @@ def test_the_table_is_the_records():
 def test_its_figures_are_the_report_s(name: str):
     assert f"results/mnist32-cpu/report/{name}" in README
     assert (RESULTS / "report" / name).stat().st_size > 0
+
+
+def test_dsno_s_tables_are_the_records():
+    (section,) = sections(load_records([DSNO]))
+    assert main_table(section) in README
+    assert table(ABLATIONS) in README
+
+
+def test_dsno_s_profile_is_the_measured_one():
+    result = json.loads((DSNO / "profile" / "profile.json").read_text())
+    assert (DSNO / "profile" / "profile.md").read_text() == page(result)
+    for b in result["batches"]:
+        if b["batch_size"] in (1, 4, 16, 32, 64):
+            assert f"| {b['batch_size']} | {b['ms']['median']:#.3g}".rstrip(".") in README
+
+
+@pytest.mark.parametrize("name", ["report/paths.png", "report/learning.png", "profile/profile.png"])
+def test_dsno_s_figures_are_there(name: str):
+    assert f"results/mnist32-dsno/{name}" in README
+    assert (DSNO / name).stat().st_size > 0
+
+
+def test_every_ablation_was_scored():
+    students = {s["sha256"] for s in json.loads((ABLATIONS / "ablations.json").read_text())["students"]}
+    assert students == set(load_records([ABLATIONS])["student.sha256"])
+
+
+def test_shipped_weights_stay_small():
+    assert sum(p.stat().st_size for p in ROOT.glob("*/zoo/*.safetensors")) < 12e6
 
 
 def test_the_run_is_at_full_scale():
