@@ -254,7 +254,7 @@ def test_a_path_that_diverged_is_not_kept(tmp_path, teacher_card, monkeypatch):
         return frames
 
     monkeypatch.setattr(dsno.trajectory_making, "path_of", diverged)
-    with pytest.raises(UserError, match="dpmpp_2m with .* diverged"):
+    with pytest.raises(UserError, match=r"dpmpp_2m with .* diverged"):
         make(tmp_path / "new", teacher_card)
     assert not (tmp_path / "new").exists()
 
