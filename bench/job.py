@@ -30,6 +30,11 @@ class Job:
     def card(self) -> Card:
         return self.sampler.card
 
+    @property
+    def deterministic(self) -> bool:
+        """Whether its images are a function of the noise alone, so that they can be held against the ODE's solution."""
+        return not self.card.draws_noise(self.cell.steps)
+
     def add(self, times: np.ndarray) -> None:
         """One timed repetition: seconds of one image, seconds of a batch, overhead fraction, peak bytes (0: unknown)."""
         self.latency.append(float(times[0]))

@@ -73,7 +73,7 @@ class Profiler:
         self.clock = Clock(device)
         self.teacher: Teacher = samplers.load_teacher(setting.teacher, device=device)
         self.sampler = samplers.get(setting.sampler)
-        self.sampler.prepare(self.teacher, device)
+        self.sampler.prepare(self.teacher, device, 1)
         self.stages = self.sampler.stages()
         if not self.sampler.networks() or not self.stages:
             raise UserError(

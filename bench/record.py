@@ -22,7 +22,7 @@ def record(job: Job, plan: Plan, teacher: Teacher, device: torch.device, clock: 
         "family": job.card.family,
         "steps": job.cell.steps,
         "grid": getattr(job.sampler, "grid", None),
-        "deterministic": job.card.deterministic,
+        "deterministic": job.deterministic,
         "order": job.card.order,
         "teacher": {"name": teacher.name, "sha256": teacher.sha256},
         "student": None if student is None else {"name": student.name, "sha256": student.sha256},

@@ -16,7 +16,7 @@ from bench.accounting import Meter, flops
 from bench.clock import Clock
 from bench.environment import peak_memory, peak_memory_start, resolve_device
 from bench.job import Job
-from bench.plan import Plan, cells
+from bench.plan import Cell, Plan, cells
 from bench.progress import Display
 from bench.quality.extractor import Extractor, find_extractor
 from bench.quality.images import to_uint8
@@ -51,8 +51,8 @@ class Runner:
         self.teacher: Teacher = samplers.load_teacher(plan.teacher, device=self.device)
         self.extractor: Extractor = find_extractor(plan.extractor, self.teacher)
         self.meter = Meter(self.teacher, self.clock)
-        self.samplers = {c.sampler: samplers.get(c.sampler) for c in self.cells}
-        self.unready = {spec: why for spec, s in self.samplers.items() if (why := self._ready(spec, s)) is not None}
+        self.samplers = {c: samplers.get(c.sampler) for c in self.cells}  # a student may be of certain steps only
+        self.unready = {c: why for c, s in self.samplers.items() if (why := self._ready(c, s)) is not None}
         self.store = Store(out, plan, self._identity())
         self.display = Display(quiet)
         self.network_s = 0.0
@@ -61,13 +61,17 @@ class Runner:
 
     def _identity(self) -> dict[str, Any]:
         """What the records depend on besides the plan."""
-        students = {spec: s.student.sha256 for spec, s in self.samplers.items() if s.student is not None}
+        students = {c.sampler: {} for c, s in self.samplers.items() if s.student is not None}  # type: dict[str, dict]
+        for c, s in self.samplers.items():
+            if s.student is not None:
+                students[c.sampler][s.student.sha256] = None  # an ordered set: progressive distillation has one a step count
+        hashes = {spec: next(iter(found)) if len(found) == 1 else list(found) for spec, found in students.items()}
         return {
             "teacher": self.teacher.sha256,
             "extractor": self.extractor.sha256,
             "reference": self.extractor.reference_sha256,
             "device": f"{self.device}, {machine(self.device)}",
-            **({"students": students} if students else {}),
+            **({"students": hashes} if hashes else {}),
         }
 
     # ------------------------------------------------------------------ one sample call
@@ -104,9 +108,9 @@ class Runner:
     def run(self) -> None:
         """Measure every cell that has no record yet. Ctrl-C loses the repetition in progress; the next run goes on."""
         done = {r["cell"] for r in self.store.records()}
-        jobs = [Job(c, self.samplers[c.sampler]) for c in self.cells if c.id not in done]
-        for job in [j for j in jobs if j.cell.sampler in self.unready]:
-            job.error, job.skipped = self.unready[job.cell.sampler], True
+        jobs = [Job(c, self.samplers[c]) for c in self.cells if c.id not in done]
+        for job in [j for j in jobs if j.cell in self.unready]:
+            job.error, job.skipped = self.unready[job.cell], True
             self.store.add(record(job, self.plan, self.teacher, self.device, self.clock.name))
         jobs = [j for j in jobs if not j.skipped]
         if not jobs:
@@ -117,14 +121,15 @@ class Runner:
         finally:
             self._end(len(jobs))
 
-    def _ready(self, spec: str, sampler: Sampler) -> str | None:
+    def _ready(self, cell: Cell, sampler: Sampler) -> str | None:
         """Let a sampler load its student; why it cannot be measured, where "all" brought in one that cannot.
 
         Raises:
             UserError: the same, of a sampler that the plan names.
         """
+        spec = cell.sampler
         try:
-            sampler.prepare(self.meter, self.device)
+            sampler.prepare(self.meter, self.device, cell.steps)
             student, labels = sampler.student, self.plan.labels if self.teacher.num_classes else "none"
             if student is None:
                 return None
@@ -269,7 +274,7 @@ class Runner:
         pixels = to_uint8(images)
         features, logits = self.extractor(pixels)
         arrays = {"features": features.cpu().numpy(), "logits": logits.cpu().numpy()}
-        if reference is not None and job.card.deterministic:
+        if reference is not None and job.deterministic:
             arrays["error"] = reference.squared_error(images, k * self.plan.batch_size)
         self.store.save_part(job.cell, f"batch{k:05d}", arrays)
         if k == 0:
@@ -289,7 +294,7 @@ class Runner:
         quality, influence = score(features, logits, self.extractor, self.plan.metrics, self.plan.seed)
         if influence is not None:
             self.store.save_influence(job.cell, influence)
-        if reference is not None and job.card.deterministic:
+        if reference is not None and job.deterministic:
             error = np.concatenate([part["error"] for part in parts])
             quality["trajectory_error"] = relative_rmse(error, reference)
         if self.plan.labels == "balanced" and self.teacher.num_classes:

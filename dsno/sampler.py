@@ -1,18 +1,22 @@
 """The samplers `dsno` and `knowledge_distillation`: one network call from noise to image."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from dsno.network import DSNO, logsnr_at
-from dsno.students import find_student, load_student
+from dsno.students import KIND, ZOO, load_student, method_of
 from dsno.temporal import FASTEST, FORMS, TemporalLayer
-from samplers.errors import UserError, unknown
-from samplers.protocol import Callback, Card, Sampler, Student, check
-from samplers.teacher import Denoiser
+from samplers.errors import unknown
+from samplers.protocol import Callback, Card
+from samplers.students import StudentSampler
+from samplers.teacher import Denoiser, ZooEntry
 from samplers.unet import Attention, ResBlock
 
 
-class DSNOSampler(Sampler):
+class DSNOSampler(StudentSampler):
     """Zheng et al., arXiv 2211.13449: one call decodes M points of the path, M forwards of work; the last one is the image.
 
     With a callback the whole path is decoded, and the callback told of each point; without one, only the image is made.
@@ -34,36 +38,26 @@ class DSNOSampler(Sampler):
         note="trained: one call decodes the whole path, at the work of M forwards",
     )
 
+    kind = KIND
+    folder = ZOO
+
     def __init__(self, *, student: str = "", form: str = FASTEST):
+        super().__init__(student=student)
         if form not in FORMS:
             raise unknown("form of the temporal layer", form, FORMS)
-        self._asked, self._form = student, form
+        self._form = form
         self._network: DSNO | None = None
-        self._student: Student | None = None
-        self._made_for: tuple[str | None, torch.device] | None = None
 
-    @property
-    def student(self) -> Student | None:
-        return self._student
+    def method_of(self, card: Mapping[str, Any]) -> str:
+        method = method_of(card)
+        return "dsno" if method == "no_temporal" else method
 
-    def prepare(self, denoiser: Denoiser, device: torch.device | str) -> None:
-        teacher = getattr(denoiser, "sha256", None)
-        entry = find_student(self._asked, self.card.name, teacher)
+    def load(self, entry: ZooEntry, device: torch.device) -> tuple[int, int, int]:
         network, schedule = load_student(entry, device, self._form)
-        size = network.config.image_size
-        if (network.config.channels, size, size) != tuple(denoiser.shape):
-            raise UserError(
-                f"{entry.path}: the student makes images of {size} x {size}, the teacher of {tuple(denoiser.shape)}"
-            )
-        card = entry.card
-        if lacking := sorted({"labels", "name"} - card.keys()):
-            raise UserError(f"{entry.path}: the card lacks {', '.join(lacking)}")
-        self._network, self._decodes_images = network, card.get("target", "x0") == "x0"
+        self._network, self._decodes_images = network, entry.card.get("target", "x0") == "x0"
         self._levels = [schedule.sigma(t) for t in network.operator.times()]
         self._logsnr = logsnr_at(schedule, network.operator.times(), device)
-        told = dict(card.get("training", {})) | {"cost": card.get("cost")}
-        self._student = Student(card["name"], card["sha256"], told, tuple(card.get("noise_seeds", ())), card["labels"])
-        self._made_for = (teacher, self._logsnr.device)  # where it lies: "cuda" is cuda:0
+        return network.config.channels, network.config.image_size, network.config.image_size
 
     def networks(self) -> list[nn.Module]:
         return [] if self._network is None else [self._network]
@@ -96,14 +90,8 @@ class DSNOSampler(Sampler):
         labels: Tensor | None = None,
         callback: Callback | None = None,
     ) -> Tensor:
-        check(self.card, denoiser, noise, steps)
-        if self._made_for != (getattr(denoiser, "sha256", None), noise.device):
-            self.prepare(denoiser, noise.device)
+        self.ready(denoiser, noise, steps, labels)
         assert self._network is not None
-        assert self.student is not None
-        if (labels is None) != (self.student.labels == "none"):
-            told = "with class labels; give them" if labels is None else "without class labels; give none"
-            raise UserError(f"{self.student.name} was trained {told}")
         z = noise.float().contiguous(memory_format=torch.channels_last)
         logsnr = self._logsnr.expand(len(z), -1)
         path = self._network(z, logsnr, labels, image_only=callback is None).to(noise.dtype)  # [B, M or 1, C, H, W]

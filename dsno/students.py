@@ -1,4 +1,4 @@
-"""Trained students on disk: find the one of a teacher, load it, refuse what does not fit."""
+"""Trained students on disk: load one, refuse what does not fit."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,45 +10,12 @@ from dsno.network import DSNO, DSNOConfig
 from dsno.temporal import FASTEST
 from samplers.errors import UserError
 from samplers.schedule import CosineSchedule
-from samplers.teacher import ZooEntry, find_card, zoo
+from samplers.teacher import ZooEntry
 from samplers.unet import UNetConfig
 from samplers.weights import fill, load_tensors
 
 ZOO = Path(__file__).parent / "zoo"
 KIND = "dsno"
-
-
-def find_student(name: str, method: str, teacher_sha256: str | None) -> ZooEntry:
-    """The card of a student.
-
-    Args:
-        name: in the zoo, or the path of a card; "" for the shipped student of this method and teacher.
-        method: "dsno" or "knowledge_distillation"; only for an empty name.
-        teacher_sha256: of the teacher that it must be a student of.
-
-    Raises:
-        UserError: unknown name, no student of this teacher, or the student of another teacher.
-    """
-    if name:
-        entry = find_card(KIND, name, ZOO)
-        if (method == "knowledge_distillation") != (method_of(entry.card) == "knowledge_distillation"):
-            raise UserError(
-                f"{name} is a student of method {method_of(entry.card)}; write {method_of(entry.card)}:student={name}"
-            )
-        theirs = entry.card.get("teacher") or {}
-        if theirs.get("sha256") != teacher_sha256:
-            raise UserError(
-                f"{name} is a student of teacher {theirs.get('name')} ({str(theirs.get('sha256'))[:12]}...), not of this one "
-                f"({str(teacher_sha256)[:12]}...); train one with 'bench train dsno'"
-            )
-        return entry
-    for entry in zoo(KIND, ZOO).values():
-        if entry.card["teacher"]["sha256"] == teacher_sha256 and method_of(entry.card) == method:
-            return entry
-    raise UserError(
-        f"no {method} student of this teacher ({str(teacher_sha256)[:12]}...) ships; train one with 'bench train dsno' "
-        f"and name its card: {method}:student=PATH.json"
-    )
 
 
 def method_of(card: Mapping[str, Any]) -> str:

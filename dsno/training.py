@@ -89,7 +89,7 @@ def train_student(
     loss_terms = terms(r["loss"], teacher, r["features"])
     logsnr = logsnr_at(teacher.schedule, times, world.device)
 
-    def loss(network: nn.Module, generator: torch.Generator) -> Tensor:
+    def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         chosen = torch.randint(len(paths), (o.batch,), generator=generator)[world.rank :: world.size].tolist()
         frames, labels = (t.to(world.device) for t in paths.frames(chosen))
         z = paths.noise(chosen).to(world.device).contiguous(memory_format=torch.channels_last)

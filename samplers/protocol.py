@@ -28,6 +28,7 @@ class Card:
         paper: where it comes from, with the arXiv number.
         order: order of accuracy of the sampler with its warm-up steps, None where that has no meaning.
         deterministic: whether images are a function of the noise through an ODE (False: it draws more noise on the way).
+        noise_from: of one that is not, the fewest steps with which it does; with fewer it is deterministic.
         calls: network calls of a run of N steps.
         grid: the paper's time grid, None for a sampler without one.
         training: whether it carries a trained network of its own.
@@ -45,6 +46,11 @@ class Card:
     training: bool = False
     steps: tuple[int, ...] | None = None
     note: str = ""
+    noise_from: int = 1
+
+    def draws_noise(self, steps: int) -> bool:
+        """Whether a run of so many steps draws more noise on the way."""
+        return not self.deterministic and steps >= self.noise_from
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,15 @@ class Sampler(ABC):
             UserError: steps that this sampler cannot take, or noise of another shape than the denoiser's.
         """
 
-    def prepare(self, denoiser: Denoiser, device: torch.device | str) -> None:  # noqa: B027 (a solver has nothing to do)
-        """Load what the sampler needs for this teacher on this device; the harness calls it once, before anything is measured.
+    def prepare(  # noqa: B027 (a solver has nothing to do)
+        self, denoiser: Denoiser, device: torch.device | str, steps: int
+    ) -> None:
+        """Load what the sampler needs for so many steps of this teacher on this device.
+
+        The harness calls it once for each cell, before anything is measured.
 
         Raises:
-            UserError: no student for this teacher, or files that cannot be used.
+            UserError: no student for this teacher or these steps, or files that cannot be used.
         """
 
     def networks(self) -> list[nn.Module]:

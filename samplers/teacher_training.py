@@ -46,7 +46,7 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     schedule = CosineSchedule(r["sigma_min"], r["sigma_max"])
     teacher = Teacher(UNet(config), r["parameterisation"], schedule).to(device).to(memory_format=torch.channels_last)
 
-    def loss(network: nn.Module, generator: torch.Generator) -> Tensor:
+    def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         chosen = torch.randint(len(train_set.images), (o.batch,), generator=generator)
         x0 = train_set.floats(chosen).to(device)
         labels = train_set.labels[chosen]

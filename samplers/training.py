@@ -117,15 +117,29 @@ class Trained:
     last: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Target:
+    """A network that follows the trained one as a moving average of its own, as consistency models' targets do.
+
+    Attributes:
+        network: of the same parameters, starting equal; moved after each update and kept in the checkpoint.
+        ema: decay per update.
+    """
+
+    network: nn.Module
+    ema: float
+
+
 def fit(
     network: nn.Module,
-    loss: Callable[[nn.Module, torch.Generator], Tensor],
+    loss: Callable[[nn.Module, torch.Generator, int], Tensor],
     optimisation: Optimisation,
     folder: Path,
     *,
     title: str,
     identity: dict[str, Any],
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
+    target: Target | None = None,
     world: World | None = None,
     quiet: bool = False,
 ) -> Trained:
@@ -133,11 +147,12 @@ def fit(
 
     Args:
         network: on its device, freshly initialised (the same way each time).
-        loss: draws a batch with the given generator and returns a scalar.
+        loss: draws a batch with the given generator and returns a scalar; told the update's number (from 0).
         folder: gets `checkpoint.safetensors` and `log.jsonl` (step, loss, images_per_s, and what `validate` returns).
         title: for the progress bar.
         identity: what makes this training this one (recipe, data hash); a checkpoint of another identity is refused.
         validate: scores the network holding the averaged weights.
+        target: a second, faster average that the loss itself uses.
         world: the processes that train together: each draws its share of a batch in `loss`, gradients are averaged, and the
             first one validates, logs and keeps the checkpoint that all resume from.
 
@@ -150,16 +165,18 @@ def fit(
     parameters = dict(network.named_parameters())
     adam = torch.optim.Adam(parameters.values(), lr=o.learning_rate, fused=True)
     ema = {k: p.detach().clone() for k, p in parameters.items()}
+    follower = dict(target.network.named_parameters()) if target else {}
     start, seconds, last = 0, 0.0, {}  # type: int, float, dict[str, float]
     if checkpoint.exists():
-        start, seconds, last = _resume(checkpoint, parameters, ema, adam, identity)
+        start, seconds, last = _resume(checkpoint, parameters, ema, follower, adam, identity)
     world.wait()  # nobody writes before all have read
     log = _Log(folder / "log.jsonl", start) if first else None
     mark = saved = time.monotonic()
     running, since, since_time = 0.0, 0, mark
 
     def save(step: int) -> None:
-        _save(checkpoint, parameters, ema, adam, {"step": step, "seconds": seconds, "last": last, "identity": identity})
+        info = {"step": step, "seconds": seconds, "last": last, "identity": identity}
+        _save(checkpoint, parameters, ema, follower, adam, info)
 
     columns = (
         TextColumn("{task.description}"),
@@ -178,7 +195,7 @@ def fit(
             generator = step_generator(o.seed, step)
             # For dropout, which draws from the global generator: masks of each process's own.
             torch.manual_seed(generator.initial_seed() + world.rank)
-            value = loss(network, generator)
+            value = loss(network, generator, step)
             value.backward()
             value = value.detach()
             world.average([value, *(p.grad for p in parameters.values() if p.grad is not None)])
@@ -192,6 +209,8 @@ def fit(
             with torch.no_grad():
                 weight = 1 - min(o.ema, (1 + step) / (10 + step))
                 torch._foreach_lerp_(list(ema.values()), list(parameters.values()), weight)
+                if target:
+                    torch._foreach_lerp_(list(follower.values()), list(parameters.values()), 1 - target.ema)
             running, since = running + number, since + 1
             done, now = step + 1, time.monotonic()
             if log is not None and (done % o.validate_every == 0 or done == o.steps):
@@ -229,8 +248,16 @@ def _validated(
     return scores
 
 
-def _save(path: Path, parameters: dict[str, nn.Parameter], ema: dict[str, Tensor], adam: torch.optim.Adam, info: dict) -> None:
+def _save(
+    path: Path,
+    parameters: dict[str, nn.Parameter],
+    ema: dict[str, Tensor],
+    follower: dict[str, nn.Parameter],
+    adam: torch.optim.Adam,
+    info: dict,
+) -> None:
     tensors = {f"raw/{k}": p for k, p in parameters.items()} | {f"ema/{k}": e for k, e in ema.items()}
+    tensors |= {f"target/{k}": p for k, p in follower.items()}
     for k, p in parameters.items():
         state = adam.state[p]
         tensors |= {f"m/{k}": state["exp_avg"], f"v/{k}": state["exp_avg_sq"], f"t/{k}": state["step"]}
@@ -238,7 +265,12 @@ def _save(path: Path, parameters: dict[str, nn.Parameter], ema: dict[str, Tensor
 
 
 def _resume(
-    path: Path, parameters: dict[str, nn.Parameter], ema: dict[str, Tensor], adam: torch.optim.Adam, identity: dict
+    path: Path,
+    parameters: dict[str, nn.Parameter],
+    ema: dict[str, Tensor],
+    follower: dict[str, nn.Parameter],
+    adam: torch.optim.Adam,
+    identity: dict,
 ) -> tuple[int, float, dict]:
     tensors, info = load_tensors(path)
     if info["identity"] != json.loads(json.dumps(identity)):
@@ -254,6 +286,8 @@ def _resume(
                 "exp_avg": torch.empty_like(p).copy_(tensors[f"m/{k}"]),
                 "exp_avg_sq": torch.empty_like(p).copy_(tensors[f"v/{k}"]),
             }
+        for k, p in follower.items():
+            p.copy_(tensors[f"target/{k}"])
     return info["step"], info["seconds"], info["last"]
 
 

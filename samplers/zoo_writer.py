@@ -43,7 +43,9 @@ def write_zoo(
     The card gains name, weights, sha256, recipe, data hash, and the training's seconds, machine and last validation,
     and the learning curve where one is given.
     """
-    info = {k: v for k, v in {"name": name, **card}.items() if k in ("name", "operator")}  # what the shapes do not tell
+    info = {
+        k: v for k, v in {"name": name, **card}.items() if k in ("name", "operator", "method", "steps")
+    }  # what the shapes do not tell
     digest = save_tensors(out / f"{name}.safetensors", {k: v.half() for k, v in trained.ema.items()}, info)
     full = {
         "name": name,

@@ -49,7 +49,7 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     # All shifts of all images as one view: [N, C, shift y, shift x, H, W].
     windows = F.pad(train_set.images, (r["shift"],) * 4).unfold(2, shape[2], 1).unfold(3, shape[3], 1)
 
-    def loss(network: nn.Module, generator: torch.Generator) -> Tensor:
+    def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         chosen = torch.randint(shape[0], (o.batch,), generator=generator)
         dy, dx = torch.randint(shifts, (2, o.batch), generator=generator)
         images = windows[chosen, :, dy, dx]  # [B, C, H, W]

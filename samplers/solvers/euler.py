@@ -43,7 +43,7 @@ class DDIM(Solver):
             raise UserError(f"ddim: eta must be in [0, 1], got {eta}")
         self.eta = eta
         if eta > 0:
-            self.card = replace(type(self).card, deterministic=False, order=None)
+            self.card = replace(type(self).card, deterministic=False, noise_from=2, order=None)
 
     def step(self, walk: Walk, t: float) -> Tensor:
         s, x, denoised = walk.points[-1]
@@ -62,6 +62,7 @@ class DDPM(DDIM):
         paper="Ho, Jain & Abbeel 2020, arXiv 2006.11239",
         order=None,
         deterministic=False,
+        noise_from=2,
         calls=lambda n: n,
         grid="uniform_t",
         note="ancestral sampling with the posterior variance",

@@ -29,7 +29,7 @@ def start(teacher, batch: int = 3) -> torch.Tensor:
 def counted(spec: str, teacher) -> tuple[int, int, torch.Tensor]:
     """Calls and forwards of one run of three images, and the images."""
     meter, sampler = Meter(teacher, Clock(torch.device("cpu"))), samplers.get(spec)
-    sampler.prepare(meter, "cpu")
+    sampler.prepare(meter, "cpu", 1)
     with meter.watching(sampler), torch.no_grad():
         images = sampler.sample(meter, start(teacher), steps=1, labels=LABELS)
     return meter.count.calls, meter.count.forwards, images
@@ -88,7 +88,7 @@ def test_images_do_not_depend_on_the_batch(student_card, teacher):
 def test_a_device_without_its_number_is_the_same(student_card, teacher):
     """As `bench run --device cuda` prepares on "cuda", and the noise says "cuda:0"; here the CPU's two names."""
     sampler = samplers.get(f"dsno:student={student_card}")
-    sampler.prepare(teacher, "cpu:0")
+    sampler.prepare(teacher, "cpu:0", 1)
     [network] = sampler.networks()
     sampler.sample(teacher, start(teacher), steps=1, labels=LABELS)
     assert sampler.networks()[0] is network
@@ -96,7 +96,7 @@ def test_a_device_without_its_number_is_the_same(student_card, teacher):
 
 def test_what_is_prepared_is_used(student_card, teacher):
     sampler = samplers.get(f"dsno:student={student_card}")
-    sampler.prepare(teacher, "cpu")
+    sampler.prepare(teacher, "cpu", 1)
     [network] = sampler.networks()
     sampler.sample(teacher, start(teacher), steps=1, labels=LABELS)
     assert sampler.networks()[0] is network
@@ -105,7 +105,7 @@ def test_what_is_prepared_is_used(student_card, teacher):
 def test_student_is_told_of(student_card, teacher):
     sampler = samplers.get(f"dsno:student={student_card}")
     assert (sampler.student, sampler.networks(), sampler.stages()) == (None, [], {})
-    sampler.prepare(teacher, "cpu")
+    sampler.prepare(teacher, "cpu", 1)
     told = sampler.student
     assert isinstance(told, Student)
     assert (told.name, told.sha256) == ("student", json.loads(student_card.read_text())["sha256"])
@@ -231,7 +231,7 @@ def test_a_card_of_another_backbone(student_card, teacher, key, value):
 
 def test_images_of_another_shape(student_card, teacher):
     spec = rewrite(student_card, network=SIZES.to_dict() | {"image_size": 16, "attention": [8]})
-    assert "the student makes images of 16 x 16, the teacher of (1, 8, 8)" in refused(spec, teacher)
+    assert "the student makes images of (1, 16, 16), the teacher of (1, 8, 8)" in refused(spec, teacher)
 
 
 def test_labels_are_those_the_student_knows(student_card, teacher):
@@ -282,7 +282,7 @@ def test_one_step_of_the_teachers_shape(student_card, teacher):
 @pytest.mark.parametrize("config", [DSNOConfig(), DSNOConfig(points=3, modes=0)])
 def test_stages_share_out_the_network(tmp_path, teacher, config):
     sampler = samplers.get(f"dsno:student={write_student(tmp_path, teacher, config)}")
-    sampler.prepare(teacher, "cpu")
+    sampler.prepare(teacher, "cpu", 1)
     stages, network = sampler.stages(), sampler.networks()[0]
     counts = {name: [id(p) for m in modules for p in m.parameters()] for name, modules in stages.items()}
     assert sorted(i for own in counts.values() for i in own) == sorted(id(p) for p in network.parameters())  # each once
@@ -298,7 +298,7 @@ def test_stages_share_out_the_network(tmp_path, teacher, config):
 def test_spatial_blocks_are_told_apart_by_resolution(student_card, teacher):
     """By what reaches them; one that resamples counts where it starts."""
     sampler, seen = samplers.get(f"dsno:student={student_card}"), {}
-    sampler.prepare(teacher, "cpu")
+    sampler.prepare(teacher, "cpu", 1)
     for m in sampler.networks()[0].modules():
         if isinstance(m, ResBlock):
             m.register_forward_pre_hook(lambda module, args: seen.update({module: args[0].shape[-1]}))

@@ -182,7 +182,7 @@ def test_student_learns_the_exact_path_of_gaussian_data(tmp_path):
     def path(z: torch.Tensor) -> torch.Tensor:
         return torch.stack([gaussian.image(z, s) for s in levels], dim=1).float()
 
-    def loss(network: nn.Module, generator: torch.Generator) -> torch.Tensor:
+    def loss(network: nn.Module, generator: torch.Generator, step: int) -> torch.Tensor:
         z = torch.randn(16, 1, 4, 4, generator=generator)
         return path_loss(network(z, logsnr.expand(16, -1)), path(z), weights, [(1.0, l2)])
 

@@ -27,7 +27,7 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 1, 3)).to(memory_format=torch.channels_last)
 
 
-def loss(net: nn.Module, generator: torch.Generator) -> torch.Tensor:
+def loss(net: nn.Module, generator: torch.Generator, step: int = 0) -> torch.Tensor:
     x = torch.randn(8, 1, 6, 6, generator=generator)
     return (net(x) - x[:, :, 1:-1, 1:-1].abs()).square().mean()
 
@@ -40,7 +40,7 @@ def fails_at(step: int, how):
     """The loss, until its call number `step` (from 0)."""
     calls = iter(range(10**6))
 
-    def failing(net, generator):
+    def failing(net, generator, number):
         return how(loss(net, generator)) if next(calls) == step else loss(net, generator)
 
     return failing
@@ -76,7 +76,7 @@ def test_resume_takes_up_where_it_stopped(tmp_path):
     with pytest.raises(KilledError):
         train(tmp_path, loss=fails_at(13, kill))
     calls = []
-    train(tmp_path, loss=lambda net, generator: (calls.append(1), loss(net, generator))[1])
+    train(tmp_path, loss=lambda net, generator, step: (calls.append(1), loss(net, generator))[1])
     assert len(calls) == 20 - 13
 
 
@@ -100,7 +100,7 @@ def test_training_learns_and_the_seed_matters(tmp_path):
 def test_global_random_state_does_not_matter(tmp_path):
     one = train(tmp_path / "a")
 
-    def disturbed(net, generator):
+    def disturbed(net, generator, number):
         torch.randn(3)
         return loss(net, generator)
 
@@ -187,7 +187,7 @@ def test_average_is_the_recursion(tmp_path):
     """ema <- d ema + (1 - d) weights after update k (from 0), d = min(0.9, (1 + k) / (10 + k))."""
     seen = []
 
-    def watching(net, generator):
+    def watching(net, generator, step):
         seen.append([p.detach().clone() for p in net.parameters()])
         return loss(net, generator)
 

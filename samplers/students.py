@@ -1,0 +1,110 @@
+"""Samplers that carry a trained student: find its card, refuse what does not fit, load it once, tell of it."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samplers.errors import UserError
+from samplers.protocol import Sampler, Student, check
+from samplers.teacher import Denoiser, ZooEntry, find_card, zoo
+
+
+class StudentSampler(Sampler):
+    """A sampler with a trained network of its own, found by the teacher's hash.
+
+    A subclass says where its students ship (`folder`, cards of `kind`) and writes `load`, `networks` and `sample`, which begins
+    with `ready`.
+
+    Args:
+        student: a name in the zoo, the path of a card, or a folder of cards; by default the shipped one of the teacher.
+    """
+
+    kind: str
+    folder: Path
+
+    def __init__(self, *, student: str = ""):
+        self._asked = student
+        self._student: Student | None = None
+        self._made_for: tuple[str | None, torch.device, str] | None = None
+
+    @abstractmethod
+    def load(self, entry: ZooEntry, device: torch.device) -> tuple[int, int, int]:
+        """Make the student of a card ready to sample; returns the shape (C, H, W) of its images."""
+
+    def method_of(self, card: Mapping[str, Any]) -> str:
+        """The name of the sampler that a student is for."""
+        return str(card.get("method"))
+
+    @property
+    def student(self) -> Student | None:
+        return self._student
+
+    def prepare(self, denoiser: Denoiser, device: torch.device | str, steps: int) -> None:
+        teacher, device = getattr(denoiser, "sha256", None), torch.empty(0, device=device).device  # "cuda" is cuda:0
+        entry = self._choose(self._candidates(teacher), teacher, steps)
+        if self._made_for == (teacher, device, str(entry.path)):
+            return
+        shape = self.load(entry, device)
+        if shape != tuple(denoiser.shape):
+            raise UserError(f"{entry.path}: the student makes images of {shape}, the teacher of {tuple(denoiser.shape)}")
+        card = entry.card
+        if lacking := sorted({"labels", "name"} - card.keys()):
+            raise UserError(f"{entry.path}: the card lacks {', '.join(lacking)}")
+        told = dict(card.get("training", {})) | {"cost": card.get("cost")}
+        self._student = Student(card["name"], card["sha256"], told, tuple(card.get("noise_seeds", ())), card["labels"])
+        self._made_for = (teacher, device, str(entry.path))
+
+    def ready(self, denoiser: Denoiser, noise: Tensor, steps: int, labels: Tensor | None) -> None:
+        """Refuse what the student cannot do, and see that it is loaded.
+
+        Raises:
+            UserError: steps, noise, a teacher or labels that do not fit.
+        """
+        check(self.card, denoiser, noise, steps)
+        self.prepare(denoiser, noise.device, steps)
+        assert self._student is not None
+        if self._student.labels != "any" and (labels is None) != (self._student.labels == "none"):
+            told = "with class labels; give them" if labels is None else "without class labels; give none"
+            raise UserError(f"{self._student.name} was trained {told}")
+
+    def _candidates(self, teacher: str | None) -> list[ZooEntry]:
+        """The cards asked for; by default those that ship for this teacher."""
+        name = self.card.name
+        if not self._asked or Path(self._asked).is_dir():
+            entries = zoo(self.kind, Path(self._asked) if self._asked else self.folder).values()
+            found = [e for e in entries if _teacher_of(e).get("sha256") == teacher and self.method_of(e.card) == name]
+            where = f"is in {self._asked}" if self._asked else "ships"
+            if not found:
+                raise UserError(
+                    f"no {name} student of this teacher ({str(teacher)[:12]}...) {where}; train one with 'bench train {name}' "
+                    f"and name its card: {name}:student=PATH.json"
+                )
+            return found
+        entry = find_card(self.kind, self._asked, self.folder)
+        if (method := self.method_of(entry.card)) != name:
+            raise UserError(f"{self._asked} is a student of method {method}; write {method}:student={self._asked}")
+        theirs = _teacher_of(entry)
+        if theirs.get("sha256") != teacher:
+            raise UserError(
+                f"{self._asked} is a student of teacher {theirs.get('name')} ({str(theirs.get('sha256'))[:12]}...), not of "
+                f"this one ({str(teacher)[:12]}...); train one with 'bench train {name}'"
+            )
+        return [entry]
+
+    def _choose(self, found: list[ZooEntry], teacher: str | None, steps: int) -> ZooEntry:
+        """The first student of this number of steps; one whose card names none takes any."""
+        for entry in found:
+            if entry.card.get("steps", steps) == steps:
+                return entry
+        there = ", ".join(str(n) for n in sorted(e.card["steps"] for e in found))
+        raise UserError(
+            f"no {self.card.name} student of {steps} steps for this teacher ({str(teacher)[:12]}...); there is one of {there}"
+        )
+
+
+def _teacher_of(entry: ZooEntry) -> Mapping[str, Any]:
+    return entry.card.get("teacher") or {}
