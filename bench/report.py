@@ -6,10 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from bench.figures import quality_plates, trajectory_plate
+from bench.payback import PAYBACK_TEXT, payback_table
 from bench.pictures import overhead_plate, sample_plate
 from bench.ranking import coinciding, pareto, winner
 from bench.report_data import MACHINE, Section, load_records, sections
-from bench.students import learning_plate, path_plate, students_table
+from bench.story import story_plate
+from bench.students import STUDENTS_TEXT, learning_plate, path_plate, students_table
 from bench.styles import Plate, style_of
 from bench.tables import (
     blanks,
@@ -164,7 +166,9 @@ def _section_text(section: Section, plates: Sequence[Plate]) -> list[str]:
     parts += ["### Figures", *map(_plate, plates), "### Table"]
     parts += [_reading(section), main_table(section)]
     if trained := students_table(section):
-        parts += ["### What training the students took", trained]
+        parts += ["### What training the students took", trained, STUDENTS_TEXT]
+    if paid := payback_table(section):
+        parts += ["### When a training has paid for itself", paid, PAYBACK_TEXT]
     empty = blanks(section)
     if empty:
         parts.append("Blank cells:\n\n" + "\n".join(f"- {line}" for line in empty))
@@ -207,6 +211,7 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
             plates = quality_plates(section, out, suffix)
             plates += [f(section, out, suffix) for f in (trajectory_plate, sample_plate, overhead_plate)]
             if section.rows["student.name"].notna().any():
+                plates.insert(0, story_plate(section, out, suffix))
                 plates += [path_plate(section, out, suffix), learning_plate(section, out, suffix)]
             parts.append(f"## {'The answer' if len(groups) == 1 else f'Group {number}'}: {section.key()}")
             parts += _section_text(section, plates)

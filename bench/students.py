@@ -17,9 +17,9 @@ from bench.tables import markdown, measured, num
 
 
 def _students(section: Section) -> pd.DataFrame:
-    """One row a student."""
+    """One row a student: a sampler may have one for each number of steps."""
     rows = section.rows[section.rows["student.name"].notna()]
-    return rows.drop_duplicates("label").sort_values("label", kind="stable")
+    return rows.drop_duplicates(["label", "student.sha256"]).sort_values(["label", "steps"], kind="stable")
 
 
 def path_plate(section: Section, out: Path, suffix: str) -> Plate:
@@ -87,18 +87,23 @@ def learning_plate(section: Section, out: Path, suffix: str) -> Plate:
     with matplotlib.rc_context(THEME):
         fig = Figure(figsize=(WIDTH, 2.9), layout="constrained")
         ax = fig.subplots()
-        handles = []
+        handles, memorised = [], False
         for colour, (_, r) in zip(itertools.cycle(COLOURS), rows.iterrows()):  # by place: one family may have many students
             curve = pd.DataFrame(r["training.curve"])
             x = curve["step"] * r["training.images"] / curve["step"].max()
             ax.plot(x, curve["error@0"], color=colour, lw=1.3)
-            ax.plot(x, curve["seen_error"], color=colour, lw=0.9, ls=(0, (4, 2)))
+            if "seen_error" in curve:
+                ax.plot(x, curve["seen_error"], color=colour, lw=0.9, ls=(0, (4, 2)))
+                memorised = True
             handles.append(Line2D([], [], color=colour, label=f"{r['label']} ({r['student.name']})"))
-        handles += [
-            Line2D([], [], color="0.3", lw=1.3, label="noises held out"),
-            Line2D([], [], color="0.3", lw=0.9, ls=(0, (4, 2)), label="noises of the training set"),
-        ]
-        ax.set(xlabel="trajectories trained on (with repeats)", ylabel="relative RMSE of the image", title=section.key())
+        if memorised:
+            handles += [
+                Line2D([], [], color="0.3", lw=1.3, label="noises held out"),
+                Line2D([], [], color="0.3", lw=0.9, ls=(0, (4, 2)), label="noises of the training set"),
+            ]
+        ax.set(
+            xlabel="images or trajectories trained on (with repeats)", ylabel="relative RMSE of the image", title=section.key()
+        )
         ax.grid(True, lw=0.5, color="0.9")
         ax.set_axisbelow(True)
         ax.legend(handles=handles, frameon=False)
@@ -106,15 +111,20 @@ def learning_plate(section: Section, out: Path, suffix: str) -> Plate:
         fig.savefig(out / f"learning{suffix}.png", dpi=DPI, metadata={"Software": None})
     text = (
         "Distance of the student's image from the teacher's for the same noise, relative to its RMS, while training, by the "
-        "averaged weights. The two sets of noises are different images, so their levels differ a little from the start; "
-        "memorising shows as a gap that grows."
+        "averaged weights; in one call, or in the number of steps that the student is for. What learns from images alone does "
+        "not aim at the teacher's image, and need not come near it to be good."
     )
+    if memorised:
+        text += (
+            " The two sets of noises are different images, so their levels differ a little from the start; memorising shows as "
+            "a gap that grows."
+        )
     return Plate(title, f"learning{suffix}.png", text)
 
 
 def _is_curve(value: object) -> bool:
     """Whether a card's learning curve can be drawn (see `samplers.protocol.Student`)."""
-    needed = {"step", "error@0", "seen_error"}
+    needed = {"step", "error@0"}
     return isinstance(value, list) and len(value) > 1 and all(isinstance(r, dict) and r.keys() >= needed for r in value)
 
 
@@ -124,10 +134,11 @@ def students_table(section: Section) -> str:
     if rows.empty:
         return ""
     columns = {
-        "training.seconds": ("training, minutes", lambda v: measured(v / 60)),
-        "training.images": ("trajectories seen", num),
-        "training.cost.student_forwards": ("student forwards trained", num),
-        "training.cost.teacher_forwards": ("teacher forwards for its data", num),
+        "training.seconds": ("its training, minutes", lambda v: measured(v / 60)),
+        "training.cost.seconds": ("in all, minutes", lambda v: measured(v / 60)),
+        "training.images": ("images seen", num),
+        "training.cost.student_forwards": ("student forwards, in all", num),
+        "training.cost.teacher_forwards": ("teacher forwards, in all", num),
     }
     cells = [
         [r["label"], r["student.name"], str(r["student.sha256"])[:12], str(r.get("training.device", ""))]
@@ -136,3 +147,9 @@ def students_table(section: Section) -> str:
     ]
     header = ["sampler", "student", "SHA-256", "trained on", *(name for name, _ in columns.values())]
     return markdown(header, cells, right=range(4, len(header)))
+
+
+STUDENTS_TEXT = (
+    "By their cards. *In all* counts what came before too: the students higher up a ladder, the data where its maker took the "
+    "time; blank where the card does not tell."
+)

@@ -22,7 +22,7 @@ FILLS = ("none", "left", "right", "top", "bottom")
 # Append to this list, never insert: a name's place is its look. Sorted within each batch of additions.
 KNOWN = (
     "ddim", "ddpm", "deis", "dpm_solver_1", "dpm_solver_2", "dpm_solver_3", "dpmpp_2m", "dpmpp_3m", "euler", "heun", "ipndm",
-    "unipc", "dsno", "consistency", "progressive", "knowledge_distillation",
+    "unipc", "dsno", "consistency", "progressive", "knowledge_distillation", "consistency_training",
 )  # fmt: skip
 
 THEME = {

@@ -60,7 +60,9 @@ class Student:
     Attributes:
         name, sha256: of its weights.
         training: what making it took: {seconds, device, images, ...}; {} where nobody wrote it down. A `curve`, a list of
-            {step, error@0, seen_error}, is drawn by the report: relative RMSE on noises held out and of the training set.
+            {step, error@0} and seen_error where there is one, is drawn by the report: relative RMSE on noises held out and of
+            the training set. `cost` counts what making it took in all, the data and the students before it too:
+            {student_forwards, teacher_forwards, seconds}.
         noise_seeds: seeds whose noises it was trained on; scoring on them would not be held out.
         labels: "balanced" if it needs class labels, "none" if it knows none, "any" if it takes both.
     """

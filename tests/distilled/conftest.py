@@ -1,0 +1,35 @@
+"""A tiny teacher and its images on disk, made once; trainings on one thread, in float32 on every machine."""
+
+from pathlib import Path
+
+import pytest
+from small import write_images, write_teacher
+
+import samplers.training
+from samplers import Teacher, load_teacher
+from samplers.distilled import consistency_training, progressive_training
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _gently(_one_thread):
+    with pytest.MonkeyPatch.context() as m:
+        for module in (consistency_training, progressive_training):
+            m.setattr(module, "use_all_cores", lambda: None)
+        m.setattr(samplers.training, "has_fast_bf16", lambda device: False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def teacher_card(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_teacher(tmp_path_factory.mktemp("teacher"))
+
+
+@pytest.fixture(scope="session")
+def teacher(teacher_card: Path) -> Teacher:
+    return load_teacher(teacher_card)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose `images` are a data set."""
+    return write_images(tmp_path_factory.mktemp("data") / "images").parent
