@@ -61,8 +61,8 @@ def payback_table(section: Section) -> str:
             if good.empty:
                 line += ["no solver", f"–, {measured(1000 * own)}", "–"]
                 continue
-            times = of(good)
-            best, least = good.loc[times.idxmin()], float(times.min())
+            times = of(good).to_numpy()
+            best, least = good.iloc[int(times.argmin())], float(times.min())
             images = break_even(seconds, least, own)
             line += [
                 f"{best['label']} ({plural(best['counted.calls'], 'call')})",

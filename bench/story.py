@@ -68,6 +68,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, column: str) -> None:
     solvers, students = rows[~trained], rows[trained]
     ax.plot(solvers[column], solvers["fd"], "o", ms=3.2, mew=0, color=SOLVERS, zorder=2)
     front = solvers[pareto(solvers, column, "fd")].sort_values(column)
+    solvers = solvers[solvers["fd"] <= _top(rows)]
     right = rows[column].max()
     x, y = [*front[column], right], [*front["fd"], front["fd"].iloc[-1]]
     ax.plot(x, y, drawstyle="steps-post", color=FRONT, lw=1.4, zorder=2.5)
@@ -80,7 +81,14 @@ def _panel(ax: Axes, rows: pd.DataFrame, column: str) -> None:
             fillstyle=style.fill, markerfacecoloralt="white", zorder=4,
         )  # fmt: skip
     low = min(rows["fd"].min(), students["fd_low"].min())
-    log_axes(ax, (rows[column].min(), right), (low, rows["fd"].max()))
+    log_axes(ax, (rows[column].min(), right), (low, _top(rows)))
+
+
+def _top(rows: pd.DataFrame) -> float:
+    """The largest Frechet distance to show: that of the cheapest solvers, or of a student."""
+    solvers = rows[rows["student.name"].isna()]
+    cheapest = solvers[solvers["counted.calls"] == solvers["counted.calls"].min()]
+    return max(cheapest["fd"].max(), rows["fd"][rows["student.name"].notna()].max())
 
 
 def _caption(rows: pd.DataFrame, trained: pd.Series, panels: tuple[tuple[str, str], ...]) -> str:
@@ -89,6 +97,8 @@ def _caption(rows: pd.DataFrame, trained: pd.Series, panels: tuple[tuple[str, st
         "The same images four times: by sequential depth, by total work, by the latency of one image and by time in batches. "
         "A student below the grey steps is better than every measured solver of its cost or less; bars are 95 % intervals."
     ]
+    if above := int((rows["fd"] > _top(rows)).sum()):
+        text.append(f"Above the figure: {plural(above, 'solver point')}, worse than a single call.")
     for column, name in panels:
         beat = []
         for _, student in rows[trained & rows[column].notna()].sort_values(["label", "counted.calls"]).iterrows():

@@ -13,9 +13,10 @@ from dsno.losses import path_loss, terms
 from dsno.network import DSNOConfig, from_teacher, logsnr_at
 from dsno.times import loss_weights
 from dsno.trajectories import Trajectories
-from dsno.trajectory_making import Maker
+from dsno.trajectory_making import Maker, seconds_taken
 from samplers.distributed import World
 from samplers.errors import UserError, unknown
+from samplers.held_out import check_held_out
 from samplers.recipe import build, check_value, load_recipe, optimisation
 from samplers.teacher import Teacher, load_teacher
 from samplers.training import autocast, exact_float32, fit, read_log, use_all_cores
@@ -106,6 +107,7 @@ def train_student(
     identity = {"recipe": {"dsno": dict(r)}, "trajectories": {**made_from, "used": len(paths)}, "data_sha256": paths.sha256}
     result = fit(network, loss, o, out, title=r["name"], identity=identity, validate=validate, world=world, quiet=quiet)
     forwards = result.steps * o.batch * config.points
+    made_in = seconds_taken(data, [s["file"] for s in m["shards"]])
     card = {
         "kind": "dsno",
         "teacher": m["teacher"],
@@ -117,7 +119,11 @@ def train_student(
         "labels": m["labels"],
         "noise_seeds": [paths.seed],
         "parameters": parameter_count(network),
-        "cost": {"student_forwards": forwards, "teacher_forwards": len(paths) * m["calls"]},
+        "cost": {
+            "student_forwards": forwards,
+            "teacher_forwards": len(paths) * m["calls"],
+            **({} if made_in is None else {"seconds": round(result.seconds + made_in * len(paths) / m["count"])}),
+        },
     }
     if world.rank == 0:
         write_zoo(out, r["name"], card, result, identity, world.device, curve=read_log(out))
@@ -131,10 +137,7 @@ def _check(r: Mapping[str, Any], where: str) -> None:
         check_value(r[key], str, f"{where}: {key}")
     if r["trajectories"] is not None:
         check_value(r["trajectories"], int, f"{where}: trajectories", 1)
-    for key in ("count", "seed"):
-        if not isinstance(r["held_out"], Mapping) or key not in r["held_out"]:
-            raise UserError(f"{where}: held_out needs a count and a seed")
-        check_value(r["held_out"][key], int, f"{where}: held_out: {key}", 0 if key == "seed" else 1)
+    check_held_out(r["held_out"], where)
     if not isinstance(r["loss"], Mapping):
         raise UserError(f"{where}: loss is a factor for each term, as {{l1: 1}}, not {r['loss']!r}")
     for term, factor in r["loss"].items():

@@ -1,6 +1,8 @@
 """`bench train trajectories`: solve the teacher's probability-flow ODE for many noises and keep the wanted time points."""
 
+import contextlib
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from samplers.teacher import Teacher, load_teacher
 from samplers.training import exact_float32, use_all_cores
 from samplers.weights import load_tensors, save_tensors, sha256, write_whole
 
+SECONDS = "seconds.jsonl"
+"""What each shard took, one JSON object a line: {file, seconds}."""
 KEYS = ("teacher", "solver", "steps", "grids", "target", "count", "seed", "labels", "shard", "batch")
 CHECKED = 64
 """Trajectories whose error against a solution with four times the steps is stated in the manifest."""
@@ -86,6 +90,7 @@ def _make_shard(maker: "Maker", path: Path, indices: range) -> None:
             pass  # cut short by a kill: made again
         else:
             raise UserError(f"{path} is of other trajectories; choose another --out or remove the folder")
+    begin = time.monotonic()
     frames, labels = [], []
     for first in range(indices.start, indices.stop, maker.batch):
         part = range(first, min(first + maker.batch, indices.stop))
@@ -93,6 +98,19 @@ def _make_shard(maker: "Maker", path: Path, indices: range) -> None:
         frames.append(found.half().cpu())
         labels.append(own.cpu())
     save_tensors(path, {"frames": torch.cat(frames), "labels": torch.cat(labels)}, stamp)
+    with open(path.parent / SECONDS, "a") as f:  # beside the shard: its bytes depend on the recipe alone
+        f.write(json.dumps({"file": path.name, "seconds": round(time.monotonic() - begin, 3)}) + "\n")
+
+
+def seconds_taken(folder: Path, shards: Sequence[str]) -> float | None:
+    """Seconds, over all processes, that making the named shards took; None if that was not noted of each."""
+    path = folder / SECONDS
+    taken: dict[str, float] = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # a line cut short by a kill
+            row = json.loads(line)
+            taken[row["file"]] = float(row["seconds"])
+    return sum(taken[s] for s in shards) if taken.keys() >= set(shards) else None
 
 
 class Maker:

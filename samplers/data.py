@@ -35,6 +35,12 @@ class ImageSet:
         """The chosen images as float32 in [-1, 1], [B, C, H, W]."""
         return self.images[indices].float() / 127.5 - 1
 
+    def draw(self, count: int, label_dropout: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A batch at random: images [count, C, H, W] and labels [count], some of them -1 (no class) by chance."""
+        chosen = torch.randint(len(self.images), (count,), generator=generator)
+        dropped = torch.rand(count, generator=generator) < label_dropout
+        return self.floats(chosen), torch.where(dropped, -1, self.labels[chosen])
+
 
 def load_images(sources: Sequence[str | Path], image_size: int | None = None) -> ImageSet:
     """Read one or more sources, in order, as one set.

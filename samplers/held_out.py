@@ -19,6 +19,14 @@ def relative_rmse(found: Tensor, true: Tensor) -> float:
     return float(((found - true).double().square().mean() / true.double().square().mean()).sqrt())
 
 
+def check_held_out(wanted: Any, where: str) -> None:
+    """Refuse a recipe's `held_out` that is not {count, seed}, whole numbers."""
+    for key in ("count", "seed"):
+        if not isinstance(wanted, Mapping) or key not in wanted:
+            raise UserError(f"{where}: held_out needs a count and a seed")
+        check_value(wanted[key], int, f"{where}: held_out: {key}", 0 if key == "seed" else 1)
+
+
 class HeldOut:
     """Noises [N, C, H, W] that no student trains on, with labels 0, 1, .. K - 1, 0, .. [N] (None without classes).
 
@@ -32,10 +40,7 @@ class HeldOut:
     """
 
     def __init__(self, denoiser: Denoiser, wanted: Any, device: torch.device, where: str):
-        for key in ("count", "seed"):
-            if not isinstance(wanted, Mapping) or key not in wanted:
-                raise UserError(f"{where}: held_out needs a count and a seed")
-            check_value(wanted[key], int, f"{where}: held_out: {key}", 0 if key == "seed" else 1)
+        check_held_out(wanted, where)
         indices = range(wanted["count"])
         self.noise = noise(wanted["seed"], indices, denoiser.shape, device=device)
         classes = denoiser.num_classes

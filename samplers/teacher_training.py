@@ -47,11 +47,7 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     teacher = Teacher(UNet(config), r["parameterisation"], schedule).to(device).to(memory_format=torch.channels_last)
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-        chosen = torch.randint(len(train_set.images), (o.batch,), generator=generator)
-        x0 = train_set.floats(chosen).to(device)
-        labels = train_set.labels[chosen]
-        dropped = torch.rand(o.batch, generator=generator) < r["label_dropout"]
-        labels = torch.where(dropped, -1, labels).to(device)
+        x0, labels = (v.to(device) for v in train_set.draw(o.batch, r["label_dropout"], generator))
         # One time in each of `batch` equal intervals: uniform over the batch, with less variance than independent draws.
         t = (torch.arange(o.batch) + torch.rand(o.batch, generator=generator)) / o.batch
         sigma = torch.tensor([schedule.sigma(float(u)) for u in t], device=device)

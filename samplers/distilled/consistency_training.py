@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from samplers.distilled.consistency import METRICS, ODE_STEPS, ConsistencyFunction, intervals_at, nodes
-from samplers.distilled.students import KIND, as_teacher
+from samplers.distilled.students import as_teacher, card_of, check_images, check_share
 from samplers.errors import UserError, unknown
 from samplers.held_out import HeldOut, relative_rmse
 from samplers.recipe import DATA, check_value, load_recipe, load_split, optimisation
@@ -16,7 +16,6 @@ from samplers.registry import get
 from samplers.schedule import GRIDS
 from samplers.teacher import load_teacher
 from samplers.training import Target, autocast, exact_float32, fit, read_log, use_all_cores
-from samplers.unet import parameter_count
 from samplers.zoo_writer import write_zoo
 
 SHARED = ("name", "teacher", "grid", "intervals", "metric", "target_ema", "label_dropout", "held_out", "optimisation")
@@ -58,8 +57,7 @@ def _train(method: str, recipe: str | Path, data: Path | None, out: Path, device
     o = optimisation(r["optimisation"], where)
     images = load_split(content["data"], "train", data or Path("data"))
     teacher = load_teacher(r["teacher"], device=device)
-    if images.images.shape[1:] != teacher.shape:
-        raise UserError(f"{where}: images of {tuple(images.images.shape[1:])}, teacher {teacher.name} makes {teacher.shape}")
+    check_images(images, teacher, where)
     noises = HeldOut(teacher, r["held_out"], device, where)
     true = noises.images(lambda z, labels: get(REFERENCE[0]).sample(teacher, z, steps=REFERENCE[1], labels=labels))
     ode_step, teacher_forwards = ODE_STEPS[r["ode_step"]] if method == "consistency" else (None, 0)
@@ -72,12 +70,8 @@ def _train(method: str, recipe: str | Path, data: Path | None, out: Path, device
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         sigma = grids[intervals_at(step, o.steps, first, last)]
-        chosen = torch.randint(len(images.images), (o.batch,), generator=generator)
-        x0 = images.floats(chosen).to(device)
-        labels = None
-        if teacher.num_classes:
-            dropped = torch.rand(o.batch, generator=generator) < r["label_dropout"]
-            labels = torch.where(dropped, -1, images.labels[chosen]).to(device)
+        x0, classes = (v.to(device) for v in images.draw(o.batch, r["label_dropout"], generator))
+        labels = classes if teacher.num_classes else None
         n = torch.randint(len(sigma) - 1, (o.batch,), generator=generator)
         s, t = sigma[n + 1].float().to(device), sigma[n].float().to(device)  # neighbours s > t
         eps = torch.randn(x0.shape, generator=generator).to(device)
@@ -107,15 +101,7 @@ def _train(method: str, recipe: str | Path, data: Path | None, out: Path, device
     )
     seen = result.steps * o.batch
     card = {
-        "kind": KIND,
-        "method": method,
-        "network": teacher.network.config.to_dict(),
-        "parameterisation": teacher.parameterisation,
-        "sigma_min": teacher.sigma_min,
-        "sigma_max": teacher.sigma_max,
-        "labels": "none" if not teacher.num_classes else "any" if r["label_dropout"] else "balanced",
-        "noise_seeds": [],
-        "parameters": parameter_count(student.network),
+        **card_of(method, teacher, r["label_dropout"]),
         "cost": {  # the target's evaluation is a student forward too
             "student_forwards": 2 * seen,
             "teacher_forwards": teacher_forwards * seen,
@@ -142,6 +128,4 @@ def _check(r: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
     if pair[0] > pair[1]:
         raise UserError(f"{where}: intervals must not fall, got {pair[0]} and then {pair[1]}")
     for key in ("target_ema", "label_dropout"):
-        check_value(r[key], float, f"{where}: {key}", 0)
-        if not r[key] < 1:
-            raise UserError(f"{where}: {key} must be below 1, got {r[key]}")
+        check_share(r[key], f"{where}: {key}")

@@ -1,7 +1,6 @@
 """`bench train progressive`: the ladder of progressive distillation, each student the teacher of the next."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from samplers.distilled.progressive import WEIGHTS, ladder, levels, two_step_target
-from samplers.distilled.students import KIND, as_teacher, load_student
+from samplers.distilled.students import KIND, as_teacher, card_of, check_images, check_share, load_student
 from samplers.errors import UserError, unknown
 from samplers.held_out import HeldOut, relative_rmse
 from samplers.recipe import DATA, check_value, load_recipe, load_split, optimisation
 from samplers.solvers.euler import DDIM
 from samplers.teacher import Teacher, ZooEntry, find_card, load_teacher
 from samplers.training import autocast, exact_float32, fit, read_log, use_all_cores
-from samplers.unet import parameter_count
 from samplers.weights import write_whole
 from samplers.zoo_writer import write_zoo
 
@@ -47,8 +45,7 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
         raise UserError(f"{where}: rungs: {extra[0]} is no rung; they are {', '.join(map(str, rungs))}")
     images = load_split(content["data"], "train", data or Path("data"))
     root = load_teacher(r["teacher"], device=device)
-    if images.images.shape[1:] != root.shape:
-        raise UserError(f"{where}: images of {tuple(images.images.shape[1:])}, teacher {root.name} makes {root.shape}")
+    check_images(images, root, where)
     noises = HeldOut(root, r["held_out"], device, where)
     made = [_finished(out / f"{r['name']}-{steps}.json") for steps in rungs]
     _no_gap(made, rungs, out, r["name"])
@@ -95,12 +92,8 @@ def _rung(
     weight = WEIGHTS[r["weights"]]
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-        chosen = torch.randint(len(images.images), (o.batch,), generator=generator)
-        x0 = images.floats(chosen).to(device)
-        labels = None
-        if root.num_classes:
-            dropped = torch.rand(o.batch, generator=generator) < r["label_dropout"]
-            labels = torch.where(dropped, -1, images.labels[chosen]).to(device)
+        x0, classes = (v.to(device) for v in images.draw(o.batch, r["label_dropout"], generator))
+        labels = classes if root.num_classes else None
         s, m, u = (
             v.to(device) for v in levels(root.schedule, torch.randint(1, steps + 1, (o.batch,), generator=generator), steps)
         )
@@ -122,17 +115,8 @@ def _rung(
     images_seen = result.steps * o.batch
     cost = before[-1]["cost"] if before else {"student_forwards": 0, "teacher_forwards": 0, "seconds": 0}
     card = {
-        "kind": KIND,
-        "method": METHOD,
+        **card_of(METHOD, root, r["label_dropout"]),
         "steps": steps,
-        "teacher": {"name": root.name, "sha256": root.sha256},
-        "network": root.network.config.to_dict(),
-        "parameterisation": root.parameterisation,
-        "sigma_min": root.sigma_min,
-        "sigma_max": root.sigma_max,
-        "labels": "none" if not root.num_classes else "any" if r["label_dropout"] else "balanced",
-        "noise_seeds": [],
-        "parameters": parameter_count(student.network),
         # Of the whole ladder down to this rung.
         "cost": {
             "student_forwards": cost["student_forwards"] + images_seen,
@@ -189,9 +173,7 @@ def _check(r: Mapping[str, Any], where: str) -> None:
         check_value(r[key], str, f"{where}: {key}")
     for key in ("start", "end"):
         check_value(r[key], int, f"{where}: {key}", 1)
-    check_value(r["label_dropout"], float, f"{where}: label_dropout", 0)
-    if not r["label_dropout"] < 1 or not math.isfinite(r["label_dropout"]):
-        raise UserError(f"{where}: label_dropout must be below 1, got {r['label_dropout']}")
+    check_share(r["label_dropout"], f"{where}: label_dropout")
     if r["weights"] not in WEIGHTS:
         raise unknown(f"weights of {where}", str(r["weights"]), WEIGHTS)
     if not isinstance(r["rungs"], Mapping) or not all(isinstance(v, Mapping) for v in r["rungs"].values()):

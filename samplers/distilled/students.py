@@ -1,14 +1,17 @@
 """Students that are the teacher's network with other weights: load one, make a fresh one."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from samplers.data import ImageSet
 from samplers.errors import UserError
+from samplers.recipe import check_value
 from samplers.schedule import CosineSchedule
 from samplers.teacher import Teacher, ZooEntry
-from samplers.unet import UNet, UNetConfig
+from samplers.unet import UNet, UNetConfig, parameter_count
 from samplers.weights import fill, load_tensors
 
 KIND = "student"
@@ -20,6 +23,37 @@ def as_teacher(like: Teacher, tensors: Mapping[str, Tensor]) -> Teacher:
     fill(network, tensors, like.name)
     copy = Teacher(network, like.parameterisation, like.schedule)
     return copy.to(next(like.parameters()).device).to(memory_format=torch.channels_last)
+
+
+def card_of(method: str, teacher: Teacher, label_dropout: float) -> dict[str, Any]:
+    """What the cards of all students of `teacher` say, whatever taught them."""
+    return {
+        "kind": KIND,
+        "method": method,
+        "teacher": {"name": teacher.name, "sha256": teacher.sha256},
+        "network": teacher.network.config.to_dict(),
+        "parameterisation": teacher.parameterisation,
+        "sigma_min": teacher.sigma_min,
+        "sigma_max": teacher.sigma_max,
+        "labels": "none" if not teacher.num_classes else "any" if label_dropout else "balanced",
+        "noise_seeds": [],  # they learn from images with noise of any seed
+        "parameters": parameter_count(teacher.network),
+    }
+
+
+def check_images(images: ImageSet, teacher: Teacher, where: str) -> None:
+    """Refuse images of another shape, or of more classes, than the teacher's."""
+    if tuple(images.images.shape[1:]) != teacher.shape:
+        raise UserError(f"{where}: images of {tuple(images.images.shape[1:])}, teacher {teacher.name} makes {teacher.shape}")
+    if teacher.num_classes and images.num_classes > teacher.num_classes:
+        raise UserError(f"{where}: images of {images.num_classes} classes, teacher {teacher.name} knows {teacher.num_classes}")
+
+
+def check_share(value: Any, where: str) -> None:
+    """Refuse what is not a number of at least 0 and below 1."""
+    check_value(value, float, where, 0)
+    if not value < 1:
+        raise UserError(f"{where} must be below 1, got {value}")
 
 
 def load_student(entry: ZooEntry, device: torch.device | str = "cpu") -> Teacher:

@@ -43,6 +43,13 @@ def wide(sigma: float | Tensor) -> Tensor:
     return torch.as_tensor(sigma, dtype=torch.float64).reshape(-1, 1, 1, 1)
 
 
+def noised(s: Tensor, seed: int = 0) -> Tensor:
+    """Gaussian data with noise of levels s [B], float64, as the trainings draw them."""
+    generator = torch.Generator().manual_seed(seed)
+    x0, eps = (torch.randn(len(s), *Gaussian.shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    return MU + SPREAD * x0 + wide(s) * eps
+
+
 def write_json(path: Path, content: Any) -> Path:
     path.write_text(json.dumps(content))
     return path
