@@ -14,7 +14,7 @@ import samplers
 from dsno.network import DSNOConfig
 from dsno.times import time_points
 from dsno.trajectories import MANIFEST, Trajectories, shard_name
-from dsno.trajectory_making import Maker, train
+from dsno.trajectory_making import SECONDS, Maker, seconds_taken, train
 from samplers import CosineSchedule, UserError, load_teacher, sigmas
 from samplers.paths import levels_through, path_of
 from samplers.weights import sha256
@@ -141,7 +141,20 @@ def test_manifest_says_what_is_there(folder, teacher):
         ("shard-00002.safetensors", 8, 2),
     ]
     assert [s["sha256"] for s in m["shards"]] == [sha256(folder / s["file"]) for s in m["shards"]]
-    assert sorted(p.name for p in folder.iterdir()) == [*(s["file"] for s in m["shards"]), MANIFEST]
+    assert sorted(p.name for p in folder.iterdir()) == sorted([SECONDS, *(s["file"] for s in m["shards"]), MANIFEST])
+
+
+def test_seconds_are_those_of_all_shards(folder, own):
+    names = [shard_name(k) for k in range(3)]
+    rows = [json.loads(line) for line in (folder / SECONDS).read_text().splitlines()]
+    assert [r["file"] for r in rows] == names
+    assert seconds_taken(folder, names) == pytest.approx(sum(r["seconds"] for r in rows))
+    with open(own / SECONDS, "a") as f:  # made again, then killed while it wrote
+        f.write(f'{{"file": "{names[1]}", "seconds": 100.0}}\n{{"file": "{names[2]}", "sec')
+    assert seconds_taken(own, names) == pytest.approx(rows[0]["seconds"] + 100 + rows[2]["seconds"])
+    assert seconds_taken(own, [*names, shard_name(3)]) is None
+    (own / SECONDS).unlink()
+    assert seconds_taken(own, names) is None
 
 
 def test_manifest_states_the_solvers_error(folder, teacher):
@@ -175,7 +188,7 @@ def test_only_a_damaged_shard_is_made_again(own, folder, teacher_card, damage):
     make(own, teacher_card)
     after = written(own)
     assert [k for k in after if after[k] != before[k]] == [shard_name(1)]
-    for p in folder.iterdir():
+    for p in (*folder.glob("shard-*"), folder / MANIFEST):
         assert (own / p.name).read_bytes() == p.read_bytes()
 
 
@@ -184,7 +197,7 @@ def test_more_may_be_asked_for_later(tmp_path, folder, teacher_card):
     before = written(tmp_path / "grown")
     make(tmp_path / "grown", teacher_card)
     assert written(tmp_path / "grown").items() >= before.items()
-    for p in folder.iterdir():
+    for p in (*folder.glob("shard-*"), folder / MANIFEST):
         assert (tmp_path / "grown" / p.name).read_bytes() == p.read_bytes()
 
 
