@@ -31,6 +31,7 @@ from samplers.errors import UserError
 __all__ = ["load_records", "pareto", "style_of", "write_report"]
 
 BUDGETS = (5, 10, 20)  # network calls
+FEW = (1, 2)  # and these, where there are students
 CLOSE = 1.1  # times the best Frechet distance
 
 
@@ -56,6 +57,11 @@ def _ties(rows: pd.DataFrame) -> str:
     return f"Statistically tied with it (calls in brackets): {_listed(rows.loc[best.ties])}."
 
 
+def _budgets(section: Section) -> tuple[int, ...]:
+    """The budgets of calls to answer for."""
+    return (*FEW, *BUDGETS) if section.rows["student.name"].notna().any() else BUDGETS
+
+
 def _answer(section: Section) -> list[str]:
     """The question of the suite, answered for one section, one sentence or two an item."""
     scored = section.scored[section.scored["counted.calls"].notna()]
@@ -63,15 +69,15 @@ def _answer(section: Section) -> list[str]:
     if top is None:
         return ["No Frechet distance was measured, so no sampler can be called best."]
     found = []
-    for budget in BUDGETS:
+    for budget in _budgets(section):
         rows = scored[scored["counted.calls"] <= budget]
         best = winner(rows)
         if best is None:
-            found.append(f"**At most {budget} calls**: nothing was measured.")
+            found.append(f"**At most {plural(budget, 'call')}**: nothing was measured.")
             continue
         r = best.row
         found.append(
-            f"**At most {budget} calls: {r['label']}** ({_cost(r)}) is best, with a Frechet distance of "
+            f"**At most {plural(budget, 'call')}: {r['label']}** ({_cost(r)}) is best, with a Frechet distance of "
             f"{interval(r['fd'], r['fd_low'], r['fd_high'])}. {_ties(rows)}"
         )
     close = scored[scored["fd"] <= max(CLOSE * top.row["fd"], top.row["fd"])]
@@ -136,7 +142,7 @@ def _reading(section: Section) -> str:
     """How the numbers of a section are to be read."""
     if section.metric is None:
         return ""
-    wins = [w for b in BUDGETS if (w := winner(section.scored[section.scored["counted.calls"] <= b]))]
+    wins = [w for b in _budgets(section) if (w := winner(section.scored[section.scored["counted.calls"] <= b]))]
     paired, compared = sum(w.paired for w in wins), sum(w.compared for w in wins)
     inception = section.extractor.startswith("inception")
     not_fid = (

@@ -29,7 +29,8 @@ class StudentSampler(Sampler):
     def __init__(self, *, student: str = ""):
         self._asked = student
         self._student: Student | None = None
-        self._made_for: tuple[str | None, torch.device, str] | None = None
+        self._made_for: tuple[str | None, torch.device, int] | None = None
+        self._loaded: tuple[Path, torch.device] | None = None
 
     @abstractmethod
     def load(self, entry: ZooEntry, device: torch.device) -> tuple[int, int, int]:
@@ -45,9 +46,13 @@ class StudentSampler(Sampler):
 
     def prepare(self, denoiser: Denoiser, device: torch.device | str, steps: int) -> None:
         teacher, device = getattr(denoiser, "sha256", None), torch.empty(0, device=device).device  # "cuda" is cuda:0
-        entry = self._choose(self._candidates(teacher), teacher, steps)
-        if self._made_for == (teacher, device, str(entry.path)):
+        if self._made_for == (teacher, device, steps):  # no file is read while it is timed
             return
+        entry = self._choose(self._candidates(teacher), teacher, steps)
+        if self._loaded == (entry.path, device):  # one student for several numbers of steps
+            self._made_for = (teacher, device, steps)
+            return
+        self._made_for = self._loaded = None  # nothing half loaded is kept
         shape = self.load(entry, device)
         if shape != tuple(denoiser.shape):
             raise UserError(f"{entry.path}: the student makes images of {shape}, the teacher of {tuple(denoiser.shape)}")
@@ -56,7 +61,7 @@ class StudentSampler(Sampler):
             raise UserError(f"{entry.path}: the card lacks {', '.join(lacking)}")
         told = dict(card.get("training", {})) | {"cost": card.get("cost")}
         self._student = Student(card["name"], card["sha256"], told, tuple(card.get("noise_seeds", ())), card["labels"])
-        self._made_for = (teacher, device, str(entry.path))
+        self._made_for, self._loaded = (teacher, device, steps), (entry.path, device)
 
     def ready(self, denoiser: Denoiser, noise: Tensor, steps: int, labels: Tensor | None) -> None:
         """Refuse what the student cannot do, and see that it is loaded.
@@ -100,7 +105,7 @@ class StudentSampler(Sampler):
         for entry in found:
             if entry.card.get("steps", steps) == steps:
                 return entry
-        there = ", ".join(str(n) for n in sorted(e.card["steps"] for e in found))
+        there = ", ".join(sorted((str(e.card["steps"]) for e in found), key=lambda n: (len(n), n)))
         raise UserError(
             f"no {self.card.name} student of {steps} steps for this teacher ({str(teacher)[:12]}...); there is one of {there}"
         )

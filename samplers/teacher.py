@@ -105,9 +105,20 @@ class ZooEntry:
 
 
 def zoo(kind: str, folder: Path = ZOO) -> dict[str, ZooEntry]:
-    """Name -> card of what ships in a folder, of one kind ("teacher", "extractor", ...)."""
-    entries = {path.stem: ZooEntry(path, json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))}
-    return {name: e for name, e in entries.items() if e.card.get("kind") == kind}
+    """Name -> card of what ships in a folder, of one kind ("teacher", "extractor", ...).
+
+    Raises:
+        UserError: a card that is not JSON.
+    """
+    entries = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            card = json.loads(path.read_text())
+        except ValueError as e:
+            raise UserError(f"{path} is not a readable card ({e}); put it back or remove it") from e
+        if isinstance(card, dict) and card.get("kind") == kind:
+            entries[path.stem] = ZooEntry(path, card)
+    return entries
 
 
 def find_card(kind: str, name: str | Path, folder: Path = ZOO) -> ZooEntry:

@@ -221,6 +221,7 @@ class UNet(nn.Module):
         return Attention(channels, self.config.heads or channels // self.config.head_width)
 
     def forward(self, x: Tensor, logsnr: Tensor, labels: Tensor | None = None) -> Tensor:
+        x = x.to(next(self.parameters()).dtype)  # noise may be of another; who calls it wants his own back
         e = self.embed(logsnr, labels)
         if self.config.patch > 1:
             x = F.pixel_unshuffle(x, self.config.patch)

@@ -41,6 +41,7 @@ def nodes(schedule: CosineSchedule, intervals: int, grid: str) -> Tensor:
         levels = [*levels, schedule.sigma_min]
     else:  # a grid that ends there itself
         levels = [*GRIDS[grid](schedule, intervals + 1)[:-1], schedule.sigma_min]
+    levels[0] = schedule.sigma_max  # not a rounding beside it
     return torch.tensor(levels[::-1], dtype=torch.float64)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from samplers.distilled.consistency import METRICS, ODE_STEPS, ConsistencyFunction, intervals_at, nodes
-from samplers.distilled.students import as_teacher, card_of, check_images, check_share
+from samplers.distilled.students import as_teacher, card_of, check_choice, check_images, check_share
 from samplers.errors import UserError, unknown
 from samplers.held_out import HeldOut, relative_rmse
 from samplers.recipe import DATA, check_value, load_recipe, load_split, optimisation
@@ -118,8 +118,8 @@ def _check(r: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
     for key in ("name", "teacher"):
         check_value(r[key], str, f"{where}: {key}")
     for key, known in (("grid", GRIDS), ("metric", METRICS), ("ode_step", ODE_STEPS)):
-        if key in r and r[key] not in known:
-            raise unknown(f"{key} of {where}", str(r[key]), known)
+        if key in r:
+            check_choice(r[key], known, key, where)
     pair = r["intervals"]
     if not isinstance(pair, list) or len(pair) != 2:
         raise UserError(f"{where}: intervals are two numbers, the first and the last of the curriculum, not {pair!r}")

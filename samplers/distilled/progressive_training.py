@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from samplers.distilled.progressive import WEIGHTS, ladder, levels, two_step_target
-from samplers.distilled.students import KIND, as_teacher, card_of, check_images, check_share, load_student
+from samplers.distilled.students import KIND, as_teacher, card_of, check_choice, check_images, check_share, load_student
 from samplers.errors import UserError, unknown
 from samplers.held_out import HeldOut, relative_rmse
 from samplers.recipe import DATA, check_value, load_recipe, load_split, optimisation
@@ -41,8 +41,10 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     r, where = content[METHOD], f"{recipe}: {METHOD}"
     _check(r, where)
     rungs = ladder(r["start"], r["end"])
-    if extra := sorted(set(r["rungs"]) - set(rungs)):
+    if extra := sorted(set(r["rungs"]) - set(rungs), key=str):
         raise UserError(f"{where}: rungs: {extra[0]} is no rung; they are {', '.join(map(str, rungs))}")
+    optimisation(r["optimisation"], where)
+    plans = {n: optimisation({**r["optimisation"], **r["rungs"].get(n, {})}, f"{where}: rungs: {n}") for n in rungs}
     images = load_split(content["data"], "train", data or Path("data"))
     root = load_teacher(r["teacher"], device=device)
     check_images(images, root, where)
@@ -50,12 +52,13 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     made = [_finished(out / f"{r['name']}-{steps}.json") for steps in rungs]
     _no_gap(made, rungs, out, r["name"])
     reference: Tensor | None = None
+    kept = {k: v for k, v in r.items() if k not in ("end", "rungs")}  # a ladder may be made longer
     teacher, rows = root, []  # type: Teacher, list[dict[str, Any]]
     for steps, entry in zip(rungs, made, strict=True):
-        o = optimisation({**r["optimisation"], **r["rungs"].get(steps, {})}, where)
+        o = plans[steps]
         parent = {"name": teacher.name, "sha256": teacher.sha256, "steps": 2 * steps}
         identity = {
-            "recipe": {"data": content["data"], METHOD: {**r, "optimisation": vars(o), "rungs": {}}},
+            "recipe": {"data": content["data"], METHOD: {**kept, "optimisation": vars(o)}},
             "parent": parent,
             "data_sha256": images.sha256,
         }
@@ -174,7 +177,6 @@ def _check(r: Mapping[str, Any], where: str) -> None:
     for key in ("start", "end"):
         check_value(r[key], int, f"{where}: {key}", 1)
     check_share(r["label_dropout"], f"{where}: label_dropout")
-    if r["weights"] not in WEIGHTS:
-        raise unknown(f"weights of {where}", str(r["weights"]), WEIGHTS)
+    check_choice(r["weights"], WEIGHTS, "weights", where)
     if not isinstance(r["rungs"], Mapping) or not all(isinstance(v, Mapping) for v in r["rungs"].values()):
         raise UserError(f"{where}: rungs says what differs in the optimisation of a rung, as {{1: {{steps: 4000}}}}")

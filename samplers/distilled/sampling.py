@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from samplers.distilled.consistency import ConsistencyFunction
+from samplers.distilled.consistency import ConsistencyFunction, nodes
 from samplers.distilled.students import KIND, load_student
 from samplers.errors import unknown
 from samplers.noise import FreshNoise
 from samplers.protocol import Callback, Card
-from samplers.schedule import GRIDS, sigmas
+from samplers.schedule import GRIDS
 from samplers.solvers.euler import DDIM
 from samplers.students import StudentSampler
 from samplers.teacher import Denoiser, Teacher, ZooEntry
@@ -108,7 +108,7 @@ class Consistency(DistilledSampler):
         self.ready(denoiser, noise, steps, labels)
         assert self._denoiser is not None
         f, low = ConsistencyFunction(self._denoiser), self._denoiser.sigma_min
-        levels = sigmas(self._denoiser.schedule, steps, self.grid)
+        levels = [*reversed(nodes(self._denoiser.schedule, steps, self.grid).tolist()[1:]), 0.0]
         fresh = FreshNoise(noise) if steps > 1 else None
         x = levels[0] * noise
         for i, (s, t) in enumerate(pairwise(levels)):

@@ -1,13 +1,13 @@
 """Students that are the teacher's network with other weights: load one, make a fresh one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from samplers.data import ImageSet
-from samplers.errors import UserError
+from samplers.errors import UserError, unknown
 from samplers.recipe import check_value
 from samplers.schedule import CosineSchedule
 from samplers.teacher import Teacher, ZooEntry
@@ -47,6 +47,12 @@ def check_images(images: ImageSet, teacher: Teacher, where: str) -> None:
         raise UserError(f"{where}: images of {tuple(images.images.shape[1:])}, teacher {teacher.name} makes {teacher.shape}")
     if teacher.num_classes and images.num_classes > teacher.num_classes:
         raise UserError(f"{where}: images of {images.num_classes} classes, teacher {teacher.name} knows {teacher.num_classes}")
+
+
+def check_choice(value: Any, known: Iterable[str], key: str, where: str) -> None:
+    """Refuse what is not one of the known words."""
+    if not isinstance(value, str) or value not in known:
+        raise unknown(f"{key} of {where}", str(value), known)
 
 
 def check_share(value: Any, where: str) -> None:

@@ -1,9 +1,10 @@
 """A tiny teacher and its images on disk, made once; trainings on one thread, in float32 on every machine."""
 
+import shutil
 from pathlib import Path
 
 import pytest
-from small import write_images, write_teacher
+from small import LADDER, MAPPERS, write_images, write_json, write_student, write_teacher
 
 import samplers.training
 from samplers import Teacher, load_teacher
@@ -33,3 +34,21 @@ def teacher(teacher_card: Path) -> Teacher:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose `images` are a data set."""
     return write_images(tmp_path_factory.mktemp("data") / "images").parent
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, teacher: Teacher) -> Path:
+    """A folder of students of all methods, and a ladder's list of them."""
+    folder = tmp_path_factory.mktemp("students")
+    for steps in LADDER:
+        write_student(folder, teacher, "progressive", steps)
+    for method in MAPPERS:
+        write_student(folder, teacher, method)
+    write_json(folder / "ladder.json", {"teacher": {}, "rungs": []})
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return shutil.copytree(made, tmp_path / "students")

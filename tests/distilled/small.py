@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
+import samplers
 from samplers import CosineSchedule, Teacher
 from samplers.unet import UNet, UNetConfig
 from samplers.weights import save_tensors
@@ -48,6 +49,11 @@ def noised(s: Tensor, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     x0, eps = (torch.randn(len(s), *Gaussian.shape, generator=generator, dtype=torch.float64) for _ in range(2))
     return MU + SPREAD * x0 + wide(s) * eps
+
+
+def start_of(teacher: Teacher, batch: int = 3) -> Tensor:
+    """Noise to sample from."""
+    return samplers.noise(9, range(batch), teacher.shape)
 
 
 def write_json(path: Path, content: Any) -> Path:
@@ -119,15 +125,15 @@ def write_student(folder: Path, teacher: Teacher, method: str, steps: int | None
     return write_json(folder / f"{name}.json", card | changes)
 
 
-def write_images(folder: Path, count: int = 12) -> Path:
+def write_images(folder: Path, count: int = 12, classes: int = 5, size: int = 8) -> Path:
     """Noisy bright squares, one place a class, in EDM's layout."""
     rng, labels = np.random.default_rng(0), []
     folder.mkdir(parents=True)
     for i in range(count):
-        image = rng.integers(0, 60, (8, 8), dtype=np.uint8)
-        image[i % 5 : i % 5 + 3, 2:6] += 150
+        image = rng.integers(0, 60, (size, size), dtype=np.uint8)
+        image[i % classes : i % classes + 3, 2:6] += 150
         Image.fromarray(image).save(folder / f"img{i:08d}.png")
-        labels.append([f"img{i:08d}.png", i % 5])
+        labels.append([f"img{i:08d}.png", i % classes])
     write_json(folder / "dataset.json", {"labels": labels})
     return folder
 
@@ -141,6 +147,8 @@ OPTIMISATION = {
     "checkpoint_seconds": -1.0,  # any time is longer: a checkpoint after each update
     "validate_every": 2,
 }
+LADDER, MAPPERS = (1, 2, 4, 8), ("consistency", "consistency_training")
+METHODS, LABELS = ("progressive", *MAPPERS), torch.tensor([0, 2, 4])
 
 
 def progressive(teacher: Path, /, **changes: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -22,18 +23,17 @@ LABELS = torch.tensor([0, 4, -1])
 
 
 @pytest.mark.parametrize("seed", [None, 1, 2])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_end_of_a_path_maps_to_itself(seed, dtype):
+def test_the_end_of_a_path_maps_to_itself(seed):
     """f(x, sigma_min) = x for any network, to 1e-6, the level a float or one for each image."""
     model = make_teacher()
     if seed is not None:
         model = as_teacher(model, shaken(model, seed, size=1.0))
-    f, x = ConsistencyFunction(model), 3 * samplers.noise(5, range(3), model.shape, dtype=dtype)
+    f, x = ConsistencyFunction(model), 3 * samplers.noise(5, range(3), model.shape)
     with torch.no_grad():
         assert relative(model(x, 0.002, LABELS), x) > 1e-4
         for s in (0.002, torch.full((3,), 0.002), torch.full((3,), 0.002, dtype=torch.float64)):
             image = f(x, s, LABELS)
-            assert image.dtype == dtype
+            assert image.dtype == torch.float32
             assert relative(image, x) < 1e-6
 
 
@@ -92,7 +92,7 @@ def test_nodes_run_from_the_least_to_the_greatest(grid, intervals):
 )
 def test_nodes_are_even_on_their_grid(grid, warp):
     levels = [warp(max(s, 0.002)) for s in nodes(CosineSchedule(0.002, 80.0), 8, grid).tolist()]
-    steps = [b - a for a, b in zip(levels, levels[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(levels)]
     assert steps == pytest.approx([sum(steps) / 8] * 8, rel=1e-6)
 
 
@@ -167,7 +167,7 @@ def test_local_errors_are_of_their_order(name, order):
     for h in (0.04, 0.02, 0.01):
         t = s * (1 - h)
         errors.append(float((ODE_STEPS[name][0](gaussian, x, s, t, None) - gaussian.state(x, s, t)).norm()))
-    orders = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    orders = [math.log2(a / b) for a, b in pairwise(errors)]
     assert orders == pytest.approx([order] * 2, abs=0.1)
 
 
@@ -210,7 +210,7 @@ def test_loss_of_the_exact_function_falls_with_the_intervals(grid, name, order, 
 
 
 class Learner(Gaussian):
-    """The Gaussian's own denoiser plus an affine map of each pixel, smooth in the level: a student that starts as its teacher."""
+    """The Gaussian's own denoiser plus an affine map of each pixel, smooth in the level: it starts as its teacher."""
 
     def __init__(self, sigma_min: float, sigma_max: float):
         super().__init__(sigma_min, sigma_max)
@@ -224,10 +224,10 @@ class Learner(Gaussian):
         return super().forward(x, sigma) + gain * x / (1 + wide(sigma) ** 2).sqrt() + offset
 
 
-@pytest.mark.parametrize(("name", "bound"), [("heun", 0.07), ("ddim", 0.14)])
+@pytest.mark.parametrize(("name", "bound"), [("heun", 0.07), ("ddim", 0.12)])
 def test_a_trained_function_is_nearly_constant_along_exact_paths(tmp_path, name, bound):
     """Relative RMSE of f along whole paths against their ends, for ddim with the bias of its own 16 steps."""
-    gaussian, updates = Gaussian(0.05, 20.0), 400
+    gaussian, updates = Gaussian(0.05, 20.0), 300
     student = Learner(0.05, 20.0)
     behind = copy.deepcopy(student).requires_grad_(False)
     f, f_target, (step, _) = ConsistencyFunction(student), ConsistencyFunction(behind), ODE_STEPS[name]

@@ -1,4 +1,4 @@
-"""`bench train progressive` end to end: the ladder, its cards, what it costs, killed and resumed, and recipes that cannot be."""
+"""`bench train progressive` end to end: the ladder, its cards, what it costs, killed and resumed, and another in its folder."""
 
 import json
 import os
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import OPTIMISATION, make_teacher, progressive, relative, shaken, write_images, write_json, write_recipe
+from small import OPTIMISATION, progressive, write_images, write_recipe
 
 import samplers
-from samplers import Teacher, UserError
+from samplers import UserError
 from samplers.distilled import progressive_training
 from samplers.distilled.progressive import WEIGHTS, levels, two_step_target
 from samplers.distilled.students import load_student
@@ -108,33 +108,34 @@ def test_errors_are_against_its_teacher_and_the_first(whole, teacher, steps):
 
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_the_first_loss_is_the_formula(tmp_path, teacher_card, teacher, data, monkeypatch, weights):
-    """The student starts as its teacher: mean of weight(s) (D(x_s, s) - target)^2, s on the student's levels, labels the data's."""
+    """Each student starts as its teacher, the rung above: the mean of weight(s) (D(x_s, s) - target)^2, s of its own levels."""
     seen = []
 
     def spy(model, x, s, m, u, labels):
-        assert model(x, 1.0, labels).equal(teacher(x, 1.0, labels))
         target = two_step_target(model, x, s, m, u, labels)
-        seen.append((x, s, m, u, labels, target))
+        seen.append((model, x, s, m, u, labels, target))
         return target
 
     monkeypatch.setattr(progressive_training, "two_step_target", spy)
     o = OPTIMISATION | {"steps": 1, "batch": 32}
-    section = progressive(teacher_card, start=8, end=4, weights=weights, rungs={}, optimisation=o, label_dropout=0.5)
+    section = progressive(teacher_card, start=8, end=2, weights=weights, rungs={}, optimisation=o, label_dropout=0.5)
     train(tmp_path, data, section)
-    [(x, s, m, u, labels, target)] = seen
-    known = torch.stack(levels(teacher.schedule, torch.arange(1, 5), 4), dim=1)
-    step = (known[:, 0] - s[:, None]).abs().argmin(dim=1)
-    assert torch.equal(torch.stack([s, m, u], dim=1), known[step])
-    assert set(step.tolist()) == {0, 1, 2, 3}
-    assert -1 in labels.tolist()
-    assert {0, 1, 2, 3, 4} <= set(labels.tolist())
-    assert float(x[step == 3].std()) == pytest.approx(80, rel=0.2)
-    squares = (teacher(x, s.float(), labels) - target).square().mean(dim=(1, 2, 3)).double()
-    snr = s**-2
-    weight = snr.clamp(min=1) if weights == "truncated_snr" else snr + 1
-    row = json.loads((tmp_path / "out" / "4" / "log.jsonl").read_text().splitlines()[0])
-    assert row["loss"] == pytest.approx(float((weight * squares).mean()), rel=1e-4)
-    assert card_of(tmp_path / "out", 4)["labels"] == "any"
+    above = teacher
+    for n, (model, x, s, m, u, labels, target) in zip((4, 2), seen, strict=True):
+        known = torch.stack(levels(teacher.schedule, torch.arange(1, n + 1), n), dim=1)
+        step = (known[:, 0] - s[:, None]).abs().argmin(dim=1)
+        assert torch.equal(torch.stack([s, m, u], dim=1), known[step])
+        assert set(step.tolist()) == set(range(n))
+        assert set(labels.tolist()) == {-1, 0, 1, 2, 3, 4}
+        assert float(x[step == n - 1].std()) == pytest.approx(80, rel=0.2)
+        predicted = above(x, s.float(), labels)
+        assert torch.equal(predicted, model(x, s.float(), labels))
+        squares = (predicted - target).square().mean(dim=(1, 2, 3)).double()
+        weight = (s**-2).clamp(min=1) if weights == "truncated_snr" else s**-2 + 1
+        row = json.loads((tmp_path / "out" / f"{n}" / "log.jsonl").read_text().splitlines()[0])
+        assert row["loss"] == pytest.approx(float((weight * squares).mean()), rel=1e-4)
+        assert card_of(tmp_path / "out", n)["labels"] == "any"
+        above = load_student(find_card("student", tmp_path / "out" / f"ladder-{n}.json"))
 
 
 def test_a_rung_learns_its_teachers_two_steps(tmp_path, teacher_card, data):
@@ -184,9 +185,10 @@ def assert_same_ladder(out: Path, whole: Path) -> None:
     ],
 )
 def test_a_killed_ladder_goes_on_bit_for_bit(whole, teacher_card, data, tmp_path, monkeypatch, name, at, done, updates_left):
-    with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as m:
         m.setattr(progressive_training, name, Interrupted(getattr(progressive_training, name), at))
-        train(tmp_path, data, progressive(teacher_card))
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, data, progressive(teacher_card))
     assert [n for n in RUNGS if (tmp_path / "out" / f"ladder-{n}.json").exists()] == done
     counted = Interrupted(two_step_target, -1)
     monkeypatch.setattr(progressive_training, "two_step_target", counted)
