@@ -8,6 +8,7 @@ from rich.table import Table
 import samplers
 from bench.quality.metrics import METRICS
 from samplers.errors import UserError
+from samplers.students import StudentSampler
 from samplers.teacher import zoo
 
 
@@ -20,7 +21,13 @@ def show(console: Console) -> None:
         except UserError as e:
             table.add_row(name, "-", "-", "-", "-", "-", str(e))
             continue
-        kind = ("trained, " if c.training else "") + ("deterministic" if c.deterministic else "stochastic")
+        kind = ("trained, " if c.training else "") + (
+            "deterministic"
+            if c.deterministic
+            else "stochastic"
+            if c.noise_from < 2
+            else f"stochastic from {c.noise_from} steps"
+        )
         table.add_row(name, str(c.order or "-"), kind, _formula(c.calls), c.grid or "-", c.paper, c.note)
     console.print(table)
     table = Table("teacher", "shape", "classes", "predicts", "parameters", "trained for", title="teachers")
@@ -36,6 +43,26 @@ def show(console: Console) -> None:
             f"{of['parameters']:,}",
             f"{t['seconds'] / 60:.0f} min, {t['device']}",
         )
+    console.print(table)
+    table = Table("student", "sampler", "steps", "of teacher", "parameters", "trained for", title="students")
+    for name in samplers.names():
+        try:
+            sampler = samplers.get(name)
+        except UserError:
+            continue  # told above
+        for entry in sampler.students() if isinstance(sampler, StudentSampler) else ():
+            of = entry.card
+            seconds = (of.get("cost") or {}).get("seconds") or of["training"]["seconds"]
+            steps = of.get("steps") or ", ".join(map(str, sampler.card.steps or ())) or "any"
+            device = of["training"]["device"]
+            table.add_row(
+                of["name"],
+                name,
+                str(steps),
+                of["teacher"]["name"],
+                f"{of['parameters']:,}",
+                f"{seconds / 60:.0f} min, {device}",
+            )
     console.print(table)
     table = Table("extractor", "test accuracy", "metrics it gives", title="feature extractors")
     for name, entry in zoo("extractor").items():
@@ -55,4 +82,6 @@ def _formula(calls: Callable[[int], int]) -> str:
     """A linear count of calls in words: its slope and constant from two values."""
     slope = calls(3) - calls(2)
     constant = calls(2) - 2 * slope
+    if slope == 0:
+        return str(constant)
     return f"{slope if slope > 1 else ''}N{f' {constant:+d}' if constant else ''}".replace(" -", " - ").replace(" +", " + ")

@@ -76,12 +76,16 @@ class StudentSampler(Sampler):
             told = "with class labels; give them" if labels is None else "without class labels; give none"
             raise UserError(f"{self._student.name} was trained {told}")
 
+    def students(self) -> list[ZooEntry]:
+        """The cards of this sampler's students, of any teacher: in the folder asked for, or those that ship."""
+        entries = zoo(self.kind, Path(self._asked) if self._asked else self.folder).values()
+        return [e for e in entries if self.method_of(e.card) == self.card.name]
+
     def _candidates(self, teacher: str | None) -> list[ZooEntry]:
         """The cards asked for; by default those that ship for this teacher."""
         name = self.card.name
         if not self._asked or Path(self._asked).is_dir():
-            entries = zoo(self.kind, Path(self._asked) if self._asked else self.folder).values()
-            found = [e for e in entries if _teacher_of(e).get("sha256") == teacher and self.method_of(e.card) == name]
+            found = [e for e in self.students() if _teacher_of(e).get("sha256") == teacher]
             where = f"is in {self._asked}" if self._asked else "ships"
             if not found:
                 raise UserError(

@@ -77,6 +77,17 @@ def test_what_there_is(command, monkeypatch, capsys):
     assert "mnist32" in out
 
 
+def test_listed_students_and_counts_of_calls(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    _, out, _ = call(monkeypatch, capsys, "list")
+    rows = {line.split("│")[1].strip(): [c.strip() for c in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line}
+    assert rows["dsno"][2:4] == ["trained, deterministic", "1"]
+    assert rows["heun"][3] == "2N - 1"
+    assert rows["consistency"][2] == "trained, stochastic from 2 steps"
+    assert rows["dsno-mnist32"][1:4] == ["dsno", "1", "mnist32"]
+    assert rows["kd-mnist32"][1:4] == ["knowledge_distillation", "1", "mnist32"]
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
