@@ -75,8 +75,7 @@ def train_student(
         raise unknown(f"key of dsno '{r['name']}'", extra[0], KEYS)
     where = f"dsno '{r['name']}'"
     o = optimisation(r["optimisation"], where)
-    if o.batch % world.size:
-        raise UserError(f"{r['name']}: a batch of {o.batch} cannot be shared by {world.size} processes; choose a multiple")
+    world.share(o.batch, where)
     teacher = load_teacher(r["teacher"], device=world.device)
     config = build(DSNOConfig, r["network"], f"{where}: network")
     _check(r, where)

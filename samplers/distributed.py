@@ -38,6 +38,11 @@ class World:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
         return cls(dist.get_rank(), size, device)
 
+    def share(self, batch: int, where: str) -> None:
+        """Refuse a batch that the processes cannot share evenly."""
+        if batch % self.size:
+            raise UserError(f"{where}: a batch of {batch} cannot be shared by {self.size} processes; choose a multiple")
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from samplers.distilled.consistency import METRICS, ODE_STEPS, ConsistencyFunction, intervals_at, nodes
 from samplers.distilled.students import as_teacher, card_of, check_choice, check_images, check_share
+from samplers.distributed import World
 from samplers.errors import UserError, unknown
 from samplers.held_out import HeldOut, relative_rmse
 from samplers.recipe import DATA, check_value, load_recipe, load_split, optimisation
@@ -49,12 +50,14 @@ def train_from_data(
 def _train(method: str, recipe: str | Path, data: Path | None, out: Path, device: torch.device | str, quiet: bool) -> Path:
     use_all_cores()
     exact_float32()
-    device = torch.device(device)
+    world = World.join(device)
+    device = world.device
     keys = (*SHARED, "ode_step") if method == "consistency" else SHARED
     content = load_recipe(recipe, {"data": DATA, method: keys})
     r, where = content[method], f"{recipe}: {method}"
     _check(r, keys, where)
     o = optimisation(r["optimisation"], where)
+    world.share(o.batch, where)
     images = load_split(content["data"], "train", data or Path("data"))
     teacher = load_teacher(r["teacher"], device=device)
     check_images(images, teacher, where)
@@ -65,16 +68,16 @@ def _train(method: str, recipe: str | Path, data: Path | None, out: Path, device
     behind = as_teacher(teacher, teacher.network.state_dict()).requires_grad_(False)
     f, f_target = ConsistencyFunction(student), ConsistencyFunction(behind)
     first, last = r["intervals"]
-    metric = METRICS[r["metric"]]
+    metric, mine = METRICS[r["metric"]], slice(world.rank, None, world.size)
     grids = {n: nodes(teacher.schedule, n, r["grid"]) for n in {intervals_at(k, o.steps, first, last) for k in range(o.steps)}}
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         sigma = grids[intervals_at(step, o.steps, first, last)]
-        x0, classes = (v.to(device) for v in images.draw(o.batch, r["label_dropout"], generator))
+        x0, classes = (v[mine].to(device) for v in images.draw(o.batch, r["label_dropout"], generator))
         labels = classes if teacher.num_classes else None
-        n = torch.randint(len(sigma) - 1, (o.batch,), generator=generator)
+        n = torch.randint(len(sigma) - 1, (o.batch,), generator=generator)[mine]
         s, t = sigma[n + 1].float().to(device), sigma[n].float().to(device)  # neighbours s > t
-        eps = torch.randn(x0.shape, generator=generator).to(device)
+        eps = torch.randn((o.batch, *x0.shape[1:]), generator=generator)[mine].to(device)
         x_s = x0 + s[:, None, None, None] * eps
         with autocast(device):
             with torch.no_grad():
@@ -96,19 +99,20 @@ def _train(method: str, recipe: str | Path, data: Path | None, out: Path, device
         "data_sha256": images.sha256,
     }
     follower = Target(behind.network, r["target_ema"])
-    result = fit(
-        student.network, loss, o, out, title=r["name"], identity=identity, validate=validate, target=follower, quiet=quiet
-    )
-    seen = result.steps * o.batch
+    options: dict[str, Any] = {"validate": validate, "target": follower, "world": world, "quiet": quiet}
+    result = fit(student.network, loss, o, out, title=r["name"], identity=identity, **options)
     card = {
         **card_of(method, teacher, r["label_dropout"]),
         "cost": {  # the target's evaluation is a student forward too
-            "student_forwards": 2 * seen,
-            "teacher_forwards": teacher_forwards * seen,
+            "student_forwards": 2 * result.images,
+            "teacher_forwards": teacher_forwards * result.images,
             "seconds": round(result.seconds),
         },
     }
-    return write_zoo(out, r["name"], card, result, identity, device, curve=read_log(out))
+    if world.rank == 0:
+        write_zoo(out, r["name"], card, result, identity, device, curve=read_log(out))
+    world.wait()
+    return out / f"{r['name']}.json"
 
 
 def _check(r: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from samplers.distilled.progressive import WEIGHTS, ladder, levels, two_step_target
 from samplers.distilled.students import KIND, as_teacher, card_of, check_choice, check_images, check_share, load_student
+from samplers.distributed import World
 from samplers.errors import UserError, unknown
 from samplers.held_out import HeldOut, relative_rmse
 from samplers.recipe import DATA, check_value, load_recipe, load_split, optimisation
 from samplers.solvers.euler import DDIM
-from samplers.teacher import Teacher, ZooEntry, find_card, load_teacher
+from samplers.teacher import Teacher, find_card, load_teacher
 from samplers.training import autocast, exact_float32, fit, read_log, use_all_cores
 from samplers.weights import write_whole
 from samplers.zoo_writer import write_zoo
@@ -36,122 +37,126 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     """
     use_all_cores()
     exact_float32()
-    device = torch.device(device)
-    content = load_recipe(recipe, {"data": DATA, METHOD: KEYS})
-    r, where = content[METHOD], f"{recipe}: {METHOD}"
-    _check(r, where)
-    rungs = ladder(r["start"], r["end"])
-    if extra := sorted(set(r["rungs"]) - set(rungs), key=str):
-        raise UserError(f"{where}: rungs: {extra[0]} is no rung; they are {', '.join(map(str, rungs))}")
-    optimisation(r["optimisation"], where)
-    plans = {n: optimisation({**r["optimisation"], **r["rungs"].get(n, {})}, f"{where}: rungs: {n}") for n in rungs}
-    images = load_split(content["data"], "train", data or Path("data"))
-    root = load_teacher(r["teacher"], device=device)
-    check_images(images, root, where)
-    noises = HeldOut(root, r["held_out"], device, where)
-    made = [_finished(out / f"{r['name']}-{steps}.json") for steps in rungs]
-    _no_gap(made, rungs, out, r["name"])
-    reference: Tensor | None = None
-    kept = {k: v for k, v in r.items() if k not in ("end", "rungs")}  # a ladder may be made longer
-    teacher, rows = root, []  # type: Teacher, list[dict[str, Any]]
-    for steps, entry in zip(rungs, made, strict=True):
-        o = plans[steps]
-        parent = {"name": teacher.name, "sha256": teacher.sha256, "steps": 2 * steps}
-        identity = {
-            "recipe": {"data": content["data"], METHOD: {**kept, "optimisation": vars(o)}},
-            "parent": parent,
-            "data_sha256": images.sha256,
+    return Ladder(recipe, data or Path("data"), out, device, quiet).train()
+
+
+class Ladder:
+    """The students of a recipe, from its teacher down, each half the steps of the one before. Checks all before it trains."""
+
+    def __init__(self, recipe: str | Path, data: Path, out: Path, device: torch.device | str, quiet: bool):
+        self.content = load_recipe(recipe, {"data": DATA, METHOD: KEYS})
+        self.r, where = self.content[METHOD], f"{recipe}: {METHOD}"
+        _check(self.r, where)
+        self.world = World.join(device)
+        self.device, self.out, self.quiet = self.world.device, out, quiet
+        self.rungs = ladder(self.r["start"], self.r["end"])
+        if extra := sorted(set(self.r["rungs"]) - set(self.rungs), key=str):
+            raise UserError(f"{where}: rungs: {extra[0]} is no rung; they are {', '.join(map(str, self.rungs))}")
+        base = self.r["optimisation"]
+        self.world.share(optimisation(base, where).batch, where)
+        own = {n: self.r["rungs"].get(n, {}) for n in self.rungs}
+        self.plans = {n: optimisation({**base, **changes}, f"{where}: rungs: {n}") for n, changes in own.items()}
+        for n, o in self.plans.items():
+            self.world.share(o.batch, f"{where}: rungs: {n}")
+        self.images = load_split(self.content["data"], "train", data)
+        self.root = load_teacher(self.r["teacher"], device=self.device)
+        check_images(self.images, self.root, where)
+        self.noises = HeldOut(self.root, self.r["held_out"], self.device, where)
+        self.made = {n: find_card(KIND, self._card(n)) if self._card(n).exists() else None for n in self.rungs}
+        self._refuse_gap()
+        self.world.wait()  # nobody writes before all have read
+
+    def _card(self, steps: int) -> Path:
+        return self.out / f"{self.r['name']}-{steps}.json"
+
+    def _refuse_gap(self) -> None:
+        """A student whose teacher is not there cannot be trusted to be of this ladder."""
+        done = [n for n in self.rungs if self.made[n] is not None]
+        lacking = [n for n in self.rungs if self.made[n] is None and any(d < n for d in done)]
+        if lacking:
+            below = max(d for d in done if d < lacking[0])
+            raise UserError(
+                f"{self.out}: the ladder lacks the student of {lacking[0]} steps, though that of {below} is there; put "
+                f"{self._card(lacking[0]).name} and its weights back, or remove the cards below it to train them again"
+            )
+
+    def train(self) -> Path:
+        """Train what is not done yet (algorithm 2, the outer loop); returns the path of ladder.json."""
+        kept = {k: v for k, v in self.r.items() if k not in ("end", "rungs")}  # a ladder may be made longer
+        teacher, rows = self.root, []  # type: Teacher, list[dict[str, Any]]
+        top: Tensor | None = None
+        for steps in self.rungs:
+            identity = {
+                "recipe": {"data": self.content["data"], METHOD: {**kept, "optimisation": vars(self.plans[steps])}},
+                "parent": {"name": teacher.name, "sha256": teacher.sha256, "steps": 2 * steps},
+                "data_sha256": self.images.sha256,
+            }
+            entry = self.made[steps]
+            if entry is None:
+                top = _decoded(self.root, self.noises, self.r["start"]) if top is None else top
+                cost = rows[-1]["cost"] if rows else dict.fromkeys(("student_forwards", "teacher_forwards", "seconds"), 0)
+                self._rung(steps, teacher, top, identity, cost)
+                entry = find_card(KIND, self._card(steps))
+            elif {k: entry.card.get(k) for k in identity} != json.loads(json.dumps(identity)):
+                raise UserError(f"{entry.path} is of another training; choose another --out or remove it")
+            rows.append(_row(entry.card))
+            if self.world.rank == 0:
+                told = {"teacher": rows[0]["parent"], "rungs": rows}
+                write_whole(self.out / "ladder.json", (json.dumps(told, indent=1) + "\n").encode())
+            teacher = load_student(entry, self.device)
+        return self.out / "ladder.json"
+
+    def _rung(self, steps: int, teacher: Teacher, top: Tensor, identity: dict[str, Any], cost: dict[str, int]) -> None:
+        """Train the student of N = `steps` DDIM steps from its teacher of 2 N (algorithm 2, the inner loop) and write it.
+
+        Args:
+            top: images of the held-out noises by the ladder's own teacher.
+            cost: of the rungs before.
+        """
+        r, o, root, device = self.r, self.plans[steps], self.root, self.device
+        student = as_teacher(root, teacher.network.state_dict())
+        weight, mine = WEIGHTS[r["weights"]], slice(self.world.rank, None, self.world.size)
+        own = _decoded(teacher, self.noises, 2 * steps)
+
+        def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
+            x0, classes = (v[mine].to(device) for v in self.images.draw(o.batch, r["label_dropout"], generator))
+            labels = classes if root.num_classes else None
+            i = torch.randint(1, steps + 1, (o.batch,), generator=generator)
+            s, m, u = (v[mine].to(device) for v in levels(root.schedule, i, steps))
+            eps = torch.randn((o.batch, *x0.shape[1:]), generator=generator)[mine].to(device)
+            x = x0 + s.float()[:, None, None, None] * eps
+            with autocast(device):
+                with torch.no_grad():
+                    target = two_step_target(teacher, x, s, m, u, labels)
+                predicted = student(x, s.float(), labels)
+            return (weight(s.float()) * (predicted - target).float().square().mean(dim=(1, 2, 3))).mean()
+
+        def validate(network: nn.Module) -> dict[str, float]:
+            found = _decoded(student, self.noises, steps)
+            return {"error@0": relative_rmse(found, top), "step_error": relative_rmse(found, own)}
+
+        name, folder = self._card(steps).stem, self.out / f"{steps}"
+        options: dict[str, Any] = {"identity": identity, "validate": validate, "world": self.world, "quiet": self.quiet}
+        result = fit(student.network, loss, o, folder, title=name, **options)
+        card = {
+            **card_of(METHOD, root, r["label_dropout"]),
+            "steps": steps,
+            # Of the whole ladder down to this rung.
+            "cost": {
+                "student_forwards": cost["student_forwards"] + result.images,
+                "teacher_forwards": cost["teacher_forwards"] + 2 * result.images,
+                "seconds": cost["seconds"] + round(result.seconds),
+            },
         }
-        if entry is None:
-            if reference is None:
-                reference = _decoded(root, noises, r["start"])
-            own = _decoded(teacher, noises, 2 * steps)
-            entry = _rung(steps, r, o, root, teacher, images, noises, (own, reference), identity, rows, out, device, quiet)
-        elif {k: entry.card.get(k) for k in identity} != json.loads(json.dumps(identity)):
-            raise UserError(f"{entry.path} is of another training; choose another --out or remove it")
-        rows.append(_row(entry.card))
-        write_whole(out / "ladder.json", (json.dumps({"teacher": rows[0]["parent"], "rungs": rows}, indent=1) + "\n").encode())
-        teacher = load_student(entry, device)
-    return out / "ladder.json"
-
-
-def _rung(
-    steps: int,
-    r: Mapping[str, Any],
-    o: Any,
-    root: Teacher,
-    teacher: Teacher,
-    images: Any,
-    noises: HeldOut,
-    true: tuple[Tensor, Tensor],
-    identity: dict[str, Any],
-    before: list[dict[str, Any]],
-    out: Path,
-    device: torch.device,
-    quiet: bool,
-) -> ZooEntry:
-    """Train the student of N = `steps` DDIM steps from its teacher of 2 N (algorithm 2, the inner loop)."""
-    student = as_teacher(root, teacher.network.state_dict())
-    weight = WEIGHTS[r["weights"]]
-
-    def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-        x0, classes = (v.to(device) for v in images.draw(o.batch, r["label_dropout"], generator))
-        labels = classes if root.num_classes else None
-        s, m, u = (
-            v.to(device) for v in levels(root.schedule, torch.randint(1, steps + 1, (o.batch,), generator=generator), steps)
-        )
-        eps = torch.randn(x0.shape, generator=generator).to(device)
-        x = x0 + s.float()[:, None, None, None] * eps
-        with autocast(device):
-            with torch.no_grad():
-                target = two_step_target(teacher, x, s, m, u, labels)
-            predicted = student(x, s.float(), labels)
-        return (weight(s.float()) * (predicted - target).float().square().mean(dim=(1, 2, 3))).mean()
-
-    def validate(network: nn.Module) -> dict[str, float]:
-        found, (own, top) = _decoded(student, noises, steps), true
-        return {"error@0": relative_rmse(found, top), "step_error": relative_rmse(found, own)}
-
-    name = f"{r['name']}-{steps}"
-    folder = out / f"{steps}"
-    result = fit(student.network, loss, o, folder, title=name, identity=identity, validate=validate, quiet=quiet)
-    images_seen = result.steps * o.batch
-    cost = before[-1]["cost"] if before else {"student_forwards": 0, "teacher_forwards": 0, "seconds": 0}
-    card = {
-        **card_of(METHOD, root, r["label_dropout"]),
-        "steps": steps,
-        # Of the whole ladder down to this rung.
-        "cost": {
-            "student_forwards": cost["student_forwards"] + images_seen,
-            "teacher_forwards": cost["teacher_forwards"] + 2 * images_seen,
-            "seconds": cost["seconds"] + round(result.seconds),
-        },
-    }
-    return ZooEntry(
-        (path := write_zoo(out, name, card, result, identity, device, curve=read_log(folder))), json.loads(path.read_text())
-    )
+        if self.world.rank == 0:
+            write_zoo(self.out, name, card, result, identity, device, curve=read_log(folder))
+        self.world.wait()
 
 
 def _decoded(model: Teacher, noises: HeldOut, steps: int) -> Tensor:
     """Images of the held-out noises by `steps` DDIM steps of a model."""
     model.eval()
     return noises.images(lambda z, labels: DDIM().sample(model, z, steps=steps, labels=labels))
-
-
-def _finished(path: Path) -> ZooEntry | None:
-    """The card of a rung that is done."""
-    return find_card(KIND, path) if path.exists() else None
-
-
-def _no_gap(made: list[ZooEntry | None], rungs: list[int], out: Path, name: str) -> None:
-    done = [n for n, entry in zip(rungs, made, strict=True) if entry is not None]
-    for n, entry in zip(rungs, made, strict=True):
-        if entry is None and any(d < n for d in done):
-            below = max(d for d in done if d < n)
-            raise UserError(
-                f"{out}: the ladder lacks the student of {n} steps, though that of {below} is there; put {name}-{n}.json and "
-                "its weights back, or remove the cards below it to train them again"
-            )
 
 
 def _row(card: Mapping[str, Any]) -> dict[str, Any]:

@@ -193,3 +193,12 @@ def write_recipe(path: Path, **sections: Any) -> Path:
 def relative(a: Tensor, b: Tensor) -> float:
     """Largest difference, by the largest true number."""
     return float((a - b).detach().abs().max() / b.detach().abs().max())
+
+
+TOGETHER = """
+from pathlib import Path
+import samplers.training
+from samplers.distilled import consistency_training as consistency, progressive_training as progressive
+samplers.training.has_fast_bf16 = lambda device: False
+consistency.use_all_cores = progressive.use_all_cores = lambda: None
+"""

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import OPTIMISATION, consistency, write_images, write_recipe, write_teacher
+from processes import difference, in_two_processes
+from small import OPTIMISATION, TOGETHER, consistency, write_images, write_recipe, write_teacher
 
 import samplers
 from samplers import UserError
 from samplers.distilled import consistency_training
 from samplers.distilled.consistency import METRICS, ConsistencyFunction, nodes
 from samplers.distilled.students import load_student
+from samplers.distributed import World
 from samplers.schedule import GRIDS
 from samplers.teacher import find_card
 from samplers.weights import load_tensors, sha256
@@ -293,3 +295,18 @@ def test_another_training_in_the_folder(whole, teacher_card, data, tmp_path, met
 def test_every_grid_trains(teacher_card, data, tmp_path, grid):
     section = consistency(teacher_card, grid=grid, intervals=[2, 3], optimisation=OPTIMISATION | {"steps": 2})
     assert math.isfinite(train(tmp_path, data, "consistency", section)["training"]["curve"][-1]["loss"])
+
+
+def test_two_processes_train_the_same(teacher_card, data, tmp_path):
+    section = section_of("consistency", teacher_card)
+    train(tmp_path, data, "consistency", section)
+    code = f"consistency.train('recipe.yaml', Path({str(data)!r}), Path('two'), quiet=True)"
+    in_two_processes(TOGETHER + code, tmp_path)
+    assert difference(tmp_path / "out", tmp_path / "two") < 1e-2
+
+
+@both
+def test_a_batch_that_cannot_be_shared(teacher_card, data, tmp_path, monkeypatch, method):
+    monkeypatch.setattr(World, "join", lambda device: World(1, 3, torch.device("cpu")))
+    with pytest.raises(UserError, match=f"a batch of {BATCH} cannot be shared by 3 processes; choose a multiple"):
+        train(tmp_path, data, method, section_of(method, teacher_card))

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import OPTIMISATION, progressive, write_images, write_recipe
+from processes import difference, in_two_processes
+from small import OPTIMISATION, TOGETHER, progressive, write_images, write_recipe
 
 import samplers
 from samplers import UserError
@@ -291,3 +292,12 @@ def test_another_recipe_in_a_rung_that_was_killed(whole, teacher_card, data, tmp
     (copied(whole, tmp_path) / "ladder-1.json").unlink()
     told = refused(tmp_path, data, progressive(teacher_card, rungs={1: {"steps": 6, "batch": 3}}))
     assert "checkpoint.safetensors is of another training (recipe differ" in told
+
+
+def test_two_processes_climb_the_same_ladder(whole, teacher_card, data, tmp_path):
+    """With equal gradients, and one process writes what both read."""
+    recipe = write_recipe(tmp_path / "recipe.yaml", progressive=progressive(teacher_card, rungs={1: {"steps": 5, "batch": 4}}))
+    in_two_processes(TOGETHER + f"progressive.train({str(recipe)!r}, Path({str(data)!r}), Path('two'), quiet=True)", tmp_path)
+    rows = json.loads((tmp_path / "two" / "ladder.json").read_text())["rungs"]
+    assert [r["steps"] for r in rows] == list(RUNGS)
+    assert difference(whole / "4", tmp_path / "two" / "4") < 1e-2

@@ -1,13 +1,10 @@
 """A teacher, its trajectories and students, small enough for seconds: random weights, 8 x 8 images, three classes."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import processes
 import torch
 import yaml
 from torch import Tensor, nn
@@ -168,21 +165,9 @@ def write_recipe(path: Path, **sections: Any) -> Path:
 
 def in_two_processes(code: str, folder: Path) -> None:
     """Run `code` twice at once, as torchrun would on one machine, one thread each."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = str(s.getsockname()[1])
-    alone = "import torch, dsno.training, dsno.trajectory_making as t\ntorch.set_num_threads(1)\n"
+    alone = "import dsno.training, dsno.trajectory_making as t\n"
     alone += "dsno.training.use_all_cores = t.use_all_cores = lambda: None\n"
-    alone += f"t.CHECKED = {CHECKED}\n"
-    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    shared |= {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", alone + code]
-    processes = [subprocess.Popen(command, cwd=folder, env=shared | {"RANK": r, "LOCAL_RANK": r}) for r in "01"]
-    try:
-        assert [p.wait(timeout=600) for p in processes] == [0, 0]
-    finally:
-        for p in processes:
-            p.kill()
+    processes.in_two_processes(alone + f"t.CHECKED = {CHECKED}\n" + code, folder)
 
 
 def relative(a: Tensor, b: Tensor) -> float:
