@@ -53,7 +53,8 @@ def test_every_ablation_was_scored():
 
 
 def test_shipped_weights_stay_small():
-    assert sum(p.stat().st_size for p in ROOT.glob("*/zoo/*.safetensors")) < 12e6
+    found = [p for package in ("bench", "dsno", "samplers") for p in (ROOT / package).rglob("*.safetensors")]
+    assert sum(p.stat().st_size for p in found) < 20e6
 
 
 def test_the_run_is_at_full_scale():
