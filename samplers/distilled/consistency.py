@@ -53,20 +53,6 @@ def intervals_at(step: int, steps: int, first: int, last: int) -> int:
     return min(first * 2 ** (step * stages // steps), last)
 
 
-def pseudo_huber(a: Tensor, b: Tensor) -> Tensor:
-    """sqrt(||a - b||^2 + c^2) - c for each image, [B], c = 0.00054 sqrt(C H W) (arXiv 2310.14189, section 3.3)."""
-    c = 0.00054 * math.sqrt(a[0].numel())
-    return ((a - b).square().sum(dim=(1, 2, 3)) + c * c).sqrt() - c
-
-
-def squared(a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared difference of each image, [B]."""
-    return (a - b).square().mean(dim=(1, 2, 3))
-
-
-METRICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"pseudo_huber": pseudo_huber, "l2": squared}
-
-
 def _euler(teacher: Denoiser, x: Tensor, s: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
     """DDIM's step: x_t = D + (t / s) (x - D)."""
     return torch.lerp(teacher(x, s, labels), x, (t / s)[:, None, None, None])

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samplers.distilled.consistency import METRICS, ODE_STEPS, ConsistencyFunction, intervals_at, nodes
+from samplers.distilled.consistency import ODE_STEPS, ConsistencyFunction, intervals_at, nodes
+from samplers.distilled.metrics import METRICS
 from samplers.distilled.students import as_teacher, card_of, check_choice, check_images, check_share
 from samplers.distributed import World
 from samplers.errors import UserError, unknown

@@ -6,6 +6,8 @@ Algorithm 2 of the paper, in sigma coordinates (x = x0 + sigma eps), for a stude
     x_m = DDIM step of the teacher from s to m,  x_u = DDIM step of the teacher from m to u
     target = (x_u - (u / s) x_s) / (1 - u / s)        the image that makes one DDIM step from s land on x_u
     loss = weight(s) ||student(x_s, s) - target||^2
+
+A recipe may put another metric of sqrt(weight(s)) (student(x_s, s) - target) in the place of the square.
 """
 
 from collections.abc import Callable

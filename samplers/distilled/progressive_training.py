@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from samplers.distilled.metrics import METRICS
 from samplers.distilled.progressive import WEIGHTS, ladder, levels, two_step_target
 from samplers.distilled.students import KIND, as_teacher, card_of, check_choice, check_images, check_share, load_student
 from samplers.distributed import World
@@ -20,7 +21,7 @@ from samplers.training import autocast, exact_float32, fit, read_log, use_all_co
 from samplers.weights import write_whole
 from samplers.zoo_writer import write_zoo
 
-KEYS = ("name", "teacher", "start", "end", "weights", "label_dropout", "held_out", "optimisation", "rungs")
+KEYS = ("name", "teacher", "start", "end", "weights", "metric", "label_dropout", "held_out", "optimisation", "rungs")
 METHOD = "progressive"
 
 
@@ -115,7 +116,7 @@ class Ladder:
         """
         r, o, root, device = self.r, self.plans[steps], self.root, self.device
         student = as_teacher(root, teacher.network.state_dict())
-        weight, mine = WEIGHTS[r["weights"]], slice(self.world.rank, None, self.world.size)
+        weight, metric, mine = WEIGHTS[r["weights"]], METRICS[r["metric"]], slice(self.world.rank, None, self.world.size)
         own = _decoded(teacher, self.noises, 2 * steps)
 
         def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
@@ -129,7 +130,8 @@ class Ladder:
                 with torch.no_grad():
                     target = two_step_target(teacher, x, s, m, u, labels)
                 predicted = student(x, s.float(), labels)
-            return (weight(s.float()) * (predicted - target).float().square().mean(dim=(1, 2, 3))).mean()
+            scale = weight(s.float()).sqrt()[:, None, None, None]
+            return metric(scale * predicted.float(), scale * target.float()).mean()
 
         def validate(network: nn.Module) -> dict[str, float]:
             found = _decoded(student, self.noises, steps)
@@ -183,5 +185,6 @@ def _check(r: Mapping[str, Any], where: str) -> None:
         check_value(r[key], int, f"{where}: {key}", 1)
     check_share(r["label_dropout"], f"{where}: label_dropout")
     check_choice(r["weights"], WEIGHTS, "weights", where)
+    check_choice(r["metric"], METRICS, "metric", where)
     if not isinstance(r["rungs"], Mapping) or not all(isinstance(v, Mapping) for v in r["rungs"].values()):
         raise UserError(f"{where}: rungs says what differs in the optimisation of a rung, as {{1: {{steps: 4000}}}}")

@@ -11,7 +11,8 @@ from torch import nn
 
 import samplers
 from samplers import CosineSchedule
-from samplers.distilled.consistency import METRICS, ODE_STEPS, ConsistencyFunction, intervals_at, nodes
+from samplers.distilled.consistency import ODE_STEPS, ConsistencyFunction, intervals_at, nodes
+from samplers.distilled.metrics import METRICS
 from samplers.distilled.students import as_teacher
 from samplers.schedule import GRIDS
 from samplers.training import Optimisation, Target, fit

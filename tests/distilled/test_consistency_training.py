@@ -13,7 +13,8 @@ from small import OPTIMISATION, TOGETHER, consistency, write_images, write_recip
 import samplers
 from samplers import UserError
 from samplers.distilled import consistency_training
-from samplers.distilled.consistency import METRICS, ConsistencyFunction, nodes
+from samplers.distilled.consistency import ConsistencyFunction, nodes
+from samplers.distilled.metrics import METRICS
 from samplers.distilled.students import load_student
 from samplers.distributed import World
 from samplers.schedule import GRIDS

@@ -39,6 +39,7 @@ def refused(train, folder: Path, data: Path, told: str, **sections) -> None:
         *SHARED,
         ({"weights": "snr"}, "unknown weights of .*'snr'; did you mean 'truncated_snr|snr_plus_1'"),
         ({"weights": ["snr_plus_1"]}, "weights"),
+        ({"metric": "lpips"}, "unknown metric of .*'lpips'"),
         ({"rungs": {3: {"steps": 5}}}, "rungs: 3 is no rung; they are 4, 2, 1"),
         ({"rungs": {8: {"steps": 5}}}, "rungs: 8 is no rung"),
         ({"rungs": {"1": {"steps": 5}}}, "rungs: 1 is no rung"),

@@ -1,6 +1,7 @@
 """`bench train progressive` end to end: the ladder, its cards, what it costs, killed and resumed, and another in its folder."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from small import OPTIMISATION, TOGETHER, progressive, write_images, write_recip
 import samplers
 from samplers import UserError
 from samplers.distilled import progressive_training
+from samplers.distilled.metrics import METRICS
 from samplers.distilled.progressive import WEIGHTS, levels, two_step_target
 from samplers.distilled.students import load_student
 from samplers.teacher import find_card
@@ -107,8 +109,9 @@ def test_errors_are_against_its_teacher_and_the_first(whole, teacher, steps):
     assert told["error@0"] == pytest.approx(float((mine - top).norm() / top.norm()), rel=0.02)
 
 
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_the_first_loss_is_the_formula(tmp_path, teacher_card, teacher, data, monkeypatch, weights):
+def test_the_first_loss_is_the_formula(tmp_path, teacher_card, teacher, data, monkeypatch, weights, metric):
     """Each student starts as its teacher, the rung above: the mean of weight(s) (D(x_s, s) - target)^2, s of its own levels."""
     seen = []
 
@@ -119,7 +122,9 @@ def test_the_first_loss_is_the_formula(tmp_path, teacher_card, teacher, data, mo
 
     monkeypatch.setattr(progressive_training, "two_step_target", spy)
     o = OPTIMISATION | {"steps": 1, "batch": 32}
-    section = progressive(teacher_card, start=8, end=2, weights=weights, rungs={}, optimisation=o, label_dropout=0.5)
+    section = progressive(
+        teacher_card, start=8, end=2, weights=weights, metric=metric, rungs={}, optimisation=o, label_dropout=0.5
+    )
     train(tmp_path, data, section)
     above = teacher
     for n, (model, x, s, m, u, labels, target) in zip((4, 2), seen, strict=True):
@@ -131,10 +136,12 @@ def test_the_first_loss_is_the_formula(tmp_path, teacher_card, teacher, data, mo
         assert float(x[step == n - 1].std()) == pytest.approx(80, rel=0.2)
         predicted = above(x, s.float(), labels)
         assert torch.equal(predicted, model(x, s.float(), labels))
-        squares = (predicted - target).square().mean(dim=(1, 2, 3)).double()
+        squares = (predicted - target).square().sum(dim=(1, 2, 3)).double()
         weight = (s**-2).clamp(min=1) if weights == "truncated_snr" else s**-2 + 1
+        c = 0.00054 * math.sqrt(64)
+        expected = weight * squares / 64 if metric == "l2" else (weight * squares + c * c).sqrt() - c
         row = json.loads((tmp_path / "out" / f"{n}" / "log.jsonl").read_text().splitlines()[0])
-        assert row["loss"] == pytest.approx(float((weight * squares).mean()), rel=1e-4)
+        assert row["loss"] == pytest.approx(float(expected.mean()), rel=1e-4)
         assert card_of(tmp_path / "out", n)["labels"] == "any"
         above = load_student(find_card("student", tmp_path / "out" / f"ladder-{n}.json"))
 
