@@ -1,4 +1,4 @@
-"""What all tests share: a path that finds our packages, one thread, and a small teacher with random weights."""
+"""What all tests share: a path that finds our packages, one thread, float32, and a small teacher with random weights."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,7 @@ from torch import nn
 # editable install, which is asked last. A real package wins over a namespace one, so the root has to be on the path too.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import samplers.training
 from samplers import CosineSchedule, Teacher
 from samplers.unet import UNet, UNetConfig
 
@@ -18,6 +19,14 @@ from samplers.unet import UNet, UNetConfig
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _float32():
+    """Train in float32 on every processor: with native bfloat16 a batch and its halves differ by more than the tests allow."""
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(samplers.training, "has_fast_bf16", lambda device: False)
+        yield
 
 
 @pytest.fixture(scope="session")

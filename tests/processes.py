@@ -10,16 +10,22 @@ from pathlib import Path
 from samplers.weights import load_tensors
 
 ROOT = Path(__file__).parents[1]
+ALONE = """
+import torch
+import samplers.training
+torch.set_num_threads(1)
+samplers.training.has_fast_bf16 = lambda device: False
+"""
 
 
 def in_two_processes(code: str, folder: Path) -> None:
-    """Run `code` in `folder` twice at once, one thread each; both must succeed."""
+    """Run `code` in `folder` twice at once, one thread each, in float32; both must succeed."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = str(s.getsockname()[1])
     shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     shared |= {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", "import torch\ntorch.set_num_threads(1)\n" + code]
+    command = [sys.executable, "-c", ALONE + code]
     processes = [subprocess.Popen(command, cwd=folder, env=shared | {"RANK": r, "LOCAL_RANK": r}) for r in "01"]
     try:
         assert [p.wait(timeout=600) for p in processes] == [0, 0]

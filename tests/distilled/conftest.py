@@ -1,4 +1,4 @@
-"""A tiny teacher and its images on disk, made once; trainings on one thread, in float32 on every machine."""
+"""A tiny teacher and its images on disk, made once; trainings on one thread."""
 
 import shutil
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from small import LADDER, MAPPERS, write_images, write_json, write_student, write_teacher
 
-import samplers.training
 from samplers import Teacher, load_teacher
 from samplers.distilled import consistency_training, progressive_training
 
@@ -16,7 +15,6 @@ def _gently(_one_thread):
     with pytest.MonkeyPatch.context() as m:
         for module in (consistency_training, progressive_training):
             m.setattr(module, "use_all_cores", lambda: None)
-        m.setattr(samplers.training, "has_fast_bf16", lambda device: False)
         yield
 
 

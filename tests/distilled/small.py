@@ -159,6 +159,7 @@ def progressive(teacher: Path, /, **changes: Any) -> dict[str, Any]:
         "start": 8,
         "end": 1,
         "weights": "truncated_snr",
+        "metric": "l2",
         "label_dropout": 0.0,
         "held_out": {"count": 5, "seed": 77},
         "optimisation": OPTIMISATION,
@@ -197,8 +198,6 @@ def relative(a: Tensor, b: Tensor) -> float:
 
 TOGETHER = """
 from pathlib import Path
-import samplers.training
 from samplers.distilled import consistency_training as consistency, progressive_training as progressive
-samplers.training.has_fast_bf16 = lambda device: False
 consistency.use_all_cores = progressive.use_all_cores = lambda: None
 """
