@@ -169,6 +169,33 @@ def profile(
 
 
 @app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="a git revision of this checkout")],
+    b: Annotated[str, typer.Argument(help="another; 'working tree' for the files as they are")] = "working tree",
+    samplers: Annotated[str, typer.Option(help="comma-separated; all: those of either side")] = "all",
+    calls: Annotated[int, typer.Option(help="budget of network calls of a pass")] = 6,
+    teacher: Annotated[str, typer.Option(help="name in the first side's zoo, or path of a card (.json)")] = "mnist32",
+    effect: Annotated[float, typer.Option(help="relative slowdown that must be found")] = 0.05,
+    budget: Annotated[float, typer.Option(help="seconds for everything")] = 180.0,
+    threads: Annotated[int, typer.Option(help="CPU threads; one is the quietest")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    timed: Annotated[bool, typer.Option("--time/--no-time", help="time too, or only count")] = True,
+    out: Annotated[Path, typer.Option(help="folder of comparison.json")] = Path("runs/comparison"),
+) -> None:
+    """Two revisions side by side: counted work, images, and time in interleaved pairs, with a verdict a row."""
+    from bench.compare_revisions import Terms, compare_revisions
+    from bench.revisions import repository
+    from bench.verdicts import table
+
+    asked = tuple(_listed(samplers) or ())
+    terms = Terms(asked, calls, teacher, effect, budget, threads, device, timed)
+    with console.status("comparing", spinner="dots"):
+        outcome = compare_revisions((a, b), repository(), terms, out)
+    print(table(outcome.rows, outcome.names))
+    console.print(f"all of it: {out / 'comparison.json'}")
+
+
+@app.command()
 def doctor() -> None:
     """What this machine can run, what is missing, and how to get it."""
     from bench.doctor import examine

@@ -1,0 +1,121 @@
+"""One side of a comparison: the samplers of one revision, made ready on one teacher, counted and run.
+
+Both sides take the networks of side A, from its shipped weights: what is compared is the code. Everything here is called
+inside `Packages.active()` of the side's revision (or without it, for the packages as they are installed).
+"""
+
+import importlib
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.accounting import Meter, flops
+from bench.clock import Clock
+from bench.proxies import BATCH, Operations, Proxies, project
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A cell to compare: a sampler with options, and a budget of network calls, or a step count ("ddim@10")."""
+
+    spec: str
+    calls: int
+
+    @property
+    def name(self) -> str:
+        """Without options."""
+        return self.spec.partition("@")[0].partition(":")[0]
+
+
+class AbsentError(Exception):
+    """A side does not have a cell, or cannot run it; says why in one line."""
+
+    def __init__(self, why: str, side: int | None = None):
+        super().__init__(why)
+        self.side = side
+
+
+class Side:
+    """A revision's samplers on one teacher.
+
+    Args:
+        teacher: name in the zoo of the packages that are active, or the path of a card.
+        device: of the networks.
+    """
+
+    def __init__(self, teacher: str, device: torch.device):
+        self.samplers: Any = importlib.import_module("samplers")  # the active revision's, not the harness's
+        self.device = device
+        self.teacher = self.samplers.load_teacher(teacher, device=device)
+
+    def names(self) -> list[str]:
+        """Names of its samplers."""
+        return list(self.samplers.names())
+
+    def steps(self, wanted: Wanted) -> int:
+        """The largest step count within the budget of calls, or the one asked for.
+
+        Raises:
+            AbsentError: no step count fits.
+        """
+        _, at, own = wanted.spec.partition("@")
+        if at:
+            return int(own)
+        card = self.samplers.get(wanted.spec).card
+        able = [n for n in card.steps or range(1, wanted.calls + 1) if card.calls(n) <= wanted.calls]
+        if not able:
+            raise AbsentError(f"{wanted.spec} needs more than {wanted.calls} calls")
+        return max(able)
+
+    def students(self, wanted: Wanted) -> Path | None:
+        """The folder where its students ship; None for a sampler that has none, or whose spec names them."""
+        kind = type(self.samplers.get(wanted.spec.partition("@")[0]))
+        takes = "student" in inspect.signature(kind).parameters and "student=" not in wanted.spec
+        return Path(kind.folder) if takes and hasattr(kind, "folder") else None
+
+    def sampler(self, wanted: Wanted, steps: int, students: Path | None) -> Any:
+        """The sampler, ready.
+
+        Raises:
+            AbsentError: this side has no such sampler, or it cannot be made ready.
+        """
+        spec = wanted.spec.partition("@")[0] + (f":student={students}" if students is not None else "")
+        try:
+            found = self.samplers.get(spec)
+            found.prepare(self.teacher, self.device, steps)
+        except self.samplers.UserError as e:
+            raise AbsentError(str(e)) from e
+        return found
+
+    def inputs(self, batch: int) -> tuple[Tensor, Tensor | None]:
+        """Noise and labels of the first `batch` images."""
+        z = self.samplers.noise(SEED, range(batch), self.teacher.shape, device=self.device)
+        k = self.teacher.num_classes
+        return z, torch.arange(batch, device=self.device) % k if k else None
+
+    @torch.no_grad()
+    def count(self, sampler: Any, steps: int) -> Proxies:
+        """Everything that is counted of one pass on BATCH images."""
+        z, labels = self.inputs(BATCH)
+        meter = Meter(self.teacher, Clock(self.device))
+        with meter.watching(sampler):
+            images = sampler.sample(meter, z, steps=steps, labels=labels)
+        work = flops(sampler.sample, self.teacher, z, steps=steps, labels=labels)
+        sampler.sample(self.teacher, z, steps=steps, labels=labels)
+        with Operations() as operations:
+            sampler.sample(self.teacher, z, steps=steps, labels=labels)
+        return Proxies(
+            meter.count.calls,
+            meter.count.forwards,
+            work,
+            operations.operators,
+            operations.synchronisations,
+            operations.peak_bytes,
+            project(images),
+        )

@@ -1,0 +1,173 @@
+"""One fresh process of a comparison of two revisions: `python -m bench.contest_worker REQUEST RESULT` (JSON files).
+
+It imports both revisions side by side, counts each cell on both, and times pairs until the request's rule is met.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.clock import Clock
+from bench.contest import AbsentError, Side, Wanted
+from bench.environment import environment, resolve_device
+from bench.pairs import Paired, Rule, Run, measure
+from bench.proxies import Proxies
+from bench.revisions import Packages, Revision
+from samplers.errors import UserError
+from samplers.training import exact_float32
+from samplers.weights import write_whole
+
+
+class Contest:
+    """Both revisions loaded on one teacher, in the order asked for (the second finds another heap than the first)."""
+
+    def __init__(self, revisions: tuple[Revision, Revision], teacher: str, device: torch.device, first: int):
+        self.device = device
+        self.packages = tuple(Packages(r) for r in revisions)
+        card = revisions[0].root / "samplers" / "zoo" / f"{teacher}.json"
+        named = str(card) if card.exists() else teacher  # the networks of side A for both
+        sides: dict[int, Side] = {}
+        for i in (first, 1 - first):
+            with self.packages[i].active():
+                sides[i] = Side(named, device)
+        self.sides = (sides[0], sides[1])
+
+    @contextmanager
+    def on(self, i: int) -> Iterator[Side]:
+        """Side i, its packages importable."""
+        with self.packages[i].active():
+            yield self.sides[i]
+
+    def every(self, wanted: Wanted) -> list[Wanted]:
+        """The cell, or where it asks for "all" one of each sampler of either side."""
+        if wanted.spec != "all":
+            return [wanted]
+        return [Wanted(name, wanted.calls) for name in sorted({*self._names(0), *self._names(1)})]
+
+    def _names(self, i: int) -> list[str]:
+        with self.on(i) as side:
+            return side.names()
+
+    def prepare(self, wanted: Wanted) -> tuple[int, list[Any]]:
+        """The cell's step count, and its sampler on either side.
+
+        Raises:
+            AbsentError: of which side (the first that lacks it), and why.
+        """
+        found, steps, students = [], 0, None
+        for i, packages in enumerate(self.packages):
+            with self.on(i) as side:
+                try:
+                    if wanted.name not in side.names():
+                        raise AbsentError(f"there is no sampler {wanted.name}")
+                    if i == 0:
+                        steps, students = side.steps(wanted), side.students(wanted)
+                    found.append(side.sampler(wanted, steps, students))
+                except AbsentError as e:
+                    name = packages.revision.name
+                    raise AbsentError(f"{name}: {str(e).replace(str(packages.revision.root), name)}", i) from e
+        return steps, found
+
+    def count(self, samplers: list[Any], steps: int) -> list[Proxies]:
+        """Proxies of the cell on both sides.
+
+        Raises:
+            AbsentError: a side's pass fails.
+        """
+        found = []
+        for i, sampler in enumerate(samplers):
+            with self.on(i) as side:
+                try:
+                    found.append(side.count(sampler, steps))
+                except Exception as e:
+                    told = " ".join(str(e).split())[:200]
+                    raise AbsentError(f"{self.packages[i].revision.name}: {type(e).__name__}: {told}", i) from e
+        return found
+
+    def run(self, i: int, sampler: Any, steps: int) -> Run:
+        """One timed pass at batch 1; entering the revision is not part of what is timed (see `timed`)."""
+        with self.on(i) as side:
+            z, labels = side.inputs(1)
+
+        @torch.no_grad()
+        def once() -> Callable[[], float]:
+            clock = Clock(self.device)
+            with self.on(i) as side:
+                clock.settle()
+                span = clock.start()
+                sampler.sample(side.teacher, z, steps=steps, labels=labels)
+                clock.stop(span)
+                clock.settle()
+            return span.seconds
+
+        return once
+
+
+def timed(run: Run) -> float:
+    """Seconds of a `Contest.run`, which times itself."""
+    return run()()
+
+
+def work(request: dict[str, Any]) -> dict[str, Any]:
+    """What one process finds.
+
+    Args:
+        request: sides (name, commit, root), teacher, cells ([spec, calls]), device,
+            threads, effect, seconds (for all of this process), seed, first (side that is loaded first), count (whether to), and
+            spawned, time.monotonic() when the process was asked for: what it took to start counts.
+    """
+    torch.set_num_threads(request["threads"])
+    exact_float32()
+    device = resolve_device(request["device"])
+    a, b = (Revision(s["name"], s["commit"], Path(s["root"])) for s in request["sides"])
+    contest = Contest((a, b), request["teacher"], device, request["first"])
+    wanted = [w for cell in request["cells"] for w in contest.every(Wanted(*cell))]
+    absent: dict[str, tuple[int | None, str]] = {}
+    proxies: dict[str, list[dict[str, Any]]] = {}
+    runs: dict[str, tuple[Run, Run]] = {}
+    cells: dict[str, list] = {}
+    for w in wanted:
+        try:
+            steps, found = contest.prepare(w)
+            name = f"{w.spec.partition('@')[0]}@{steps}"
+            if request["count"]:
+                proxies[name] = [p.to_dict() for p in contest.count(found, steps)]
+        except AbsentError as e:
+            absent[w.spec] = (e.side, str(e))
+            continue
+        cells[name] = [name, w.calls]
+        runs[name] = (contest.run(0, found[0], steps), contest.run(1, found[1], steps))
+    started = time.monotonic() - request["spawned"]
+    rule = Rule(request["effect"], request["seconds"] - started)
+    pairs = measure(runs, rule, request["seed"], timed) if rule.seconds > 0 else {n: Paired() for n in runs}
+    return {
+        "cells": cells,
+        "absent": absent,
+        "proxies": proxies,
+        "time": {n: p.summary(rule.effect) if p.a else None for n, p in pairs.items()},
+        "first": request["first"],
+        "seed": request["seed"],
+        "start_s": round(started, 3),
+        "environment": environment(device),
+    }
+
+
+def main() -> None:
+    """Answer one request; a mistake is one line on standard error and exit code 2."""
+    request, result = map(Path, sys.argv[1:])
+    try:
+        found = work(json.loads(request.read_text()))
+        write_whole(result, (json.dumps(found) + "\n").encode())
+    except UserError as e:
+        print(e, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Two revisions of the packages under test side by side in one process.
+
+A revision is exported to a folder of its own (`export`), and its `samplers` and `dsno` are imported from there (`Packages`)
+under their own names, one revision at a time in `sys.modules`. The harness, `bench`, is the running one for both.
+"""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import invalidate_caches
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType
+
+from samplers.errors import UserError
+
+PACKAGES = ("samplers", "dsno")
+"""Top-level packages that a revision brings."""
+WORKING_TREE = "working tree"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A state of the source tree, exported.
+
+    Attributes:
+        name: as it was asked for.
+        commit: its hash; that of HEAD with "+" for a working tree with uncommitted changes.
+        root: folder that holds its packages.
+    """
+
+    name: str
+    commit: str
+    root: Path
+
+
+def repository(start: Path | None = None) -> Path:
+    """The top of the git checkout that holds `start` (the current folder).
+
+    Raises:
+        UserError: git is not installed, or this is no checkout.
+    """
+    return Path(_git(start or Path.cwd(), "rev-parse", "--show-toplevel").decode().strip())
+
+
+def is_revision(name: str, repo: Path) -> bool:
+    """Whether git knows a commit by this name."""
+    try:
+        _git(repo, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    except UserError:
+        return False
+    return True
+
+
+def export(name: str, repo: Path, folder: Path) -> Revision:
+    """Write a revision (or WORKING_TREE: tracked and untracked files as they are now) to a folder of its own below `folder`.
+
+    Raises:
+        UserError: no such revision, or one without the packages.
+    """
+    head = _git(repo, "rev-parse", "HEAD").decode().strip() if is_revision("HEAD", repo) else "none"
+    if name == WORKING_TREE:
+        dirty = bool(_git(repo, "status", "--porcelain", "--", *PACKAGES, "pyproject.toml").strip())
+        commit, root = head + ("+" if dirty else ""), folder / "working-tree"
+        files = _git(repo, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *PACKAGES, "pyproject.toml")
+        for file in sorted({f for f in files.decode().split("\0") if f}):
+            if (repo / file).is_file():  # one deleted in the working tree is still in the index
+                (root / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(repo / file, root / file)
+    else:
+        if not is_revision(name, repo):
+            raise UserError(f"'{name}' is no revision of {repo.name} (nor a folder or file); see 'git log --oneline'")
+        commit = _git(repo, "rev-parse", f"{name}^{{commit}}").decode().strip()
+        root = folder / commit[:16]
+        there = _git(repo, "ls-tree", "--name-only", commit).decode().split()
+        wanted = [p for p in (*PACKAGES, "pyproject.toml") if p in there]
+        if wanted:
+            with tarfile.open(fileobj=BytesIO(_git(repo, "archive", commit, *wanted))) as tar:
+                tar.extractall(root, filter="data")
+    if not (root / PACKAGES[0] / "__init__.py").exists() or not (root / "pyproject.toml").exists():
+        raise UserError(f"revision '{name}' has no package {PACKAGES[0]}; compare with a later one")
+    _write_entry_points(root, name)
+    return Revision(name, commit, root)
+
+
+def _write_entry_points(root: Path, name: str) -> None:
+    """Metadata as an installation would write it, so that the revision's own samplers are found and no others of ours."""
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    except (tomllib.TOMLDecodeError, KeyError) as e:
+        raise UserError(f"revision '{name}': its pyproject.toml cannot be read ({e}); compare with another") from e
+    info = root / f"{project['name'].replace('-', '_')}-0.dist-info"
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 0\n")
+    groups = project.get("entry-points", {})
+    lines = [line for g, found in groups.items() for line in (f"[{g}]", *(f"{k} = {v}" for k, v in found.items()))]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+
+
+class Packages:
+    """The packages of one exported revision, importable inside `active()`.
+
+    What is imported there stays loaded for the next time; the packages of the same names that were loaded before are put back
+    at the end, so two revisions and the harness's own never mix.
+    """
+
+    def __init__(self, revision: Revision):
+        self.revision = revision
+        self._modules: dict[str, ModuleType] = {}
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Make `import samplers` mean this revision's.
+
+        Raises:
+            UserError: its code cannot be imported.
+        """
+        others = _take()
+        sys.modules.update(self._modules)
+        sys.path.insert(0, str(self.revision.root))
+        invalidate_caches()
+        try:
+            yield
+        except (ImportError, SyntaxError) as e:
+            raise UserError(f"revision '{self.revision.name}' does not import here: {' '.join(str(e).split())[:200]}") from e
+        finally:
+            self._modules = _take()
+            sys.modules.update(others)
+            sys.path.remove(str(self.revision.root))
+            invalidate_caches()
+
+
+def _take() -> dict[str, ModuleType]:
+    """Remove the packages under test from `sys.modules`; returns them."""
+    names = [n for n in sys.modules if n.partition(".")[0] in PACKAGES]
+    return {n: sys.modules.pop(n) for n in names}
+
+
+@contextmanager
+def exported(names: tuple[str, str], repo: Path) -> Iterator[tuple[Revision, Revision]]:
+    """Both revisions in a temporary folder, gone afterwards. The same revision twice is exported twice."""
+    with tempfile.TemporaryDirectory(prefix="bench-revisions-") as folder:
+        sides = [export(name, repo, Path(folder) / side) for name, side in zip(names, "ab", strict=True)]
+        yield sides[0], sides[1]
+
+
+def _git(where: Path, *words: str) -> bytes:
+    try:
+        return subprocess.run(["git", "-C", str(where), *words], capture_output=True, check=True).stdout
+    except FileNotFoundError as e:
+        raise UserError("git is not installed; comparing revisions needs it") from e
+    except subprocess.CalledProcessError as e:
+        told = e.stderr.decode(errors="replace").strip().splitlines()
+        raise UserError(f"git {words[0]} failed: {told[-1] if told else f'exit code {e.returncode}'}") from e

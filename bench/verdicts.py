@@ -1,0 +1,101 @@
+"""What a comparison says: faster, slower, same or ambiguous; and what a build makes of it.
+
+An effect of size e (5 %, say) is what a comparison must find. The line is drawn half way, at e / 2 on the scale of log ratios,
+so that no change and a change of e are equally far from it:
+
+    slower      the whole interval of log(time of B / time of A) lies above  log(1 + e) / 2
+    faster      it lies below -log(1 + e) / 2
+    same        otherwise, if it lies between -log(1 + e) and log(1 + e): whatever the difference is, it is smaller than e
+    ambiguous   the rest: measure longer
+
+One process alone is not believed: memory falls another way in each, and a neighbour may come and go. A verdict is what two
+fresh processes agree on, of three at most. results/gate-calibration/ holds how often that is wrong.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+PASS, REGRESSION, MISUSE, UNDECIDED = 0, 1, 2, 3
+"""Exit codes of `bench gate`; the last is for an ambiguous verdict, and for what cannot be compared."""
+BAD = ("slower", "more", "worse", "wrong")
+UNSURE = ("ambiguous", "not comparable")
+PROCESSES = 3
+"""Fresh processes asked at most."""
+AGREED = 2
+"""Of them that must say the same."""
+
+
+def judge(low: float | None, high: float | None, effect: float) -> str:
+    """The verdict of one interval [low, high] of log(time of B / time of A); None where there is no interval yet."""
+    full = math.log1p(effect)
+    if low is None or high is None:
+        return "ambiguous"
+    if low > full / 2:
+        return "slower"
+    if high < -full / 2:
+        return "faster"
+    return "same" if -full < low and high < full else "ambiguous"
+
+
+def settled(verdicts: Iterable[str]) -> bool:
+    """Whether enough processes agree that another could not change what is `agreed`."""
+    most = Counter(verdicts).most_common(1)
+    return bool(most) and most[0][1] >= AGREED
+
+
+def agreed(verdicts: Sequence[str]) -> str:
+    """What at least two of the processes say, else ambiguous."""
+    most = Counter(verdicts).most_common(1)
+    return most[0][0] if most and most[0][1] >= AGREED else "ambiguous"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One compared quantity of one cell.
+
+    Attributes:
+        cell: what was compared, as "ddim@10".
+        quantity: "time", "calls", "images", "fd_mnist", ..
+        a: of the first side, printed as it is.
+        b: of the second.
+        verdict: faster, slower, same, ambiguous; for counts less, more, same; for quality better, worse, same; for images
+            same, wrong; for anything "not comparable", or "skipped" where there is nothing to compare with.
+        note: why, or how sure, in a few words.
+        data: numbers behind it, for the JSON file.
+    """
+
+    cell: str
+    quantity: str
+    a: str
+    b: str
+    verdict: str
+    note: str = ""
+    data: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def exit_code(rows: Sequence[Row]) -> int:
+    """Of a gate: 1 if anything became worse, else 3 if anything could not be decided (or nothing was compared), else 0."""
+    verdicts = {r.verdict for r in rows}
+    if verdicts & set(BAD):
+        return REGRESSION
+    return UNDECIDED if verdicts & set(UNSURE) or not rows else PASS
+
+
+def table(rows: Sequence[Row], names: tuple[str, str]) -> str:
+    """Markdown, what is not "same" first; each cell's equal rows are told in one line."""
+    told = [r for r in rows if r.verdict != "same" or r.quantity == "time" or r.data.get("always")]
+    lines = [f"| cell | quantity | {names[0]} | {names[1]} | verdict | |", "| --- | --- | ---: | ---: | --- | --- |"]
+    order = {v: i for i, v in enumerate((*BAD, *UNSURE))}
+    for r in sorted(told, key=lambda r: order.get(r.verdict, len(order))):
+        mark = f"**{r.verdict}**" if r.verdict in (*BAD, *UNSURE) else r.verdict
+        lines.append(f"| {r.cell} | {r.quantity} | {r.a} | {r.b} | {mark} | {r.note} |")
+    equal = Counter(r.quantity for r in rows if r not in told)
+    if equal:
+        lines += ["", "The same on both sides: " + ", ".join(f"{q} ({n})" for q, n in equal.items()) + "; cells in brackets."]
+    return "\n".join(lines) + "\n"
