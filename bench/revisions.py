@@ -75,7 +75,7 @@ def export(name: str, repo: Path, folder: Path) -> Revision:
                 shutil.copyfile(repo / file, root / file)
     else:
         if not is_revision(name, repo):
-            raise UserError(f"'{name}' is no revision of {repo.name} (nor a folder or file); see 'git log --oneline'")
+            raise UserError(f"'{name}' is no revision of this checkout; see 'git log --oneline'")
         commit = _git(repo, "rev-parse", f"{name}^{{commit}}").decode().strip()
         root = folder / commit[:16]
         there = _git(repo, "ls-tree", "--name-only", commit).decode().split()

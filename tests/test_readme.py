@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import samplers
 from bench.profile_page import page
 from bench.report_data import load_records, sections
 from bench.tables import main_table, summary_table
@@ -12,6 +13,7 @@ from dsno.ablation_table import table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "mnist32-cpu"
+STUDENTS = ROOT / "results" / "mnist32-students"
 DSNO, ABLATIONS = ROOT / "results" / "mnist32-dsno", ROOT / "results" / "mnist32-ablations"
 README = (ROOT / "README.md").read_text()
 
@@ -31,6 +33,18 @@ def test_dsno_s_tables_are_the_records():
     (section,) = sections(load_records([DSNO]))
     assert main_table(section) in README
     assert table(ABLATIONS) in README
+
+
+def test_the_students_table_is_the_records():
+    """In the README's, the budgets of the run; every solver and every shipped student is there."""
+    records = load_records([STUDENTS])
+    (section,) = sections(records)
+    assert summary_table(section) in README
+    assert "results/mnist32-students/report/story.png" in README
+    assert (STUDENTS / "report" / "story.png").stat().st_size > 0
+    assert set(records["sampler"]) == set(samplers.names())
+    shipped = {json.loads(p.read_text())["sha256"] for p in (ROOT / "samplers" / "distilled" / "zoo").glob("*.json")}
+    assert shipped <= set(records["student.sha256"])
 
 
 def test_dsno_s_profile_is_the_measured_one():

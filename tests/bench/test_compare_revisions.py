@@ -100,7 +100,7 @@ def test_a_revision_that_does_not_build(changed, tmp_path, spoil, told):
 
 
 def test_mistakes_are_one_line(repo, tmp_path):
-    with pytest.raises(UserError, match="'bad' is no revision"):
+    with pytest.raises(UserError, match="'bad' is no revision of this checkout"):
         compare_revisions(("bad", "good"), repo, COUNT, tmp_path / "out")
     with pytest.raises(UserError, match="not a git repository"):
         repository(tmp_path)
