@@ -34,6 +34,9 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *words:
         (["train", "teacher", "--recipe", "mnist23"], "unknown recipe 'mnist23'; did you mean 'mnist32'?"),
         (["train", "teacher", "--data", "nowhere"], "no data at nowhere"),
         (["train", "extractor", "--data", "nowhere"], "no data at nowhere"),
+        (["compare", "HEAD", "--effect", "5"], "effect must be between 0 and 1"),
+        (["compare", "HEAD", "--calls", "0"], "calls, threads and budget must be above 0"),
+        (["compare", "HEAD"], "not a git repository"),
         (["nonsense"], "nonsense"),
     ],
 )
