@@ -85,7 +85,7 @@ def learning_plate(section: Section, out: Path, suffix: str) -> Plate:
     if rows.empty:
         return Plate(title, None, "the students' cards hold no learning curve.")
     with matplotlib.rc_context(THEME):
-        fig = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+        fig = Figure(figsize=(WIDTH, 3.6), layout="constrained")
         ax = fig.subplots()
         handles, memorised = [], False
         for colour, (_, r) in zip(itertools.cycle(COLOURS), rows.iterrows()):  # by place: one family may have many students
@@ -106,7 +106,7 @@ def learning_plate(section: Section, out: Path, suffix: str) -> Plate:
         )
         ax.grid(True, lw=0.5, color="0.9")
         ax.set_axisbelow(True)
-        ax.legend(handles=handles, frameon=False)
+        fig.legend(handles=handles, frameon=False, loc="outside lower center", ncols=2)  # no curve runs beneath it
         sns.despine(fig)
         fig.savefig(out / f"learning{suffix}.png", dpi=DPI, metadata={"Software": None})
     text = (
