@@ -189,8 +189,8 @@ def compare(
 
     asked = tuple(_listed(samplers) or ())
     terms = Terms(asked, calls, teacher, effect, budget, threads, device, timed)
-    with console.status("comparing", spinner="dots"):
-        outcome = compare_revisions((a, b), repository(), terms, out)
+    with console.status("comparing", spinner="dots") as status:
+        outcome = compare_revisions((a, b), repository(), terms, out, lambda what: status.update(f"comparing: {what}"))
     print(table(outcome.rows, outcome.names))
     console.print(f"all of it: {out / 'comparison.json'}")
 

@@ -30,7 +30,6 @@ class Terms:
         threads: CPU threads; one is the quietest.
         device: "auto", "cpu", "cuda" or "cuda:N".
         timed: whether to time at all, or only count.
-        seed: of the orders.
     """
 
     samplers: tuple[str, ...] = ("all",)
@@ -41,11 +40,15 @@ class Terms:
     threads: int = 1
     device: str = "auto"
     timed: bool = True
-    seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.effect < 1:
             raise UserError(f"effect must be between 0 and 1 (5 % is 0.05), got {self.effect}")
+        if not self.samplers:
+            raise UserError("no sampler asked for; name some with --samplers, or 'all'")
+        for spec, at, own in (s.partition("@") for s in self.samplers):
+            if at and not (own.isdecimal() and own.isascii() and int(own) > 0):
+                raise UserError(f"{spec}@{own}: write a step count after the @, as in {spec}@50")
         if self.calls < 1 or self.threads < 1 or self.budget <= 0:
             raise UserError(f"calls, threads and budget must be above 0, got {self.calls}, {self.threads} and {self.budget}")
 
@@ -76,6 +79,8 @@ def contest(
 ) -> Outcome:
     """As `compare_revisions`, of revisions that are exported already."""
     begin, processes = time.monotonic(), []  # type: float, list[dict[str, Any]]
+    for earlier in out.glob("process-*.json"):
+        earlier.unlink()
     cells = [asdict(Wanted(s, terms.calls)) for s in terms.samplers]
     shared = {k: v for k, v in asdict(terms).items() if k in ("teacher", "device", "threads", "effect")}
     shared["sides"] = [{"name": s.name, "commit": s.commit, "root": str(s.root.resolve())} for s in sides]
@@ -86,7 +91,7 @@ def contest(
             **shared,
             "cells": [list(c.values()) for c in cells],
             "seconds": left if terms.timed else 0.0,
-            "seed": terms.seed * PROCESSES + k,
+            "seed": k,
             "first": k % 2,
             "count": k == 0,
             "spawned": time.monotonic(),
@@ -118,7 +123,6 @@ def _ask(request: dict[str, Any], out: Path, k: int) -> dict[str, Any]:
     """
     asked, found = out / f"request-{k}.json", out / f"process-{k}.json"
     out.mkdir(parents=True, exist_ok=True)
-    found.unlink(missing_ok=True)
     asked.write_text(json.dumps(request))
     p = subprocess.run([sys.executable, "-m", "bench.contest_worker", asked, found], stderr=subprocess.PIPE, text=True)
     asked.unlink()

@@ -19,7 +19,7 @@ from bench.environment import environment, resolve_device
 from bench.pairs import Paired, Rule, Run, measure
 from bench.proxies import Proxies
 from bench.revisions import Packages, Revision
-from samplers.errors import UserError
+from samplers.errors import UserError, unknown
 from samplers.training import exact_float32
 from samplers.weights import write_whole
 
@@ -59,7 +59,11 @@ class Contest:
 
         Raises:
             AbsentError: of which side (the first that lacks it), and why.
+            UserError: neither side has such a sampler, or the options do not fit.
         """
+        known = {*self._names(0), *self._names(1)}
+        if wanted.name not in known:
+            raise unknown("sampler", wanted.name, known)
         found, steps, students = [], 0, None
         for i, packages in enumerate(self.packages):
             with self.on(i) as side:

@@ -21,7 +21,7 @@ from bench.verdicts import judge
 
 Run = Callable[[], Any]
 COVERAGE = 0.99
-"""Of the interval of each process: with two that must agree, an A/A comparison errs far less often than 1 in 100."""
+"""Of the interval of each process, at each look."""
 FEWEST = 20
 """Pairs before anything is said."""
 WARM_UP = 3
@@ -92,7 +92,7 @@ def _seconds(run: Run) -> float:
 def measure(
     cells: Mapping[str, tuple[Run, Run]], rule: Rule, seed: int, timed: Callable[[Run], float] = _seconds
 ) -> dict[str, Paired]:
-    """Time pairs of all cells until each interval is narrow enough, or decides, or the time is spent.
+    """Time pairs of all cells until each interval is narrow enough, or the time is spent.
 
     Args:
         cells: name -> (A, B), two ways to run the same work.

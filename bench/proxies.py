@@ -115,32 +115,19 @@ def project(images: Tensor) -> list[list[float]]:
     return [[round(v, 5) for v in row] for row in (flat @ directions / math.sqrt(flat.shape[1])).tolist()]
 
 
-def compare(cell: str, a: Proxies, b: Proxies, *, same_torch: bool = True) -> list[Row]:
-    """A row a proxy: less, more or same; images same or wrong.
-
-    Args:
-        cell: its name.
-        a: of the side that the other is held against.
-        b: of the other.
-        same_torch: whether both were counted with one version of PyTorch. Another one dispatches other operations, so operators
-            and bytes are then left out.
-    """
+def compare(cell: str, a: Proxies, b: Proxies) -> list[Row]:
+    """A row a proxy, of `b` against `a`: less, more or same; images same or wrong. Both were counted by one PyTorch."""
     rows = []
     for key in EXACT:
-        if key == "operators" and not same_torch:
-            continue
         x, y = getattr(a, key), getattr(b, key)
         verdict = "same" if x == y else "more" if y > x else "less"
         rows.append(Row(cell, key, f"{x:,}", f"{y:,}", verdict, "" if x == y else _change(x, y)))
-    if same_torch:
-        x, y = a.peak_bytes, b.peak_bytes
-        verdict = "more" if y > x * (1 + BYTES_TOLERANCE) else "less" if y < x * (1 - BYTES_TOLERANCE) else "same"
-        rows.append(Row(cell, "peak_bytes", f"{x:,}", f"{y:,}", verdict, "" if verdict == "same" else _change(x, y)))
+    x, y = a.peak_bytes, b.peak_bytes
+    verdict = "more" if y > x * (1 + BYTES_TOLERANCE) else "less" if y < x * (1 - BYTES_TOLERANCE) else "same"
+    rows.append(Row(cell, "peak_bytes", f"{x:,}", f"{y:,}", verdict, "" if verdict == "same" else _change(x, y)))
     worst = _distance(a.images, b.images)
     right = worst <= TOLERANCE
-    note = (
-        "" if right else f"projections differ by {worst:.2g}, allowed {TOLERANCE:g}: faster or slower, these are other images"
-    )
+    note = "" if right else f"other images: projections differ by {worst:.2g}, allowed {TOLERANCE:g}"
     rows.append(Row(cell, "images", "", "", "same" if right else "wrong", note))
     return rows
 

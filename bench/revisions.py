@@ -119,7 +119,7 @@ class Packages:
         """Make `import samplers` mean this revision's.
 
         Raises:
-            UserError: its code cannot be imported.
+            UserError: its code cannot be imported, or raises its own UserError.
         """
         others = _take()
         sys.modules.update(self._modules)
@@ -127,7 +127,13 @@ class Packages:
         invalidate_caches()
         try:
             yield
-        except (ImportError, SyntaxError) as e:
+        except UserError:
+            raise
+        except Exception as e:
+            if type(e).__name__ == UserError.__name__:  # this revision's class of that name
+                raise UserError(str(e)) from e
+            if not isinstance(e, ImportError | SyntaxError):
+                raise
             raise UserError(f"revision '{self.revision.name}' does not import here: {' '.join(str(e).split())[:200]}") from e
         finally:
             self._modules = _take()

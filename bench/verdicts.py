@@ -1,4 +1,4 @@
-"""What a comparison says: faster, slower, same or ambiguous; and what a build makes of it.
+"""What a comparison says: faster, slower, same or ambiguous.
 
 An effect of size e (5 %, say) is what a comparison must find. The line is drawn half way, at e / 2 on the scale of log ratios,
 so that no change and a change of e are equally far from it:
@@ -9,7 +9,7 @@ so that no change and a change of e are equally far from it:
     ambiguous   the rest: measure longer
 
 One process alone is not believed: memory falls another way in each, and a neighbour may come and go. A verdict is what two
-fresh processes agree on, of three at most. results/gate-calibration/ holds how often that is wrong.
+fresh processes agree on, of three at most. How often that is wrong on a noisy machine has not been measured yet.
 """
 
 import math
@@ -18,10 +18,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-PASS, REGRESSION, MISUSE, UNDECIDED = 0, 1, 2, 3
-"""Exit codes of `bench gate`; the last is for an ambiguous verdict, and for what cannot be compared."""
-BAD = ("slower", "more", "worse", "wrong")
-UNSURE = ("ambiguous", "not comparable")
+MARKED = ("slower", "more", "wrong", "ambiguous", "not comparable")
+"""Verdicts that a reader must see: bold, and first in the table."""
 PROCESSES = 3
 """Fresh processes asked at most."""
 AGREED = 2
@@ -58,11 +56,11 @@ class Row:
 
     Attributes:
         cell: what was compared, as "ddim@10".
-        quantity: "time", "calls", "images", "fd_mnist", ..
+        quantity: "time", "calls", "images", ..
         a: of the first side, printed as it is.
         b: of the second.
-        verdict: faster, slower, same, ambiguous; for counts less, more, same; for quality better, worse, same; for images
-            same, wrong; for anything "not comparable", or "skipped" where there is nothing to compare with.
+        verdict: of time faster, slower, same, ambiguous; of counts less, more, same; of images same, wrong; of anything
+            "not comparable", or "skipped" where there is nothing to compare with.
         note: why, or how sure, in a few words.
         data: numbers behind it, for the JSON file.
     """
@@ -79,21 +77,13 @@ class Row:
         return asdict(self)
 
 
-def exit_code(rows: Sequence[Row]) -> int:
-    """Of a gate: 1 if anything became worse, else 3 if anything could not be decided (or nothing was compared), else 0."""
-    verdicts = {r.verdict for r in rows}
-    if verdicts & set(BAD):
-        return REGRESSION
-    return UNDECIDED if verdicts & set(UNSURE) or not rows else PASS
-
-
 def table(rows: Sequence[Row], names: tuple[str, str]) -> str:
     """Markdown, what is not "same" first; each cell's equal rows are told in one line."""
-    told = [r for r in rows if r.verdict != "same" or r.quantity == "time" or r.data.get("always")]
+    told = [r for r in rows if r.verdict != "same" or r.quantity == "time"]
     lines = [f"| cell | quantity | {names[0]} | {names[1]} | verdict | |", "| --- | --- | ---: | ---: | --- | --- |"]
-    order = {v: i for i, v in enumerate((*BAD, *UNSURE))}
+    order = {v: i for i, v in enumerate(MARKED)}
     for r in sorted(told, key=lambda r: order.get(r.verdict, len(order))):
-        mark = f"**{r.verdict}**" if r.verdict in (*BAD, *UNSURE) else r.verdict
+        mark = f"**{r.verdict}**" if r.verdict in MARKED else r.verdict
         lines.append(f"| {r.cell} | {r.quantity} | {r.a} | {r.b} | {mark} | {r.note} |")
     equal = Counter(r.quantity for r in rows if r not in told)
     if equal:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.pairs import COVERAGE, FEWEST, WARM_UP, Paired, Rule, measure, median_interval
-from bench.verdicts import Row, agreed, exit_code, judge, settled, table
+from bench.verdicts import Row, agreed, judge, settled, table
 
 EFFECT = 0.05
 FULL = math.log1p(EFFECT)
@@ -45,22 +45,6 @@ def test_verdict_of_an_interval(low, high, said):
 def test_two_processes_must_agree(said, together):
     assert agreed(said) == together
     assert settled(said) == (together != "ambiguous")
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "code"),
-    [
-        (["same", "faster", "less", "skipped"], 0),
-        (["same", "slower"], 1),
-        (["wrong", "ambiguous"], 1),
-        (["more"], 1),
-        (["ambiguous", "same"], 3),
-        (["not comparable"], 3),
-        ([], 3),
-    ],
-)
-def test_exit_code(verdicts, code):
-    assert exit_code([Row("ddim@6", "time", "", "", v) for v in verdicts]) == code
 
 
 def test_the_table_tells_the_worst_first_and_sums_up_what_is_equal():
