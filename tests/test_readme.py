@@ -47,6 +47,15 @@ def test_the_students_table_is_the_records():
     assert shipped <= set(records["student.sha256"])
 
 
+def test_the_first_ladder_s_scores_are_the_records():
+    folder = ROOT / "results" / "mnist32-progressive-l2"
+    records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    fd = {r["steps"]: r["quality"]["fd_mnist"]["value"] for r in records if r["family"] == "progressive"}
+    assert f"scored {fd[1]:.2f} in one step and {fd[4]:.2f} in four" in README
+    rungs = {r["steps"]: r["sha256"] for r in json.loads((folder / "ladder.json").read_text())["rungs"]}
+    assert all(rungs[r["steps"]] == r["student"]["sha256"] for r in records if r["student"])
+
+
 def test_dsno_s_profile_is_the_measured_one():
     result = json.loads((DSNO / "profile" / "profile.json").read_text())
     assert (DSNO / "profile" / "profile.md").read_text() == page(result)
