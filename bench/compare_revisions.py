@@ -12,7 +12,7 @@ from typing import Any
 from bench.contest import Wanted
 from bench.proxies import Proxies, compare
 from bench.revisions import Revision, exported
-from bench.verdicts import PROCESSES, Row, agreed, settled
+from bench.verdicts import PROCESSES, Outcome, Row, agreed, settled
 from samplers.errors import UserError
 from samplers.weights import write_whole
 
@@ -51,15 +51,6 @@ class Terms:
                 raise UserError(f"{spec}@{own}: write a step count after the @, as in {spec}@50")
         if self.calls < 1 or self.threads < 1 or self.budget <= 0:
             raise UserError(f"calls, threads and budget must be above 0, got {self.calls}, {self.threads} and {self.budget}")
-
-
-@dataclass
-class Outcome:
-    """Rows to read, and all that was measured."""
-
-    names: tuple[str, str]
-    rows: list[Row]
-    data: dict[str, Any]
 
 
 def compare_revisions(

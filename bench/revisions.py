@@ -85,11 +85,11 @@ def export(name: str, repo: Path, folder: Path) -> Revision:
                 tar.extractall(root, filter="data")
     if not (root / PACKAGES[0] / "__init__.py").exists() or not (root / "pyproject.toml").exists():
         raise UserError(f"revision '{name}' has no package {PACKAGES[0]}; compare with a later one")
-    _write_entry_points(root, name)
+    write_entry_points(root, name)
     return Revision(name, commit, root)
 
 
-def _write_entry_points(root: Path, name: str) -> None:
+def write_entry_points(root: Path, name: str) -> None:
     """Metadata as an installation would write it, so that the revision's own samplers are found and no others of ours."""
     try:
         project = tomllib.loads((root / "pyproject.toml").read_text())["project"]

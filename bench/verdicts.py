@@ -18,12 +18,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-MARKED = ("slower", "more", "wrong", "ambiguous", "not comparable")
+REGRESSIONS = ("slower", "more", "worse", "wrong")
+UNDECIDED = ("ambiguous", "not comparable")
+MARKED = (*REGRESSIONS, *UNDECIDED)
 """Verdicts that a reader must see: bold, and first in the table."""
+PASS, REGRESSION, UNSURE = 0, 1, 3
+"""Exit codes of the gate; 2 is a user's mistake."""
 PROCESSES = 3
 """Fresh processes asked at most."""
 AGREED = 2
 """Of them that must say the same."""
+BETWEEN_PROCESSES = 0.09
+"""What stored times of the same code can differ by, relative, because two processes made them (measured; 2 to 3 % is usual)."""
 
 
 def judge(low: float | None, high: float | None, effect: float) -> str:
@@ -36,6 +42,23 @@ def judge(low: float | None, high: float | None, effect: float) -> str:
     if high < -full / 2:
         return "faster"
     return "same" if -full < low and high < full else "ambiguous"
+
+
+def judge_stored(interval: tuple[float, float] | None, effect: float) -> str:
+    """The verdict on times that two processes stored, from the interval of their log ratio within the processes.
+
+    slower or faster only where the interval, made wider by what two processes of the same code differ by, lies beyond the
+    effect; same where the interval alone lies within it. So with an effect of 5 % only a slowdown from about 15 % on counts.
+    """
+    full, apart = math.log1p(effect), math.log1p(BETWEEN_PROCESSES)
+    if interval is None:
+        return "ambiguous"
+    low, high = interval
+    if low - apart > full:
+        return "slower"
+    if high + apart < -full:
+        return "faster"
+    return "same" if -full <= low and high <= full else "ambiguous"
 
 
 def settled(verdicts: Iterable[str]) -> bool:
@@ -59,8 +82,9 @@ class Row:
         quantity: "time", "calls", "images", ..
         a: of the first side, printed as it is.
         b: of the second.
-        verdict: of time faster, slower, same, ambiguous; of counts less, more, same; of images same, wrong; of anything
-            "not comparable", or "skipped" where there is nothing to compare with.
+        verdict: of time faster, slower, same, ambiguous; of counts less, more, same; of quality better, worse, same,
+            ambiguous; of images and cells same, wrong; of anything "not comparable", or "skipped" where there is nothing to
+            compare with.
         note: why, or how sure, in a few words.
         data: numbers behind it, for the JSON file.
     """
@@ -75,6 +99,28 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass
+class Outcome:
+    """Rows to read, what the two sides are called, and all that was measured."""
+
+    names: tuple[str, str]
+    rows: list[Row]
+    data: dict[str, Any]
+
+
+def counts_for(row: Row, judged: Sequence[str] = ()) -> bool:
+    """Whether a row decides: all do where `judged` is empty, else its quantities, and what is told of a whole cell."""
+    return not judged or bool({*row.quantity.split(", ")} & {*judged, "cell", "sampler"})
+
+
+def exit_code(rows: Iterable[Row], judged: Sequence[str] = ()) -> int:
+    """REGRESSION where a row that decides is one; else UNSURE where one is undecided, or nothing was compared; else PASS."""
+    verdicts = {r.verdict for r in rows if counts_for(r, judged)}
+    if verdicts & {*REGRESSIONS}:
+        return REGRESSION
+    return UNSURE if verdicts & {*UNDECIDED} or not verdicts - {"skipped"} else PASS
 
 
 def table(rows: Sequence[Row], names: tuple[str, str]) -> str:

@@ -1,9 +1,11 @@
 """A teacher and an extractor small enough to run the whole harness in seconds: random weights, 8x8 images, three classes."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from revisions_fixture import make_repository
 
 from bench.quality.extractor import Classifier, ClassifierConfig
 from bench.quality.frechet import Moments
@@ -57,6 +59,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
     write_card(folder / "features.json", card)
     return {"teacher": str(folder / "tiny.json"), "extractor": str(folder / "features.json")}
+
+
+@pytest.fixture(scope="session")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our packages in a git repository whose only commit is tagged `good`; not to be changed."""
+    return make_repository(tmp_path_factory.mktemp("repo"))
+
+
+@pytest.fixture
+def changed(repo: Path, tmp_path: Path) -> Path:
+    """A copy of it to change."""
+    return shutil.copytree(repo, tmp_path / "repo")
 
 
 @pytest.fixture

@@ -2,53 +2,18 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from revisions_fixture import edit
 
-import samplers
 from bench.compare_revisions import Terms, compare_revisions, contest
 from bench.revisions import WORKING_TREE, Packages, Revision, export, repository
 from samplers import UserError
 from samplers.weights import load_tensors, save_tensors
 
-ROOT = Path(samplers.__file__).parents[1]
 COUNT = Terms(samplers=("ddim", "dsno"), calls=2, timed=False)
-
-
-def git(folder: Path, *words: str) -> None:
-    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run(["git", "-C", folder, *who, *words], check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def repo(tmp_path_factory) -> Path:
-    """Our packages, without the zoos' students but DSNO's, as one commit tagged `good`."""
-    folder = tmp_path_factory.mktemp("repo")
-    skipped = shutil.ignore_patterns("__pycache__", "consistency*.safetensors", "progressive*.safetensors", "kd*.safetensors")
-    for package in ("samplers", "dsno"):
-        shutil.copytree(ROOT / package, folder / package, ignore=skipped)
-    shutil.copy(ROOT / "pyproject.toml", folder)
-    git(folder, "init", "-q")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-qm", "good")
-    git(folder, "tag", "good")
-    return folder
-
-
-@pytest.fixture
-def changed(repo, tmp_path) -> Path:
-    """A copy to change."""
-    return shutil.copytree(repo, tmp_path / "repo")
-
-
-def edit(folder: Path, file: str, old: str, new: str) -> None:
-    path = folder / file
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
 
 
 def rows(folder: Path, tmp_path: Path, terms: Terms = COUNT) -> dict[tuple[str, str], str]:

@@ -1,0 +1,123 @@
+"""Two runs of a plan against each other, from their folders alone: counts, quality within its intervals, stored times."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.ranking import ROUNDING, difference
+from bench.report_data import load_records
+from bench.verdicts import Outcome, Row, judge, judge_stored
+
+Z = 2.576
+"""Two-sided 99 % of a normal distribution, as the other verdicts have."""
+COUNTS = ("calls", "forwards", "flops_per_image")
+COHORT = (
+    "device", "time.clock", "environment.cpu", "environment.cores", "environment.threads", "environment.gpu.name",
+    "environment.python", "environment.packages.torch",
+)  # fmt: skip
+"""What stored times must share before they are compared."""
+IMAGES = ("teacher.sha256", "images", "seed", "labels")
+"""What two records' images must share before their quality is compared."""
+QUALITY = {"slower": "worse", "faster": "better"}
+
+
+def compare_runs(a: Path, b: Path, effect: float) -> Outcome:
+    """Compare the cells that run `a` has with those of run `b`.
+
+    Counts must be equal. Quality (each Frechet distance, trajectory error) is judged by the 99 % interval of its log ratio at
+    `effect`, Frechet distances by paired differences where both runs keep their influence values. Stored times come
+    from two processes, which alone differ by up to 9 %, so only large differences count (`bench.verdicts.judge_stored`);
+    they are compared on one kind of machine only.
+
+    Raises:
+        UserError: a folder without records, or a damaged one.
+    """
+    sides = [load_records([folder]).set_index("cell", drop=False) for folder in (a, b)]
+    rows: list[Row] = []
+    for cell, old in sides[0].iterrows():
+        name = str(cell)
+        if old["status"] != "ok":
+            rows.append(Row(name, "cell", str(old["status"]), "", "skipped", "nothing to compare with"))
+        elif cell not in sides[1].index:
+            rows.append(Row(name, "cell", "ok", "", "not comparable", "not in the second run"))
+        elif (new := sides[1].loc[cell])["status"] != "ok":
+            rows.append(Row(name, "cell", "ok", str(new["status"]), "wrong", str(new["error"])[:200]))
+        else:
+            rows += [*_counts(name, old, new), *_quality(name, old, new, effect), *_times(name, old, new, effect)]
+    rows += [Row(str(c), "cell", "", "", "skipped", "not in the first run") for c in sides[1].index.difference(sides[0].index)]
+    return Outcome((str(a), str(b)), rows, {"schema": 1, "runs": [str(a), str(b)], "effect": effect})
+
+
+def _counts(cell: str, old: pd.Series, new: pd.Series) -> list[Row]:
+    rows = []
+    for key in COUNTS:
+        x, y = float(old[f"counted.{key}"]), float(new[f"counted.{key}"])
+        verdict = "same" if x == y else "more" if y > x else "less"
+        rows.append(Row(cell, key, f"{x:,.0f}", f"{y:,.0f}", verdict, "" if x == y else f"{y - x:+,.0f}"))
+    return rows
+
+
+def _differing(old: pd.Series, new: pd.Series, keys: tuple[str, ...]) -> list[str]:
+    """The keys whose values differ; one that neither has is equal."""
+    pairs = [(k, old.get(k), new.get(k)) for k in keys]
+    return [k for k, x, y in pairs if x != y and not (pd.isna(x) and pd.isna(y))]
+
+
+def _quality(cell: str, old: pd.Series, new: pd.Series, effect: float) -> list[Row]:
+    metrics = [k.split(".")[1] for k in old.index if k.startswith("quality.fd_") and k.endswith(".value") and pd.notna(old[k])]
+    if pd.notna(old["quality.trajectory_error.value"]):
+        metrics.append("trajectory_error")
+    return [_metric(cell, metric, old, new, effect) for metric in metrics]
+
+
+def _metric(cell: str, metric: str, old: pd.Series, new: pd.Series, effect: float) -> Row:
+    at = f"quality.{metric}"
+    x, y = float(old[f"{at}.value"]), float(new.get(f"{at}.value", math.nan))
+    a, b = f"{x:.4g}", "" if math.isnan(y) else f"{y:.4g}"
+    keys = ("n", "extractor_sha256", "reference_sha256", "reference")
+    if differs := _differing(old, new, (*IMAGES, *(f"{at}.{k}" for k in keys))):
+        return Row(cell, metric, a, b, "not comparable", f"another {', '.join(differs)}")
+    if math.isnan(y):
+        return Row(cell, metric, a, b, "not comparable", "not measured in the second run")
+    if abs(y - x) <= ROUNDING * abs(x):
+        return Row(cell, metric, a, b, "same")
+    low, high, paired = _log_interval(at, old, new)
+    verdict = judge(low, high, effect)
+    note = f"{100 * (y / x - 1):+.1f} %" if x else ""
+    if low is not None and high is not None:
+        note += f" [{100 * math.expm1(low):+.1f}, {100 * math.expm1(high):+.1f}]{', paired' if paired else ''}"
+    return Row(cell, metric, a, b, QUALITY.get(verdict, verdict), note, {"low": low, "high": high, "paired": paired})
+
+
+def _log_interval(at: str, old: pd.Series, new: pd.Series) -> tuple[float | None, float | None, bool]:
+    """The 99 % interval of the log ratio of a metric (delta method), and whether the noises were paired for it."""
+    fields = {"fd": "value", "fd_low": "ci_low", "fd_high": "ci_high"}
+    x, y = (pd.concat([r, pd.Series({k: r[f"{at}.{v}"] for k, v in fields.items()})]) for r in (old, new))
+    if at == "quality.trajectory_error":  # no influence values are kept of it: as if independent, which is wider
+        x["seed"], y["seed"] = 0, 1
+    d = difference(x, y)
+    if math.isnan(d.se) or not (x["fd"] > 0 and y["fd"] > 0):
+        return None, None, False
+    center, se = math.log(y["fd"] / x["fd"]), d.se / x["fd"]
+    return center - Z * se, center + Z * se, d.paired
+
+
+def _times(cell: str, old: pd.Series, new: pd.Series, effect: float) -> list[Row]:
+    rows = []
+    differs = [k.removeprefix("environment.") for k in _differing(old, new, COHORT)]
+    for quantity, key, unit in (("time", "latency_ms", "ms"), ("time per batch", "images_per_s", "images/s")):
+        x, y = float(old[f"time.{key}.median"]), float(new[f"time.{key}.median"])
+        a, b = f"{x:.4g} {unit}", f"{y:.4g} {unit}"
+        if differs:
+            rows.append(Row(cell, quantity, a, b, "not comparable", f"another {', '.join(differs)}: compare revisions instead"))
+            continue
+        ends: dict[str, Any] = {k: [float(r[f"time.{key}.{k}"]) for r in (old, new)] for k in ("ci_low", "ci_high")}
+        low, high = (math.log(v) for v in (ends["ci_low"][1] / ends["ci_high"][0], ends["ci_high"][1] / ends["ci_low"][0]))
+        if key == "images_per_s":
+            low, high = -high, -low
+        told = None if math.isnan(low) or math.isnan(high) else (low, high)
+        note = f"{100 * ((x / y if key == 'images_per_s' else y / x) - 1):+.1f} %, two processes"
+        rows.append(Row(cell, quantity, a, b, judge_stored(told, effect), note))
+    return rows

@@ -1,0 +1,134 @@
+"""The gate that needs no clock: every sampler's counts and images against those that the repository stores.
+
+Exact, the same on every machine and at any load, so it can hold each push. Operators, synchronisations and peak bytes depend
+on the version of PyTorch and the kind of device, so they are compared only with the same ones.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.contest import AbsentError, Side, Wanted
+from bench.environment import commit, resolve_device
+from bench.proxies import Proxies, compare
+from bench.verdicts import Outcome, Row
+from samplers.errors import UserError
+from samplers.training import exact_float32
+from samplers.weights import write_whole
+
+SCHEMA = 1
+STORED = Path("results/gate/counts.json")
+"""Where the repository keeps them."""
+BUILD = ("operators", "synchronisations", "peak_bytes")
+"""Counts that another build of PyTorch may change."""
+REMAKE = "make it with 'bench gate --update'"
+
+
+def count(
+    teacher: str = "mnist32", calls: int = 6, device: str = "auto", advance: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """What every sampler does in one pass at a budget of calls: {schema, torch, device, commit, teacher, calls, cells}.
+
+    Args:
+        teacher: name in the zoo, or path of a card.
+        calls: budget of network calls.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        advance: told the sampler at hand.
+
+    Raises:
+        UserError: a bad teacher or device.
+    """
+    where = resolve_device(device)
+    exact_float32()
+    side, cells = Side(teacher, where), {}
+    for name in side.names():
+        advance(name)
+        wanted = Wanted(name, calls)
+        try:
+            steps = side.steps(wanted)
+            found = side.sampler(wanted, steps, None)
+        except AbsentError:
+            continue  # a sampler without a student of this teacher, or whose shortest pass has more calls
+        cells[f"{name}@{steps}"] = side.count(found, steps).to_dict()
+    return {
+        "schema": SCHEMA,
+        "torch": torch.__version__.partition("+")[0],
+        "device": where.type,
+        "commit": commit(),
+        "teacher": {"name": side.teacher.name, "sha256": side.teacher.sha256},
+        "calls": calls,
+        "cells": cells,
+    }
+
+
+def check(stored: dict[str, Any], path: Path, device: str = "auto", advance: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Count now, as `stored` was counted, and compare.
+
+    Raises:
+        UserError: its teacher is not there.
+    """
+    now = count(stored["teacher"]["name"], stored["calls"], device, advance)
+    return Outcome((path.as_posix(), "now"), judge(stored, now), {"schema": SCHEMA, "stored": stored, "now": now})
+
+
+def judge(stored: dict[str, Any], now: dict[str, Any]) -> list[Row]:
+    """A row for each count of each cell that either has."""
+    rows: list[Row] = []
+    other_build = (stored["torch"], stored["device"]) != (now["torch"], now["device"])
+    other_teacher = stored["teacher"]["sha256"] != now["teacher"]["sha256"]
+    for cell in sorted(stored["cells"].keys() | now["cells"].keys()):
+        if cell not in now["cells"]:
+            rows.append(Row(cell, "cell", "counted", "", "not comparable", f"gone; if that is meant, {REMAKE}"))
+        elif cell not in stored["cells"]:
+            rows.append(Row(cell, "cell", "", "counted", "not comparable", f"not stored yet; {REMAKE}"))
+        else:
+            found = compare(cell, Proxies(**stored["cells"][cell]), Proxies(**now["cells"][cell]))
+            rows += [
+                r for r in found if not (other_build and r.quantity in BUILD) and not (other_teacher and r.quantity == "images")
+            ]
+    if other_build:
+        a, b = (f"torch {s['torch']}, {s['device']}" for s in (stored, now))
+        why = "they depend on the version and the device; compare revisions instead: bench gate REVISION --no-time"
+        rows.append(Row("every cell", ", ".join(BUILD), a, b, "not comparable", why))
+    if other_teacher:
+        rows.append(Row("every cell", "images", "", "", "not comparable", f"the teacher has other weights; {REMAKE}"))
+    return rows
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Stored counts.
+
+    Raises:
+        UserError: no such file, another schema, or damaged.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+        if found["schema"] != SCHEMA:
+            raise UserError(f"{path} has schema {found['schema']}, this version reads {SCHEMA}; {REMAKE}")
+        for cell in found["cells"].values():
+            Proxies(**cell)
+        _ = found["torch"], found["device"], found["calls"], found["teacher"]["name"], found["teacher"]["sha256"]
+    except OSError as e:
+        raise UserError(f"no stored counts at {path} ({e.strerror}); {REMAKE}") from e
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise UserError(f"{path} holds no counts; restore it, or {REMAKE}") from e
+    return found
+
+
+def update(path: Path, device: str = "auto", advance: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Count and store.
+
+    Raises:
+        UserError: the source tree has uncommitted changes, or is no git checkout: nobody could tell later what was counted.
+    """
+    now = commit()
+    if now is None:
+        raise UserError("the counts to store must be of a git checkout; run it in one")
+    if now.endswith("+"):
+        raise UserError("the source tree has uncommitted changes; commit them, then run 'bench gate --update'")
+    found = count(device=device, advance=advance)
+    write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
+    return found
