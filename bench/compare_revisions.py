@@ -16,6 +16,9 @@ from bench.verdicts import PROCESSES, Outcome, Row, agreed, settled
 from samplers.errors import UserError
 from samplers.weights import write_whole
 
+ENDING = 1.0
+"""Seconds that a process takes to end after it has measured, on a busy machine."""
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -77,11 +80,11 @@ def contest(
     shared["sides"] = [{"name": s.name, "commit": s.commit, "root": str(s.root.resolve())} for s in sides]
     for k in range(PROCESSES if terms.timed else 1):
         advance(f"process {k + 1}")
-        left = (terms.budget - (time.monotonic() - begin)) / (PROCESSES - k)
+        left = (terms.budget - (time.monotonic() - begin)) / (PROCESSES - k) - ENDING
         request = {
             **shared,
             "cells": [list(c.values()) for c in cells],
-            "seconds": left if terms.timed else 0.0,
+            "seconds": max(left, 0.0) if terms.timed else 0.0,
             "seed": k,
             "first": k % 2,
             "count": k == 0,

@@ -16,7 +16,7 @@ BANDS = (
     ("More than 20 calls", 20.0, 1e9),
 )
 
-BUDGETS = (1, 2, 3, 5, 10, 20, 50)
+BUDGETS = (1, 2, 4, 5, 10, 20, 50)
 """Columns of the summary, in network calls."""
 
 # Columns that are shown only where they tell rows apart.
