@@ -49,6 +49,16 @@ def repository(start: Path | None = None) -> Path:
     return Path(_git(start or Path.cwd(), "rev-parse", "--show-toplevel").decode().strip())
 
 
+def state(repo: Path) -> str:
+    """The commit of a checkout, with "+" where tracked files have changes.
+
+    Raises:
+        UserError: there is no commit yet.
+    """
+    head = _git(repo, "rev-parse", "HEAD").decode().strip()
+    return head + ("+" if _git(repo, "status", "--porcelain", "--untracked-files=no").strip() else "")
+
+
 def is_revision(name: str, repo: Path) -> bool:
     """Whether git knows a commit by this name."""
     try:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from bench.contest import AbsentError, Side, Wanted
-from bench.environment import commit, resolve_device
+from bench.environment import resolve_device
 from bench.proxies import Proxies, compare
+from bench.revisions import repository, state
 from bench.verdicts import Outcome, Row
 from samplers.errors import UserError
 from samplers.training import exact_float32
@@ -30,7 +31,7 @@ REMAKE = "make it with 'bench gate --update'"
 def count(
     teacher: str = "mnist32", calls: int = 6, device: str = "auto", advance: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """What every sampler does in one pass at a budget of calls: {schema, torch, device, commit, teacher, calls, cells}.
+    """What every sampler does in one pass at a budget of calls: {schema, torch, device, teacher, calls, cells}.
 
     Args:
         teacher: name in the zoo, or path of a card.
@@ -57,7 +58,6 @@ def count(
         "schema": SCHEMA,
         "torch": torch.__version__.partition("+")[0],
         "device": where.type,
-        "commit": commit(),
         "teacher": {"name": side.teacher.name, "sha256": side.teacher.sha256},
         "calls": calls,
         "cells": cells,
@@ -119,16 +119,14 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def update(path: Path, device: str = "auto", advance: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """Count and store.
+    """Count, and store with the commit of the checkout that the current folder is in.
 
     Raises:
-        UserError: the source tree has uncommitted changes, or is no git checkout: nobody could tell later what was counted.
+        UserError: that has uncommitted changes, or there is none: nobody could tell later what was counted.
     """
-    now = commit()
-    if now is None:
-        raise UserError("the counts to store must be of a git checkout; run it in one")
+    now = state(repository())
     if now.endswith("+"):
-        raise UserError("the source tree has uncommitted changes; commit them, then run 'bench gate --update'")
-    found = count(device=device, advance=advance)
+        raise UserError("the checkout has uncommitted changes; commit them, then run 'bench gate --update'")
+    found = {"commit": now, **count(device=device, advance=advance)}
     write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
     return found

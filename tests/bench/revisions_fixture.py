@@ -27,8 +27,8 @@ def make_repository(folder: Path) -> Path:
     return folder
 
 
-def edit(folder: Path, file: str, old: str, new: str) -> None:
+def edit(folder: Path, file: str, old: str, new: str, count: int = -1) -> None:
     path = folder / file
     text = path.read_text()
     assert old in text
-    path.write_text(text.replace(old, new))
+    path.write_text(text.replace(old, new, count))

@@ -171,12 +171,20 @@ def test_a_file_of_counts_that_cannot_be_used(content, told, tmp_path):
     assert "bench gate --update" in str(e.value)
 
 
-def test_counts_of_changed_sources_are_not_stored(tmp_path, monkeypatch):
-    for commit, told in (("0123+", "uncommitted changes"), (None, "must be of a git checkout")):
-        monkeypatch.setattr(stored_counts, "commit", lambda commit=commit: commit)
-        with pytest.raises(UserError, match=told):
-            stored_counts.update(tmp_path / "counts.json")
-    assert not (tmp_path / "counts.json").exists()
+def test_counts_of_changed_sources_are_not_stored(changed, tmp_path, monkeypatch):
+    counts, made = tmp_path / "counts.json", {"schema": 1, "cells": {}}
+    monkeypatch.setattr(stored_counts, "count", lambda **_: made)
+    monkeypatch.chdir(changed)
+    head = stored_counts.update(counts)["commit"]
+    assert json.loads(counts.read_text()) == {"commit": head, **made}
+    counts.unlink()
+    edit(changed, "samplers/noise.py", "import", "import math\nimport", count=1)
+    with pytest.raises(UserError, match="uncommitted changes"):
+        stored_counts.update(counts)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="not a git repository"):
+        stored_counts.update(counts)
+    assert not counts.exists()
 
 
 # The command
