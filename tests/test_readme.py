@@ -13,7 +13,6 @@ from dsno.ablation_table import table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "mnist32-cpu"
-STUDENTS = ROOT / "results" / "mnist32-students"
 DSNO, ABLATIONS = ROOT / "results" / "mnist32-dsno", ROOT / "results" / "mnist32-ablations"
 README = (ROOT / "README.md").read_text()
 
@@ -23,7 +22,7 @@ def test_the_table_is_the_records():
     assert summary_table(section) in README
 
 
-@pytest.mark.parametrize("name", ["quality_calls.png", "trajectory_error.png", "samples.png"])
+@pytest.mark.parametrize("name", ["story.png", "trajectory_error.png", "samples.png"])
 def test_its_figures_are_the_report_s(name: str):
     assert f"results/mnist32-cpu/report/{name}" in README
     assert (RESULTS / "report" / name).stat().st_size > 0
@@ -35,15 +34,12 @@ def test_dsno_s_tables_are_the_records():
     assert table(ABLATIONS) in README
 
 
-def test_the_students_table_is_the_records():
-    """In the README's, the budgets of the run; every solver and every shipped student is there."""
-    records = load_records([STUDENTS])
-    (section,) = sections(records)
-    assert summary_table(section) in README
-    assert "results/mnist32-students/report/story.png" in README
-    assert (STUDENTS / "report" / "story.png").stat().st_size > 0
+def test_every_solver_and_every_shipped_student_is_in_the_run():
+    records = load_records([RESULTS])
     assert set(records["sampler"]) == set(samplers.names())
-    shipped = {json.loads(p.read_text())["sha256"] for p in (ROOT / "samplers" / "distilled" / "zoo").glob("*.json")}
+    shipped = {
+        json.loads(p.read_text())["sha256"] for z in ("samplers/distilled", "dsno") for p in (ROOT / z / "zoo").glob("*.json")
+    }
     assert shipped <= set(records["student.sha256"])
 
 
@@ -82,7 +78,10 @@ def test_shipped_weights_stay_small():
 
 def test_the_run_is_at_full_scale():
     frame = load_records([RESULTS])
-    assert set(frame["status"]) == {"ok"}
+    missing = frame[frame["status"] != "ok"]
+    assert set(missing["cell"]) == {f"progressive_n{n}_b100_fp32_eager" for n in (2, 8)}, "their students do not ship"
+    assert set(missing["status"]) == {"skipped"}
+    frame = frame[frame["status"] == "ok"]
     assert frame["images"].min() >= 5000
     assert frame["counted.calls"].min() == 1
     assert frame["counted.calls"].max() == 50
