@@ -44,7 +44,26 @@ def count(
     """
     where = resolve_device(device)
     exact_float32()
-    side, cells = Side(teacher, where), {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # what is counted does not depend on them, and on a busy machine one is fastest
+    try:
+        side = Side(teacher, where)
+        cells = _cells(side, calls, advance)
+    finally:
+        torch.set_num_threads(threads)
+    return {
+        "schema": SCHEMA,
+        "torch": torch.__version__.partition("+")[0],
+        "device": where.type,
+        "teacher": {"name": side.teacher.name, "sha256": side.teacher.sha256},
+        "calls": calls,
+        "cells": cells,
+    }
+
+
+def _cells(side: Side, calls: int, advance: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+    """What each sampler does at its largest step count within the budget, by "sampler@steps"."""
+    cells = {}
     for name in side.names():
         advance(name)
         wanted = Wanted(name, calls)
@@ -54,14 +73,7 @@ def count(
         except AbsentError:
             continue  # a sampler without a student of this teacher, or whose shortest pass has more calls
         cells[f"{name}@{steps}"] = side.count(found, steps).to_dict()
-    return {
-        "schema": SCHEMA,
-        "torch": torch.__version__.partition("+")[0],
-        "device": where.type,
-        "teacher": {"name": side.teacher.name, "sha256": side.teacher.sha256},
-        "calls": calls,
-        "cells": cells,
-    }
+    return cells
 
 
 def check(stored: dict[str, Any], path: Path, device: str = "auto", advance: Callable[[str], None] = lambda _: None) -> Outcome:
