@@ -1,0 +1,20 @@
+"""What the speed suite shares: the shipped teacher, and results that say which machine they are of."""
+
+from typing import Any
+
+import pytest
+import torch
+
+import samplers
+from bench.cohort import fingerprint
+
+
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    """So that `bench.speed_file` can refuse to compare two kinds of machine; pytest-benchmark only warns."""
+    torch.set_num_threads(1)  # as every benchmark runs, even where the file is asked for before the first has
+    machine_info["cohort"] = fingerprint()
+
+
+@pytest.fixture(scope="session")
+def teacher() -> samplers.Teacher:
+    return samplers.load_teacher("mnist32")
