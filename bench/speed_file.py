@@ -139,8 +139,8 @@ def _from_pytest(content: dict[str, Any]) -> SpeedResults:
 def to_action(results: SpeedResults) -> list[dict[str, Any]]:
     """The results as github-action-benchmark's tool "customSmallerIsBetter" takes them, to be dumped as JSON.
 
-    A list of {name, unit, value, range, extra}: the value is the median, the unit always ms, so that a chart keeps its scale, the
-    range half the interquartile range, and extra all else but the raw times, the cohort too: JSON again, a line a key, for
+    A list of {name, unit, value, range, extra}: the value is the median, the unit always ms, so that a chart keeps its scale,
+    the range half the interquartile range, and extra all else but the raw times, the cohort too: JSON again, a line a key, for
     `from_action` as well as for the reader of a chart.
     """
     entries = []

@@ -18,6 +18,7 @@ def test_temporal_layer(benchmark, form):
     layer = TemporalLayer(64, POINTS, 2, form).eval()
     layer.fold()
     u = torch.randn(32 * POINTS, 64, 16, 16).contiguous(memory_format=torch.channels_last)
+    benchmark.extra_info.update(calls=0, forwards=0, batch=32)
     benchmark.pedantic(layer, args=(u,), rounds=20, warmup_rounds=3)
 
 
@@ -29,6 +30,7 @@ def test_one_pass(benchmark, what):
     teacher = samplers.load_teacher("mnist32")
     batch = 16
     labels = torch.arange(batch) % 10
+    benchmark.extra_info.update(calls=1, forwards=batch * POINTS, batch=batch if what == "dsno" else batch * POINTS)
     if what == "teacher":
         z = samplers.noise(0, range(batch * POINTS), teacher.shape).contiguous(memory_format=torch.channels_last)
         many = labels.repeat_interleave(POINTS)
