@@ -76,10 +76,10 @@ class Paired:
         }
 
 
-def median_interval(values: np.ndarray) -> tuple[float | None, float | None]:
-    """The two order statistics that hold the median with probability COVERAGE or more, whatever the distribution of [n]."""
+def median_interval(values: np.ndarray, coverage: float = COVERAGE) -> tuple[float | None, float | None]:
+    """The two order statistics that hold the median with probability `coverage` or more, whatever the distribution of [n]."""
     x, n = np.sort(values), len(values)
-    k = int(binom.ppf((1 - COVERAGE) / 2, n, 0.5)) - 1 if n else -1
+    k = int(binom.ppf((1 - coverage) / 2, n, 0.5)) - 1 if n else -1
     return (float(x[k]), float(x[n - 1 - k])) if k >= 0 else (None, None)
 
 

@@ -13,15 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.stats import binom
 
 from bench.cohort import differences, digest
+from bench.pairs import median_interval
+from bench.verdicts import BETWEEN_PROCESSES, Row, judge_stored
 from samplers.errors import UserError
 
-PROCESSES = 0.09
-"""What two processes that run the same code can differ by, as a ratio less 1 (measured; the median is 2 to 3 %)."""
 CONFIDENCE = 0.975
 """Of each of two medians' intervals, so that their ratio's has 95 %."""
+CPU_SHARE = 0.95
+"""Of its time that a benchmark must have had a core, or it is not judged; the rest it waited, for a disk or other processes."""
 REMAKE = "make it with 'pytest tests/speed --benchmark-only --benchmark-json FILE'"
 
 
@@ -33,7 +36,7 @@ class Speed:
         median, q1, q3, minimum: of the rounds; q1 and q3 are the quartiles.
         rounds: how many there were.
         data: each round's time, in the order they came; empty where the file does not keep them.
-        extra: what the benchmark says of itself: calls, forwards, batch, ...
+        extra: what the benchmark says of itself: calls, forwards, batch, cpu_share (of its time that it had a core), ...
     """
 
     median: float
@@ -59,13 +62,11 @@ class Speed:
         Two order statistics of binomial coverage: the narrowest pair where each round's time is there (from 7 rounds on), the
         quartiles where only they are (from 24 rounds on).
         """
-        n = len(self.data) or self.rounds
-        if not self.data:
-            inside = (n + 1) // 4  # pytest-benchmark's quartiles are nowhere further in than this order statistic
-            return (self.q1, self.q3) if 2 * binom.cdf(inside, n, 0.5) <= 1 - CONFIDENCE else None
-        low = int(binom.ppf((1 - CONFIDENCE) / 2, n, 0.5)) - 1  # P(median < x[low]) = P(Bin(n, 1/2) <= low) < 1.25 %
-        x = sorted(self.data)
-        return (x[low], x[n - 1 - low]) if low >= 0 else None
+        if self.data:
+            low, high = median_interval(np.array(self.data), CONFIDENCE)
+            return None if low is None or high is None else (low, high)
+        inside = (self.rounds + 1) // 4  # pytest-benchmark's quartiles are nowhere further in than this order statistic
+        return (self.q1, self.q3) if 2 * binom.cdf(inside, self.rounds, 0.5) <= 1 - CONFIDENCE else None
 
 
 @dataclass(frozen=True)
@@ -74,17 +75,6 @@ class SpeedResults:
 
     cohort: dict[str, Any]
     benchmarks: dict[str, Speed]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A benchmark's verdict: current over baseline, with an interval (None where there is none), and what it means."""
-
-    name: str
-    ratio: float
-    low: float | None
-    high: float | None
-    verdict: str
 
 
 class NotComparableError(UserError):
@@ -102,7 +92,7 @@ class NotComparableError(UserError):
 def read(path: Path) -> SpeedResults:
     """The results in a file, pytest-benchmark's (`--benchmark-json`, `--benchmark-save`) or `to_action`'s.
 
-    A benchmark without a time is left out, so that `missing` tells of it.
+    A benchmark without a time is left out, so that `judge` tells of it.
 
     Raises:
         UserError: no such file, not JSON, another schema, no cohort, or not one benchmark with a time.
@@ -129,10 +119,10 @@ def _from_pytest(content: dict[str, Any]) -> SpeedResults:
     for entry in content["benchmarks"]:
         stats = entry.get("stats") or {}
         if stats.get("rounds") and stats.get("median"):
-            times = [float(stats[k]) for k in ("median", "q1", "q3", "min")]
+            median, q1, q3, minimum = (float(stats[k]) for k in ("median", "q1", "q3", "min"))
             data = tuple(float(v) for v in stats.get("data") or ())
             extra = dict(entry.get("extra_info") or {})
-            found[str(entry["fullname"])] = Speed(*times, rounds=int(stats["rounds"]), data=data, extra=extra)
+            found[str(entry["fullname"])] = Speed(median, q1, q3, minimum, int(stats["rounds"]), data, extra)
     return SpeedResults(dict(content["machine_info"].get("cohort") or {}), found)
 
 
@@ -145,7 +135,7 @@ def to_action(results: SpeedResults) -> list[dict[str, Any]]:
     """
     entries = []
     for name, speed in results.benchmarks.items():
-        rest = {"rounds": speed.rounds, "minimum": speed.minimum, "q1": speed.q1, "q3": speed.q3}
+        rest: dict[str, Any] = {"rounds": speed.rounds, "minimum": speed.minimum, "q1": speed.q1, "q3": speed.q3}
         rest |= {"extra": speed.extra, "cohort": {"id": digest(results.cohort), **results.cohort}}
         entries.append(
             {
@@ -173,57 +163,64 @@ def from_action(entries: Sequence[dict[str, Any]]) -> SpeedResults:
         if entry["unit"] != "ms" or (cohort and own != cohort):
             raise ValueError("entries of several cohorts or another unit")
         cohort = own
-        times = [entry["value"] / 1e3, *(rest[k] for k in ("q1", "q3", "minimum"))]
-        found[str(entry["name"])] = Speed(*times, rounds=rest["rounds"], extra=rest["extra"])
+        q1, q3, minimum = (float(rest[k]) for k in ("q1", "q3", "minimum"))
+        found[str(entry["name"])] = Speed(entry["value"] / 1e3, q1, q3, minimum, rest["rounds"], extra=rest["extra"])
     return SpeedResults(cohort, found)
 
 
 # ---------------------------------------------------------------------- verdicts
 
 
-def missing(baseline: SpeedResults, current: SpeedResults) -> list[str]:
-    """Names of the baseline that `current` has no time of, sorted. The other way round, it tells what the baseline lacks."""
-    return sorted(baseline.benchmarks.keys() - current.benchmarks.keys())
-
-
 def judge(baseline: SpeedResults, current: SpeedResults, effect: float = 0.05) -> list[Row]:
-    """Whether each benchmark got slower or faster, from the stored results of two processes: a row a name of the baseline's.
+    """Whether each benchmark got slower or faster, from the stored results of two processes.
 
-    The ratio is current median over baseline median. Its interval is made in two steps. First the rounds: each median has a
-    distribution-free interval (`Speed.interval`), and the ratio's goes from low over high to high over low, which holds with
-    95 %. It knows only the noise within a process, but two processes of the same code differ by up to 9 % (memory layout,
-    clock, neighbours), so it is then widened by that factor at either end. The verdict:
+    The ratio is current median over baseline median. Each median has a distribution-free interval (`Speed.interval`), and the
+    ratio's goes from low over high to high over low, which holds with 95 % as far as the noise within a process goes. What two
+    processes differ by is added by `bench.verdicts.judge_stored`, which gives the verdict. For slower and faster two conditions
+    are added. The fastest rounds must say the same: a slowdown of the code moves them as well, a neighbour's bursts spare them.
+    And both must have had a core for CPU_SHARE of their time. Besides there are
 
-    - "slower", "faster": the whole widened interval is beyond 1 + effect, or below 1 / (1 + effect). So with the default effect
-      of 5 % a slowdown counts from about 15 % on.
-    - "same": the rounds' own interval lies within these bounds, so that nothing beyond about 15 % is hidden.
-    - "ambiguous": neither, or too few rounds for an interval. Only both revisions in one process, in pairs, can tell.
+    - ambiguous: too few rounds for an interval.
+    - not comparable: a benchmark of the baseline's that has no time now, which would else pass unseen.
+    - skipped: one that the baseline does not know.
+
+    An alarm bell, no proof. Proof is `bench compare` of revisions, by pairs in one process.
 
     Args:
         baseline, current: of one cohort.
         effect: the smallest relative difference that matters, above 0.
 
+    Returns:
+        A row of quantity "time" a name: the baseline's in its order, then those that are new.
+
     Raises:
         NotComparableError: different cohorts.
-        UserError: the current results lack a benchmark of the baseline's, which would else pass unseen.
     """
     if keys := differences(baseline.cohort, current.cohort):
         raise NotComparableError(keys, baseline.cohort, current.cohort)
-    if lacking := missing(baseline, current):
-        raise UserError(f"no time of {', '.join(lacking)}; run the whole suite, or make the baseline again if they are gone")
-    return [_row(name, old, current.benchmarks[name], effect) for name, old in baseline.benchmarks.items()]
+    names = [*baseline.benchmarks, *(n for n in current.benchmarks if n not in baseline.benchmarks)]
+    return [_row(n, baseline.benchmarks.get(n), current.benchmarks.get(n), effect) for n in names]
 
 
-def _row(name: str, old: Speed, new: Speed, effect: float) -> Row:
-    ratio, before, after = new.median / old.median, old.interval(), new.interval()
+def _row(name: str, old: Speed | None, new: Speed | None, effect: float) -> Row:
+    a, b = ("" if s is None else f"{1e3 * s.median:.3g} ms" for s in (old, new))
+    if old is None:
+        return Row(name, "time", a, b, "skipped", "not in the baseline; make it again")
+    if new is None:
+        return Row(name, "time", a, b, "not comparable", "no time now; run the whole suite, or make the baseline again")
+    before, after = old.interval(), new.interval()
+    ratio, fastest = new.median / old.median, new.minimum / old.minimum
+    data: dict[str, Any] = {"a_ms": 1e3 * old.median, "b_ms": 1e3 * new.median, "ratio": ratio, "ratio_fastest": fastest}
     if before is None or after is None:
-        return Row(name, ratio, None, None, "ambiguous")
-    inner = after[0] / before[1], after[1] / before[0]
-    low, high = inner[0] / (1 + PROCESSES), inner[1] * (1 + PROCESSES)
-    if low > 1 + effect:
-        verdict = "slower"
-    elif high < 1 / (1 + effect):
-        verdict = "faster"
-    else:
-        verdict = "same" if 1 / (1 + effect) <= inner[0] and inner[1] <= 1 + effect else "ambiguous"
-    return Row(name, ratio, low, high, verdict)
+        return Row(name, "time", a, b, "ambiguous", "too few rounds", data | {"ratio_low": None, "ratio_high": None})
+    low, high = after[0] / before[1], after[1] / before[0]
+    verdict = judge_stored((math.log(low), math.log(high)), effect)
+    share = min(s.extra.get("cpu_share", 1.0) for s in (old, new))
+    told = judge_stored((math.log(fastest), math.log(fastest)), effect)
+    if verdict in ("slower", "faster") and (verdict != told or share < CPU_SHARE):
+        verdict = "ambiguous"
+    low, high = low / (1 + BETWEEN_PROCESSES), high * (1 + BETWEEN_PROCESSES)
+    whole, least, most, best = (100 * (r - 1) for r in (ratio, low, high, fastest))
+    note = f"{whole:+.1f} % [{least:+.1f}, {most:+.1f}], fastest round {best:+.1f} %"
+    note += f", had a core for {share:.0%} of its time" if share < CPU_SHARE else ""
+    return Row(name, "time", a, b, verdict, note, data | {"ratio_low": low, "ratio_high": high})

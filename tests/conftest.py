@@ -1,7 +1,12 @@
 """What all tests share: a path that finds our packages, one thread, float32, and a small teacher with random weights."""
 
+import os
 import sys
 from pathlib import Path
+
+# SciPy's own threads, which torch does not set: two of them wait for each other by spinning, which beside another process
+# takes a hundred times as long. Read when the library is loaded, so before the imports.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import pytest
 import torch

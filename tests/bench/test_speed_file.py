@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_cli import call
 
-from bench.speed_file import NotComparableError, Speed, SpeedResults, from_action, judge, missing, read, to_action
+from bench.speed_file import NotComparableError, Speed, SpeedResults, from_action, judge, read, to_action
+from bench.verdicts import table
 from samplers.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +53,8 @@ def test_pytest_benchmark_s_own_file(suite):
     assert one.rounds == len(one.data) == 50
     assert one.minimum == min(one.data) <= one.q1 <= one.median <= one.q3
     assert one.median == pytest.approx(np.median(one.data))
-    assert one.extra == {"calls": 0, "forwards": 0, "batch": 1}
+    assert one.extra.keys() == {"calls", "forwards", "batch", "cpu_share"}
+    assert 0 < one.extra["cpu_share"] <= 1.01
 
 
 def test_the_list_for_github_s_action_and_back(suite, tmp_path):
@@ -114,15 +118,26 @@ def test_a_file_that_cannot_be_used_is_one_line_with_the_fix(content, told, tmp_
     assert "\n" not in str(e.value)
 
 
-def test_a_benchmark_that_is_gone_or_has_no_time_is_missing(tmp_path):
+def test_a_benchmark_without_a_time_is_not_read(tmp_path):
     content = whole()
     content["benchmarks"].append({"fullname": "test_1", "stats": None})
     (tmp_path / "speed.json").write_text(json.dumps(content))
-    baseline, current = results(speed(), speed(), speed()), read(tmp_path / "speed.json")
-    assert missing(baseline, current) == ["test_1", "test_2"]
-    assert missing(current, baseline) == []
-    with pytest.raises(UserError, match="test_1, test_2"):
-        judge(baseline, current)
+    assert read(tmp_path / "speed.json").benchmarks.keys() == {"test_0"}
+
+
+def test_a_benchmark_that_is_gone_is_a_row_and_so_is_a_new_one():
+    three, one = results(speed(), speed(), speed()), results(speed())
+    assert [(r.cell, r.verdict) for r in judge(three, one)] == [
+        ("test_0", "same"),
+        ("test_1", "not comparable"),
+        ("test_2", "not comparable"),
+    ]
+    assert [(r.cell, r.verdict) for r in judge(one, three)] == [
+        ("test_0", "same"),
+        ("test_1", "skipped"),
+        ("test_2", "skipped"),
+    ]
+    assert "**not comparable** | no time now" in table(judge(three, one), ("baseline", "now"))
 
 
 @pytest.mark.parametrize(
@@ -131,6 +146,26 @@ def test_a_benchmark_that_is_gone_or_has_no_time_is_missing(tmp_path):
 )
 def test_a_difference_counts_only_beyond_what_two_processes_differ_by(ratio, expected):
     assert verdict(ratio=ratio) == expected
+
+
+@pytest.mark.parametrize(("fastest", "expected"), [(1.0, "ambiguous"), (1.1, "ambiguous"), (1.2, "slower")])
+def test_bursts_that_spare_the_fastest_rounds_are_no_slowdown(fastest, expected):
+    old, new = speed(), speed(1.5)
+    (row,) = judge(results(old), results(replace(new, minimum=fastest * old.minimum)))
+    assert row.verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"), [(1.0, 0.96, "slower"), (1.0, 0.6, "ambiguous"), (0.6, 1.0, "ambiguous")]
+)
+def test_a_benchmark_that_waited_for_the_cpu_is_not_judged(before, after, expected):
+    old, new = speed(), speed(1.5)
+    (row,) = judge(
+        results(replace(old, extra={"cpu_share": before})),
+        results(replace(new, extra={"cpu_share": after})),
+    )
+    assert row.verdict == expected
+    assert ("60% of its time" in row.note) == (expected == "ambiguous")
 
 
 def test_the_effect_asked_for_moves_the_bounds():
@@ -143,17 +178,19 @@ def test_noisy_rounds_are_ambiguous_until_there_are_enough():
 
 
 def test_the_row_s_interval_is_the_medians_widened_by_the_processes():
-    (row,) = judge(results(speed()), results(speed(1.2)))
+    (row,) = judge(results(speed(0.01)), results(speed(0.012)))
     data = speed().data
-    assert row.ratio == pytest.approx(1.2)
-    assert row.low == pytest.approx(1.2 * data[8] / data[21] / 1.09)  # P(Bin(30, 1/2) <= 8) = 0.8 %, <= 9: 2.1 %
-    assert row.high == pytest.approx(1.2 * data[21] / data[8] * 1.09)
+    assert (row.quantity, row.a, row.b) == ("time", "10 ms", "12 ms")
+    assert (row.data["a_ms"], row.data["b_ms"], row.data["ratio"]) == pytest.approx((10, 12, 1.2))
+    low, high = 1.2 * data[8] / data[21] / 1.09, 1.2 * data[21] / data[8] * 1.09  # P(Bin(30, 1/2) <= 8) = 0.8 %, <= 9: 2.1 %
+    assert (row.data["ratio_low"], row.data["ratio_high"]) == pytest.approx((low, high))
+    assert row.note == f"+20.0 % [{100 * low - 100:+.1f}, {100 * high - 100:+.1f}], fastest round +20.0 %"
 
 
 @pytest.mark.parametrize(("rounds", "keep", "has"), [(6, True, False), (7, True, True), (23, False, False), (24, False, True)])
 def test_too_few_rounds_have_no_interval_and_no_verdict(rounds, keep, has):
     (row,) = judge(results(speed(rounds=rounds, keep=keep)), results(speed(2.0, rounds=rounds, keep=keep)))
-    assert (row.low is not None, row.verdict) == ((True, "slower") if has else (False, "ambiguous"))
+    assert (row.data["ratio_low"] is not None, row.verdict) == ((True, "slower") if has else (False, "ambiguous"))
 
 
 def test_another_cohort_is_refused_with_what_differs():
@@ -161,3 +198,34 @@ def test_another_cohort_is_refused_with_what_differs():
         judge(results(speed()), results(speed(), cpu="another", threads=2))
     assert e.value.keys == ["cpu", "threads"]
     assert "cpu was a CPU, now another; threads was 1, now 2" in str(e.value)
+
+
+def write(path: Path, found: SpeedResults) -> str:
+    """As a file that `read` takes; returns its name."""
+    path.write_text(json.dumps(to_action(found)))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("now", "code", "told"),
+    [
+        (results(speed(), speed()), 0, "gate: pass"),
+        (results(speed(1.5), speed()), 1, "gate: regression: test_0 time slower"),
+        (results(speed(1.1), speed()), 3, "gate: undecided: test_0 time ambiguous"),
+        (results(speed()), 3, "gate: undecided: test_1 time not comparable"),
+        (results(speed(), speed(), threads=2), 3, "threads was 1, now 2"),
+    ],
+)
+def test_the_gate_s_exit_code(now, code, told, tmp_path, monkeypatch, capsys):
+    files = write(tmp_path / "before.json", results(speed(), speed())), write(tmp_path / "now.json", now)
+    got, out, _ = call(monkeypatch, capsys, "gate", *files, "--out", str(tmp_path / "gate"))
+    assert (got, told in out) == (code, True)
+
+
+def test_the_gate_refuses_a_file_without_times(tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty.json").write_text("[]")
+    before = write(tmp_path / "before.json", results(speed()))
+    code, _, err = call(monkeypatch, capsys, "gate", before, str(tmp_path / "empty.json"), "--out", str(tmp_path / "gate"))
+    assert code == 2
+    assert "no benchmark ran" in err
+    assert len(err.strip().splitlines()) == 1
