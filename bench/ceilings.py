@@ -8,6 +8,8 @@ from bench.clock import Clock
 
 MATRIX = {"cuda": 8192, "cpu": 1024}
 """Size of the square matrices whose product gives a device's rate: large enough to fill it."""
+COPIED = 2**28
+"""Bytes copied at a time: more than a cache holds."""
 
 
 def matrix_rate(device: torch.device, clock: Clock, seconds: float = 1.0) -> float:
@@ -25,3 +27,18 @@ def matrix_rate(device: torch.device, clock: Clock, seconds: float = 1.0) -> flo
         clock.settle()
         best = min(best, span.seconds() / 4)
     return 2 * n**3 / best
+
+
+def copy_rate(device: torch.device, clock: Clock, seconds: float = 1.0) -> float:
+    """Bytes/s that a copy in this device's memory moves, read and written counted both (the fastest seen)."""
+    source, target = (torch.ones(COPIED // 4, device=device) for _ in range(2))
+    best, end = float("inf"), time.perf_counter() + seconds
+    while True:
+        clock.settle()
+        span = clock.start()
+        target.copy_(source)
+        clock.stop(span)
+        clock.settle()
+        best = min(best, span.seconds())
+        if time.perf_counter() >= end:
+            return 2 * source.nbytes / best

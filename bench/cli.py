@@ -236,11 +236,22 @@ def gate(
 
 
 @app.command()
-def doctor() -> None:
-    """What this machine can run, what is missing, and how to get it."""
-    from bench.doctor import examine
+def doctor(
+    measure: Annotated[bool, typer.Option("--measure/--no-measure", help="time the machine too, or only look")] = True,
+    device: Annotated[str, typer.Option(help="to time: auto, cpu, cuda or cuda:N")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="file that gets what was measured, as JSON")] = None,
+) -> None:
+    """What this machine can run, what is missing and how to get it, and how well it measures."""
+    from bench import doctor
+    from bench.environment import resolve_device
 
-    examine(console)
+    timed = resolve_device(device)
+    if out is not None and not measure:
+        raise UserError("--out keeps what is measured; leave out --no-measure")
+    doctor.examine(console)
+    if measure:
+        with errors.status("measuring", spinner="dots") as status:
+            doctor.measure(console, timed, out, lambda what: status.update(f"measuring: {what}"))
 
 
 def main() -> None:

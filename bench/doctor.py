@@ -1,21 +1,26 @@
-"""`bench doctor`: what this machine can run, what is missing, and how to get it."""
+"""`bench doctor`: what this machine can run, what is missing and how to get it, and how well it measures."""
 
 import importlib.util
+import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from bench.environment import cpu_name
+from bench.machine import measure_machine
 from bench.quality.extractor import load_extractor
 from bench.quality.trajectory import cache_folder
 from samplers.errors import UserError
 from samplers.registry import card, names
 from samplers.teacher import load_teacher, zoo
 from samplers.training import has_fast_bf16
+from samplers.weights import write_whole
 
 OPTIONAL = {
     "diffusers": "a test oracle: pip install 'sampler-bench\\[test]'",
@@ -72,3 +77,55 @@ def examine(console: Console) -> None:
     console.print(table)
     if damaged:
         raise UserError(damaged[0])
+
+
+def measure(console: Console, device: torch.device, out: Path | None, advance: Callable[[str], None] = lambda _: None) -> None:
+    """Measure the machine and print it as a table; `out`, where given, gets it as JSON.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    found = measure_machine(device, advance)
+    table = Table("measured", "found", "what it means")
+    for row in rows(found):
+        table.add_row(*row)
+    console.print(table)
+    if out is not None:
+        write_whole(out, (json.dumps({"schema": 1} | found, indent=1) + "\n").encode())
+
+
+def rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What `measure_machine` found, to read: (what, found, what it means)."""
+    t, threads = found["timer"], found["threads"]
+    told = [("timer", f"steps of {t['resolution_ns']:.3g} ns, {t['reading_ns']:.3g} ns a reading", "shorter work is repeated")]
+    for name, n in found["noise"].items():
+        level = f"neighbouring runs differ by {_percent(n['neighbours'])}, the level moved by {_percent(n['drift'])}"
+        size = "" if n["ms"] is None else f", {n['ms']:.2g} ms"
+        told.append((f"{name}{size}", level, "noise floor and drift of the same work, one thread"))
+    effect = _percent(found["noise"]["matrix products"]["effect"])
+    told.append(("to be found in a minute", effect, "smallest effect that pairs in one process decide; processes differ more"))
+    cpu = found["device"] == "cpu"
+    on = f" on {threads} thread{'s' * (threads > 1)}" if cpu else ""
+    rate = f"{_rate(found['matrix_flops_per_s'])}FLOP/s{on}"
+    told.append(("fastest matrix products", rate, "float32; the ceiling of a pass's FLOP/s"))
+    told.append(("fastest copy", f"{_rate(found['copy_bytes_per_s'])}B/s", "read and written; the ceiling of memory traffic"))
+    told.append(("CPU governor", found["governor"] or "not told", "'performance' is the quietest; a virtual machine has none"))
+    if not cpu:
+        told.append(("GPU clock", _gpu(found["gpu"]), "right after work; figures of a limited clock are not the card's"))
+    return told
+
+
+def _percent(x: float | None) -> str:
+    return "unknown (too few runs)" if x is None else f"{100 * x:.2g} %"
+
+
+def _rate(x: float) -> str:
+    return f"{x / 1e12:.3g} T" if x >= 1e12 else f"{x / 1e9:.3g} G"
+
+
+def _gpu(state: dict[str, Any] | None) -> str:
+    if state is None:
+        return "not told; pip install nvidia-ml-py"
+    of = {k: "?" if v is None else v for k, v in state.items()}
+    why = "?" if state["limited"] is None else ", ".join(state["limited"]) or "nothing"
+    return f"{of['sm_mhz']} of {of['sm_mhz_maximum']} MHz, {of['temperature_c']} °C, limited by {why}"

@@ -1,9 +1,11 @@
+import json
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from bench.ceilings import MATRIX
 from bench.cli import main
 
 
@@ -37,6 +39,8 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *words:
         (["compare", "HEAD", "--effect", "5"], "effect must be between 0 and 1"),
         (["compare", "HEAD", "--calls", "0"], "calls, threads and budget must be above 0"),
         (["compare", "HEAD"], "not a git repository"),
+        (["doctor", "--device", "tpu"], "device 'tpu'"),
+        (["doctor", "--no-measure", "--out", "machine.json"], "leave out --no-measure"),
         (["nonsense"], "nonsense"),
     ],
 )
@@ -73,11 +77,33 @@ def test_a_file_where_the_folder_should_be(small, tmp_path, monkeypatch, capsys)
     assert "choose another --out" in err
 
 
-@pytest.mark.parametrize("command", ["list", "doctor"])
-def test_what_there_is(command, monkeypatch, capsys):
-    code, out, _ = call(monkeypatch, capsys, command)
+@pytest.mark.parametrize("words", [["list"], ["doctor", "--no-measure"]])
+def test_what_there_is(words, monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, *words)
     assert code == 0
     assert "mnist32" in out
+    assert "measured" not in out
+
+
+def test_the_machine_is_measured_and_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("SECONDS", "CEILING_SECONDS", "PRODUCTS"):
+        monkeypatch.setattr(f"bench.machine.{name}", 1e-3)
+    monkeypatch.setitem(MATRIX, "cpu", 16)
+    monkeypatch.setattr("bench.ceilings.COPIED", 2**16)
+    code, out, _ = call(monkeypatch, capsys, "doctor", "--device", "cpu", "--out", str(tmp_path / "results" / "machine.json"))
+    assert code == 0
+    found = json.loads((tmp_path / "results" / "machine.json").read_text())
+    assert found.keys() == {"schema", "device", "timer", "noise", "matrix_flops_per_s", "copy_bytes_per_s", "gpu"} | {
+        "threads",
+        "governor",
+        "cohort",
+        "environment",
+    }
+    told = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in out.splitlines() if "│" in line}
+    assert told["to be found in a minute"] == "unknown (too few runs)"
+    assert told["fastest copy"] == f"{found['copy_bytes_per_s'] / 1e9:.3g} GB/s"
+    assert "GPU clock" not in told
 
 
 def test_listed_students_and_counts_of_calls(monkeypatch, capsys):
