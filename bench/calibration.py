@@ -34,7 +34,7 @@ from samplers.weights import write_whole
 
 DELAYS = {"delay_0": 0.0, "delay_2": 0.02, "delay_5": 0.05}
 """Sampler -> share of each call's time that side B's network waits longer."""
-NEIGHBOUR = {"share": 0.5, "burst_s": (0.1, 1.9), "matrix": 512}
+SHARE, BURST, MATRIX = 0.5, (0.1, 1.9), 512
 """What loads the other core: share of the time, length of a burst in seconds (uniform), size of its matrix products."""
 ENTRY = '[project.entry-points."bench.samplers"]\n'
 
@@ -91,13 +91,13 @@ def load_core(core: int | None, seed: int) -> None:
     if core is not None:
         os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)
-    order, x = random.Random(seed), torch.randn(NEIGHBOUR["matrix"], NEIGHBOUR["matrix"])
+    order, x = random.Random(seed), torch.randn(MATRIX, MATRIX)
     while True:
-        burst = order.uniform(*NEIGHBOUR["burst_s"])
+        burst = order.uniform(*BURST)
         end = time.perf_counter() + burst
         while time.perf_counter() < end:
             x @ x
-        time.sleep(burst * (1 / NEIGHBOUR["share"] - 1))
+        time.sleep(burst * (1 / SHARE - 1))
 
 
 @contextmanager
@@ -159,7 +159,12 @@ def calibrate(trials: int, out: Path, *, steps: int = 2, effect: float = 0.05, b
         for side, delays in zip(sides, (dict.fromkeys(DELAYS, 0.0), DELAYS), strict=True):
             delayed(side.root, delays)
         machine = {k: v for k, v in environment(torch.device("cpu")).items() if k not in ("load_average", "threads", "commit")}
-        setting = {"commit": sides[0].commit, "terms": asdict(terms), "neighbour": NEIGHBOUR, "environment": machine}
+        setting = {
+            "commit": sides[0].commit,
+            "terms": asdict(terms),
+            "neighbour": {"share": SHARE, "burst_s": BURST, "matrix": MATRIX},
+            "environment": machine,
+        }
         setting = json.loads(json.dumps(setting))
         if stamp.exists() and json.loads(stamp.read_text()) != setting:
             raise UserError(f"{out} holds trials of another setting, machine or revision; choose another --out")

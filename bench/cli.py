@@ -218,17 +218,21 @@ def gate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     timed: Annotated[bool, typer.Option("--time/--no-time", help="time revisions too, or only count")] = True,
     stored: Annotated[Path | None, typer.Option(help="file of stored counts; default results/gate/counts.json")] = None,
+    action: Annotated[Path | None, typer.Option(help="write B's speed results for github-action-benchmark here")] = None,
     out: Comparison = Path("runs/gate"),
 ) -> None:
     """Fail on a regression: exit code 0 pass, 1 regression, 3 ambiguous or not comparable, 2 misuse."""
     from bench.compare_revisions import Terms
     from bench.gate import decide, update_counts
+    from bench.speed_file import write_action
 
     with errors.status("gate", spinner="dots") as status:
         advance = lambda what: status.update(f"gate: {what}")  # noqa: E731
         if update:
             errors.print(f"stored: {update_counts(stored, device, advance)}")
             return
+        if action is not None:
+            write_action(Path(b), action)
         terms = Terms(tuple(_listed(samplers) or ()), calls, effect=effect, budget=budget, device=device, timed=timed)
         verdict = decide(a, b, terms, tuple(_listed(judge) or ()), stored, out, advance)
     print(verdict.text)

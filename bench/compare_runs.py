@@ -34,19 +34,19 @@ def compare_runs(a: Path, b: Path, effect: float) -> Outcome:
     Raises:
         UserError: a folder without records, or a damaged one.
     """
-    sides = [load_records([folder]).set_index("cell", drop=False) for folder in (a, b)]
+    before, after = ({str(r["cell"]): r for _, r in load_records([folder]).iterrows()} for folder in (a, b))
     rows: list[Row] = []
-    for cell, old in sides[0].iterrows():
-        name = str(cell)
+    for cell, old in before.items():
+        new = after.get(cell)
         if old["status"] != "ok":
-            rows.append(Row(name, "cell", str(old["status"]), "", "skipped", "nothing to compare with"))
-        elif cell not in sides[1].index:
-            rows.append(Row(name, "cell", "ok", "", "not comparable", "not in the second run"))
-        elif (new := sides[1].loc[cell])["status"] != "ok":
-            rows.append(Row(name, "cell", "ok", str(new["status"]), "wrong", str(new["error"])[:200]))
+            rows.append(Row(cell, "cell", str(old["status"]), "", "skipped", "nothing to compare with"))
+        elif new is None:
+            rows.append(Row(cell, "cell", "ok", "", "not comparable", "not in the second run"))
+        elif new["status"] != "ok":
+            rows.append(Row(cell, "cell", "ok", str(new["status"]), "wrong", str(new["error"])[:200]))
         else:
-            rows += [*_counts(name, old, new), *_quality(name, old, new, effect), *_times(name, old, new, effect)]
-    rows += [Row(str(c), "cell", "", "", "skipped", "not in the first run") for c in sides[1].index.difference(sides[0].index)]
+            rows += [*_counts(cell, old, new), *_quality(cell, old, new, effect), *_times(cell, old, new, effect)]
+    rows += [Row(cell, "cell", "", "", "skipped", "not in the first run") for cell in after if cell not in before]
     return Outcome((str(a), str(b)), rows, {"schema": 1, "runs": [str(a), str(b)], "effect": effect})
 
 
@@ -66,7 +66,8 @@ def _differing(old: pd.Series, new: pd.Series, keys: tuple[str, ...]) -> list[st
 
 
 def _quality(cell: str, old: pd.Series, new: pd.Series, effect: float) -> list[Row]:
-    metrics = [k.split(".")[1] for k in old.index if k.startswith("quality.fd_") and k.endswith(".value") and pd.notna(old[k])]
+    columns = [str(k) for k in old.index]
+    metrics = [k.split(".")[1] for k in columns if k.startswith("quality.fd_") and k.endswith(".value") and pd.notna(old[k])]
     if pd.notna(old["quality.trajectory_error.value"]):
         metrics.append("trajectory_error")
     return [_metric(cell, metric, old, new, effect) for metric in metrics]

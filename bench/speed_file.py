@@ -20,6 +20,7 @@ from bench.cohort import differences, digest
 from bench.pairs import median_interval
 from bench.verdicts import BETWEEN_PROCESSES, Row, judge_stored
 from samplers.errors import UserError
+from samplers.weights import write_whole
 
 CONFIDENCE = 0.975
 """Of each of two medians' intervals, so that their ratio's has 95 %."""
@@ -147,6 +148,15 @@ def to_action(results: SpeedResults) -> list[dict[str, Any]]:
             }
         )
     return entries
+
+
+def write_action(results: Path, out: Path) -> None:
+    """Write what `to_action` makes of a file of results.
+
+    Raises:
+        UserError: what `read` refuses.
+    """
+    write_whole(out, (json.dumps(to_action(read(results)), indent=1) + "\n").encode())
 
 
 def from_action(entries: Sequence[dict[str, Any]]) -> SpeedResults:
