@@ -220,3 +220,20 @@ def test_two_of_a_kind(monkeypatch, capsys, tmp_path, changed):
     code, _, err = call(monkeypatch, capsys, "gate", "run", "good")
     assert code == 2
     assert "'run' is a run and 'good' a revision; compare two of a kind" in err
+
+
+def test_speed_results_are_judged_and_handed_on(monkeypatch, capsys, tmp_path):
+    def write(name: str, median: float) -> str:
+        times = {"median": median, "q1": median, "q3": median, "min": median, "rounds": 30, "data": [median] * 30}
+        entry = {"fullname": "test_a", "stats": times, "extra_info": {"cpu_share": 1.0}}
+        (tmp_path / name).write_text(json.dumps({"machine_info": {"cohort": {"cpu": "c"}}, "benchmarks": [entry]}))
+        return str(tmp_path / name)
+
+    before, slow = write("before.json", 1.0), write("slow.json", 2.0)
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, capsys, "gate", before, before)[0] == PASS
+    code, out, _ = call(monkeypatch, capsys, "gate", before, slow, "--action", "action.json")
+    assert code == REGRESSION
+    assert "test_a time slower" in out
+    (entry,) = json.loads((tmp_path / "action.json").read_text())
+    assert (entry["name"], entry["unit"], entry["value"]) == ("test_a", "ms", 2000.0)
