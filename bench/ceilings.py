@@ -17,15 +17,15 @@ def matrix_rate(device: torch.device, clock: Clock, seconds: float = 1.0) -> flo
     n = MATRIX.get(device.type, 1024)
     a, b = (torch.randn(n, n, device=device) for _ in range(2))
     best, end = float("inf"), time.perf_counter() + seconds
-    a @ b
-    while time.perf_counter() < end:
-        clock.settle()
-        span = clock.start()
+
+    def four() -> None:
         for _ in range(4):
             a @ b
-        clock.stop(span)
-        clock.settle()
-        best = min(best, span.seconds() / 4)
+
+    a @ b
+    while time.perf_counter() < end:
+        _, elapsed = clock.time(four)
+        best = min(best, elapsed.seconds / 4)
     return 2 * n**3 / best
 
 

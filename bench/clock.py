@@ -1,13 +1,18 @@
-"""Time: CUDA events on a GPU, the monotonic clock on a CPU. One repetition at a time; the runner interleaves them.
+"""Time: CUDA events on a GPU, the monotonic clock on a CPU. One repetition at a time; `bench.rounds` interleaves them.
 
-The interval rules are those of `bench.statistics`; warm-up, rounds and their order are the runner's.
+A repetition settles the device, reads the host's clock, marks the start on the stream, runs, marks the end, settles again and
+reads the host's clock. Both times are kept: on a GPU what the host's has beyond the device's is the launch gap, which without
+the leading synchronisation would hide behind work that is still queued. Nothing is synchronised inside the region.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -24,8 +29,26 @@ class Span:
         return self.start.elapsed_time(self.stop) * 1e-3
 
 
+@dataclass(frozen=True)
+class Elapsed:
+    """How long a repetition took.
+
+    Attributes:
+        seconds: on the device: between two events on a GPU's stream, by the host's clock on a CPU.
+        host_seconds: on a GPU, by the host's clock around it; None on a CPU, where the two are one.
+    """
+
+    seconds: float
+    host_seconds: float | None = None
+
+    @property
+    def gap(self) -> float | None:
+        """Seconds of launches and Python that the device's clock does not see; None on a CPU."""
+        return None if self.host_seconds is None else self.host_seconds - self.seconds
+
+
 class Clock:
-    """Marks work on a device. `name` is what records call it."""
+    """Marks and times work on a device. `name` is what records call it."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -51,3 +74,15 @@ class Clock:
         """Wait for the device: before a repetition, and after it before its times are read. Nothing on a CPU."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+    def time(self, run: Callable[[], Result]) -> tuple[Result, Elapsed]:
+        """What `run` returns, and how long this one repetition took."""
+        self.settle()
+        begin = time.perf_counter_ns()
+        span = self.start()
+        result = run()
+        self.stop(span)
+        self.settle()
+        end = time.perf_counter_ns()
+        host = (end - begin) * 1e-9 if self.device.type == "cuda" else None
+        return result, Elapsed(span.seconds(), host)

@@ -15,15 +15,12 @@ from bench.accounting import Meter, flops
 from bench.ceilings import matrix_rate
 from bench.clock import Clock
 from bench.environment import environment, peak_memory, peak_memory_start
+from bench.modes import MODES, ModeError, Run, check_mode, in_mode
 from bench.stages import stage_times
 from bench.statistics import summarise
 from samplers.errors import UserError, unknown
 from samplers.teacher import Teacher
 from samplers.training import available_cores, exact_float32
-
-MODES = ("eager", "compile", "graph")
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
-"""How far, at most, an image of another mode may be from eager's, on [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,7 @@ class Profiler:
     """Measures one setting on one device: build it (which checks everything), then `measure()`."""
 
     def __init__(self, setting: Setting, device: torch.device):
-        if setting.mode == "graph" and device.type != "cuda":
-            raise UserError("mode graph needs a CUDA device; use eager or compile here")
+        check_mode(setting.mode, device)
         self.setting, self.device = setting, device
         if device.type == "cuda":
             torch.cuda.set_device(device)  # streams and graphs take the current device
@@ -95,8 +91,7 @@ class Profiler:
 
     def runner(self, batch: int) -> Callable[[], Tensor]:
         """A pass at this batch size, in the mode asked for."""
-        z, labels = self.inputs(batch)
-        return self._in_mode(lambda: self.eager(z, labels), self.sampler.networks(), batch)
+        return self._in_mode(self.eager, self.sampler.networks(), *self.inputs(batch))
 
     def forward(self, batch: int) -> Callable[[], Tensor]:
         """One call of the teacher's own network on `batch` images, in the same mode."""
@@ -105,56 +100,22 @@ class Profiler:
         z, logsnr = z.contiguous(memory_format=torch.channels_last), torch.zeros(batch, device=self.device)
 
         @torch.no_grad()
-        def run() -> Tensor:
+        def run(z: Tensor, labels: Tensor | None) -> Tensor:
             return network(z, logsnr, labels)
 
-        return self._in_mode(run, [network], batch)
+        return self._in_mode(run, [network], z, labels)
 
-    def _in_mode(self, run: Callable[[], Tensor], networks: Sequence[nn.Module], batch: int) -> Callable[[], Tensor]:
-        """`run`, compiled or captured if so asked.
+    def _in_mode(self, run: Run, networks: Sequence[nn.Module], z: Tensor, labels: Tensor | None) -> Callable[[], Tensor]:
+        """`run` on these inputs, compiled or captured if so asked.
 
         Raises:
             UserError: that does not work here, or gives other images than eager.
         """
-        mode = self.setting.mode
-        if mode == "eager":
-            return run
-        with torch.compiler.set_stance("force_eager"):
-            expected = run().clone()
         try:
-            if mode == "compile":
-                for network in networks:
-                    network.compile(fullgraph=True, dynamic=False)
-                other = run
-            else:
-                other = self._graph(run)
-            worst = float((other() - expected).abs().max())
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as e:
-            raise UserError(f"mode {mode} does not work here ({' '.join(str(e).split())[:200]}); use --mode eager") from e
-        if not worst <= TOLERANCE[expected.dtype]:
-            raise UserError(f"mode {mode}: images differ from eager's by {worst:.2g} at batch {batch}; not timed")
-        return other
-
-    def _graph(self, run: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """A CUDA graph of `run`, whose inputs live as long as it does."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                run()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            images = run()
-        images.zero_()  # so that the images compared with eager's are a replay's
-
-        def replay(_inputs: Callable[[], Tensor] = run) -> Tensor:
-            graph.replay()
-            return images
-
-        return replay
+            other = in_mode(self.setting.mode, run, networks, z, labels, "fp32")
+        except ModeError as e:
+            raise UserError(str(e)) from e
+        return lambda: other(z, labels)
 
     # ------------------------------------------------------------------ measurements
 
@@ -207,12 +168,8 @@ class Profiler:
             turns = list(range(len(runs)))
             order.shuffle(turns)
             for i in turns:
-                self.clock.settle()
-                span = self.clock.start()
-                runs[i]()
-                self.clock.stop(span)
-                self.clock.settle()
-                spent[i].append(span.seconds())
+                _, elapsed = self.clock.time(runs[i])
+                spent[i].append(elapsed.seconds)
         return spent
 
     def _batch(self, batch: int, forwards: int, work: int, rate: float) -> dict[str, Any]:

@@ -26,17 +26,13 @@ def stage_times(
     totals = []
     for repetition in range(repetitions + 2):
         with _marked(stages, clock) as spans:
-            clock.settle()
-            whole = clock.start()
-            run()
-            clock.stop(whole)
-            clock.settle()
+            _, whole = clock.time(run)
         if repetition < 2:
             continue
         inside = {name: sum(s.seconds() for s in found) for name, found in spans.items()}
         for name, seconds in inside.items():
             rows[name].append(1e3 * seconds)
-        totals.append(1e3 * whole.seconds())
+        totals.append(1e3 * whole.seconds)
         rows["everything else"].append(totals[-1] - 1e3 * sum(inside.values()))
     return [
         {
