@@ -55,6 +55,13 @@ def run(
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads, 0 for all")] = None,
+    mode: Annotated[str | None, typer.Option(help="eager, compile or graph (CUDA)")] = None,
+    time_precision: Annotated[
+        str | None, typer.Option(help="half width of the median's interval to reach, as 2%; default: exactly the repetitions")
+    ] = None,
+    time_budget: Annotated[float | None, typer.Option(help="seconds of timed repetitions per cell to reach it in")] = None,
+    sweep: Annotated[str | None, typer.Option(help="batch sizes to measure throughput at, comma-separated")] = None,
+    cold_start: Annotated[bool | None, typer.Option(help="time load, compilation and first image in a fresh process")] = None,
     plan: Annotated[Path | None, typer.Option(help="YAML file with these flags as keys")] = None,
     out: Annotated[Path | None, typer.Option(help="the run's folder; default runs/RUN_ID")] = None,
     report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
@@ -62,6 +69,7 @@ def run(
 ) -> None:
     """Measure samplers: quality, calls, work, time. Resumes what was interrupted; renders the report."""
     import bench
+    from bench.record import caveats
     from bench.report import write_report
 
     given: dict[str, Any] = {
@@ -81,6 +89,11 @@ def run(
         "precision": precision,
         "device": device,
         "threads": threads,
+        "mode": mode,
+        "time_precision": time_precision,
+        "time_budget": time_budget,
+        "sweep": _listed(sweep, int),
+        "cold_start": cold_start,
     }
     full = bench.make_plan(plan, **{k: v for k, v in given.items() if v is not None})
     folder = bench.folder_of(full, out)
@@ -91,6 +104,8 @@ def run(
     failed = [r for r in records if r["status"] == "failed"]
     for r in failed:
         console.print(f"failed: {r['cell']}: {r['error']}", style="red")
+    for line in caveats(records):
+        console.print(line, style="yellow")
 
 
 @app.command(name="list")

@@ -1,8 +1,8 @@
 """What may have disturbed a measurement, looked at before and after every timed repetition.
 
-The policy for outliers. No value is ever dropped for being an outlier: medians and order statistics bear a few, and what is slow
-without a known cause belongs to the distribution. A repetition is dropped for what was *seen* while it ran, and stays in the raw
-values with that reason:
+The policy for outliers. No value is ever dropped for being an outlier: medians and order statistics bear a few, and what is
+slow without a known cause belongs to the distribution. A repetition is dropped for what was *seen* while it ran, and stays in
+the raw values with that reason:
 
 - On a GPU (NVML): a slowdown for heat or by the hardware, an SM clock under 75 % of its maximum while the card was not idle, or
   another process on the card. A power cap alone is no reason, because it is the steady state of the very work under test; it

@@ -12,11 +12,15 @@ from typing import Any
 import yaml
 
 import samplers
+from bench.modes import MODES
 from samplers.errors import UserError, unknown
 from samplers.schedule import GRIDS
 
 PRECISIONS = ("fp32", "bf16")
 LABELS = ("balanced", "none")
+LATER = ("mode", "time_precision", "time_budget", "sweep", "cold_start")
+"""Keys that came after the first runs: left out of a plan's file and hash where they have their default, so that those runs
+keep their names and can be gone on with."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,12 @@ class Plan:
         precision: "fp32", or "bf16" for autocast.
         device: "cpu", "cuda", "cuda:1", or "auto".
         threads: CPU threads, 0 for all.
+        mode: "eager", "compile" (torch.compile of the networks) or "graph" (a CUDA graph of the whole trajectory).
+        time_precision: half width of the median's 95 % interval to reach, relative to the median (0.02 or "2%"), in latency
+            and in throughput; None for exactly `repetitions`.
+        time_budget: seconds of timed repetitions a cell may take to reach it, `repetitions` in any case.
+        sweep: batch sizes, increasing, at which throughput is measured until it stops growing; empty for none.
+        cold_start: whether to time load, compilation and first image of each cell in a fresh process.
     """
 
     samplers: tuple[str, ...] = ("ddim", "dpm_solver_2", "dpmpp_2m", "heun")
@@ -59,6 +69,11 @@ class Plan:
     precision: str = "fp32"
     device: str = "auto"
     threads: int = 0
+    mode: str = "eager"
+    time_precision: float | None = None
+    time_budget: float = 30.0
+    sweep: tuple[int, ...] = ()
+    cold_start: bool = False
 
     def __post_init__(self) -> None:
         if self.seed >= 2**32:
@@ -75,7 +90,7 @@ class Plan:
                 raise UserError(f"{key} must be at least {low}, got {getattr(self, key)}")
         if self.batch_size > self.images:
             raise UserError(f"batch_size {self.batch_size} is more than the {self.images} images of a cell; lower it")
-        for key, known in (("precision", PRECISIONS), ("labels", LABELS), ("grid", tuple(GRIDS))):
+        for key, known in (("precision", PRECISIONS), ("labels", LABELS), ("grid", tuple(GRIDS)), ("mode", MODES)):
             value = getattr(self, key)
             if value is not None and value not in known:
                 raise unknown(key, value, known)
@@ -84,14 +99,26 @@ class Plan:
         if min((*self.steps, *self.calls), default=0) < 1:
             raise UserError("steps and calls must be 1 or more; give --steps or --calls")
 
+        if self.time_precision is not None and not 0 < self.time_precision < 1:
+            raise UserError(f"time_precision must lie between 0 and 1 (0.02 is 2 %), got {self.time_precision:g}")
+        if not self.time_budget > 0:
+            raise UserError(f"time_budget must be more than 0 seconds, got {self.time_budget:g}")
+        if list(self.sweep) != sorted(set(self.sweep)) or min(self.sweep, default=1) < 1:
+            raise UserError("sweep must be increasing batch sizes from 1 on, as in 1,4,16,64")
+
+    def _content(self) -> dict[str, Any]:
+        """All fields, but of the later ones only those that differ from their default."""
+        plain = {f.name: f.default for f in dataclasses.fields(self) if f.name in LATER}
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in plain or v != plain[k]}
+
     def run_id(self) -> str:
-        """A name for the records of this plan: teacher and a hash of all fields."""
-        content = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """A name for the records of this plan: teacher and a hash of its fields."""
+        content = json.dumps(self._content(), sort_keys=True)
         return f"{Path(self.teacher).stem}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
     def to_yaml(self) -> str:
         """The plan as a YAML file that `load_plan` reads."""
-        values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in self._content().items()}
         return yaml.safe_dump(values, sort_keys=False)
 
 
@@ -134,7 +161,7 @@ def cells(plan: Plan) -> list[Cell]:
             able = card.steps or range(1, max(plan.calls) + 1)
             steps = tuple(max(fit) for c in plan.calls if (fit := [n for n in able if card.calls(n) <= c]))
         for n in sorted(set(steps)):
-            found[Cell(spec, n, plan.batch_size, plan.precision)] = None
+            found[Cell(spec, n, plan.batch_size, plan.precision, plan.mode)] = None
     if not found:
         raise UserError("no sampler of the plan fits its budgets of calls; raise --calls or give --steps")
     return list(found)
@@ -197,7 +224,12 @@ def coerce(value: Any, kind: Any) -> Any:
     if typing.get_origin(kind) is tuple:
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(coerce(v, typing.get_args(kind)[0]) for v in items)
-    if isinstance(value, bool) or not isinstance(value, kind):
-        article = {int: "a whole number", str: "a word"}[kind]
+    if kind is float and isinstance(value, str | int) and not isinstance(value, bool):
+        try:
+            return float(value.removesuffix("%")) / 100 if isinstance(value, str) and value.endswith("%") else float(value)
+        except ValueError:
+            raise ValueError(f"must be a number, or a percentage, not {value!r}") from None
+    if isinstance(value, bool) != (kind is bool) or not isinstance(value, kind):
+        article = {int: "a whole number", str: "a word", float: "a number, or a percentage", bool: "true or false"}[kind]
         raise ValueError(f"must be {article}, not {value!r}")
     return value

@@ -63,7 +63,7 @@ class Profiler:
         check_mode(setting.mode, device)
         self.setting, self.device = setting, device
         if device.type == "cuda":
-            torch.cuda.set_device(device)  # streams and graphs take the current device
+            torch.cuda.set_device(device.index or 0)  # streams and graphs take the current device
         torch.set_num_threads(setting.threads or available_cores())
         exact_float32()
         self.clock = Clock(device)

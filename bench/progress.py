@@ -37,6 +37,10 @@ class Display:
         """So many network evaluations more."""
         self._progress.advance(self._task, forwards)
 
+    def rest(self, forwards: int) -> None:
+        """So many are left from here; the estimate until now may have been another."""
+        self._progress.update(self._task, total=self._progress.tasks[self._task].completed + forwards)
+
     def cell_done(self) -> None:
         """One cell more has its record."""
         self._done += 1

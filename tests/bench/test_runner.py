@@ -71,9 +71,9 @@ def test_an_interrupted_run_goes_on_to_the_same_records(
     small: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ):
     bench.run(out=tmp_path / "whole", quiet=True, **small)
-    from bench.runner import Runner
+    from bench.passes import Passes
 
-    original, left = Runner._sample, [after]
+    original, left = Passes.counted, [after]
 
     def interrupted(self, job, indices):
         left[0] -= 1
@@ -81,7 +81,7 @@ def test_an_interrupted_run_goes_on_to_the_same_records(
             raise KeyboardInterrupt
         return original(self, job, indices)
 
-    monkeypatch.setattr(Runner, "_sample", interrupted)
+    monkeypatch.setattr(Passes, "counted", interrupted)
     with pytest.raises(KeyboardInterrupt):
         bench.run(out=tmp_path / "cut", quiet=True, **small)
     bench.run(out=tmp_path / "cut", quiet=True, **small)
