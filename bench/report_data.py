@@ -21,7 +21,8 @@ COLUMNS = [  # of every record, in the order of results.csv; metrics and environ
     "time.clock",
     *(f"time.latency_ms.{s}" for s in SPREAD),
     *(f"time.images_per_s.{s}" for s in SPREAD),
-    "time.cold_start_s", "time.overhead_fraction", "memory.peak_bytes",
+    *(f"time.cold_start_s.{s}" for s in ("load", "compile", "first_image", "total")),
+    "time.overhead_fraction", "time.conditions.valid", "time.conditions.reasons", "memory.peak_bytes",
     "quality.trajectory_error.value", "quality.trajectory_error.ci_low", "quality.trajectory_error.ci_high",
     "quality.trajectory_error.n", "quality.trajectory_error.reference", "quality.trajectory_error.reference_error",
     "quality.label_agreement.value", "quality.label_agreement.ci_low", "quality.label_agreement.ci_high",
@@ -29,7 +30,8 @@ COLUMNS = [  # of every record, in the order of results.csv; metrics and environ
 ]  # fmt: skip
 
 _TEXT = re.compile(
-    r"(run|run_id|cell|sampler|family|grid|deterministic|labels|device|precision|mode|status|error|time\.clock"
+    r"(run|run_id|cell|sampler|family|grid|deterministic|labels|device|precision|mode|status|error"
+    r"|time\.(clock|conditions\.(valid|reasons))|energy\.counter"
     r"|training\.(device|torch|finished|curve|note)|path\.sigmas|(teacher|student|environment)\..*|.*_sha256|.*\.reference)$"
 )
 MACHINE = ("device", "environment.gpu.name", "environment.cpu", "environment.threads")
@@ -55,7 +57,9 @@ def load_records(runs: Sequence[Path]) -> pd.DataFrame:
         where = ", ".join(str(r) for r in runs) or "no folder was named"
         raise UserError(f"no records to report ({where}); run a plan first with 'bench run'")
     df = pd.json_normalize(list(rows.values()))
-    lists = ("time.raw.", "training.validation.")  # these stay in records.jsonl
+    if (reasons := "time.conditions.reasons") in df:
+        df[reasons] = [("; ".join(r) or None) if isinstance(r, list) else None for r in df[reasons]]
+    lists = ("time.raw.", "time.sweep", "training.validation.")  # these stay in records.jsonl
     df = df.drop(columns=[c for c in df.columns if c.startswith(lists)])
     df = df.reindex(columns=[*df.columns, *(c for c in COLUMNS if c not in df.columns)])
     # A null where other records have an object leaves a column named like the object.

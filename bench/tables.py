@@ -78,6 +78,11 @@ def banded(section: Section) -> dict[str, pd.DataFrame]:
     return {title: rows for title, rows in bands.items() if len(rows)}
 
 
+def disturbed(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Rows whose times are marked invalid: something disturbed the machine while they were taken."""
+    return rows["time.conditions.valid"].eq(False)
+
+
 def main_table(section: Section) -> str:
     """Every row of a section in a table for each band of calls: best in bold, statistical ties with it underlined."""
     extra = [c for c in _VARYING if c in section.rows and section.rows[c].nunique(dropna=False) > 1]
@@ -85,9 +90,11 @@ def main_table(section: Section) -> str:
     first_number = len(extra) + 2
     header += [f"Frechet distance ({section.metric or 'not measured'})", "trajectory error", "label agreement"]
     header += ["latency ms, batch 1", "images/s", "overhead"]
+    numbers_end, marked = len(header), disturbed(section.rows).any()
+    header += ["times not valid, because"] if marked else []
     parts = []
     for title, rows in banded(section).items():
-        best = winner(rows)
+        best, invalid = winner(rows), set(rows.index[disturbed(rows)])
         lines = []
         for index, row in rows.sort_values(["fd", "counted.calls", "label", "cell"], kind="stable").iterrows():
             fd = interval(row["fd"], row["fd_low"], row["fd_high"])
@@ -102,8 +109,9 @@ def main_table(section: Section) -> str:
             text = [plain(row[c]) for c in ("sampler", *extra, "grid")]
             agreement, rate = percent(row["quality.label_agreement.value"]), measured(row["time.images_per_s.median"])
             error, overhead = measured(row["quality.trajectory_error.value"]), percent(row["time.overhead_fraction"])
-            lines.append([*text, *numbers, fd, error, agreement, latency, rate, overhead])
-        parts.append(f"**{title}**\n\n{markdown(header, lines, range(first_number, len(header)))}")
+            why = [plain(row["time.conditions.reasons"]) if index in invalid else ""] if marked else []
+            lines.append([*text, *numbers, fd, error, agreement, latency, rate, overhead, *why])
+        parts.append(f"**{title}**\n\n{markdown(header, lines, range(first_number, numbers_end))}")
     return "\n\n".join(parts)
 
 
