@@ -68,6 +68,8 @@ def _start(setting: dict[str, Any]) -> None:
     from samplers.training import exact_float32
 
     device = torch.device(setting["device"])
+    if device.type == "cuda":
+        torch.cuda.set_device(device.index or 0)  # graphs take the current device
     torch.set_num_threads(setting["threads"])
     exact_float32()
     teacher = samplers.load_teacher(setting["teacher"], device=device)

@@ -12,7 +12,8 @@ the raw values with that reason:
   all repetitions of a cell together, the row is invalid if other processes took more than the cores that this one left free,
   with the stolen time of a virtual machine by more than a tenth of this one's threads: then they must have waited.
 
-Where the system tells nothing (no NVML, no /proc), conditions are null: unknown, not good.
+Where the system tells nothing (no NVML, no /proc), conditions are null, and where it tells too little (less timed work than
+SHORT, counters that stand still) their `valid` is: unknown, not good.
 """
 
 import os
@@ -77,14 +78,16 @@ class CpuWatch:
     def between(self, before: dict[str, float], after: dict[str, float]) -> Reading:
         """What happened between two looks."""
         d = {key: after[key] - before[key] for key in before}
-        return {"dropped": [], "seconds": d["now"], "others_s": d["busy"] - d["own"], "stolen_s": d["stolen"]}
+        others = d["busy"] - d["own"]
+        return {"dropped": [], "seconds": d["now"], "own_s": d["own"], "others_s": others, "stolen_s": d["stolen"]}
 
     def verdict(self, readings: Sequence[Reading]) -> dict[str, Any]:
         """The record's `time.conditions`: {valid, reasons, dropped, seconds, other_cores, stolen_cores}."""
-        seconds, others, stolen = (sum(r[key] for r in readings) for key in ("seconds", "others_s", "stolen_s"))
+        keys = ("seconds", "own_s", "others_s", "stolen_s")
+        seconds, own, others, stolen = (sum(r[key] for r in readings) for key in keys)
         found: dict[str, Any] = {"valid": True, "reasons": [], "dropped": 0, "seconds": round(seconds, 3)}
-        if seconds < SHORT:
-            return found | {"other_cores": None, "stolen_cores": None}
+        if seconds < SHORT or others < -own / 2:
+            return found | {"valid": None, "other_cores": None, "stolen_cores": None}
         others, stolen = max(others / seconds, 0.0), stolen / seconds
         free = len(self._cores) - self._threads
         if max(others - free, 0.0) + stolen > CONTENTION * self._threads:

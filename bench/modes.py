@@ -4,7 +4,8 @@ A mode is accepted only if its images equal eager's within TOLERANCE. Counting n
 compiled network or a captured trajectory has no place for, so counts and FLOPs are always taken in eager.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +38,19 @@ def check_mode(mode: str, device: torch.device) -> None:
 
 
 def in_mode(mode: str, run: Run, networks: Sequence[nn.Module], z: Tensor, labels: Tensor | None, precision: str) -> Run:
-    """`run` in a mode, for inputs shaped like `z` and `labels`, once its images of these were seen to equal eager's.
+    """`run` in a mode, compiled or captured for inputs like `z` and `labels`, once its images were seen to equal eager's.
 
-    In graph mode the images returned lie in the graph's own memory: the next call overwrites them.
+    They are compared from -z, which is as good a noise: what a graph took from the host while it was captured on z, where it
+    should take it from its inputs, gives other images there. In graph mode the images returned lie in the graph's own memory:
+    the next call overwrites them.
+
+    Args:
+        mode: of MODES.
+        run: the sampler in eager mode.
+        networks: that `run` calls.
+        z: noise [B, C, H, W].
+        labels: [B], or None.
+        precision: a key of TOLERANCE.
 
     Raises:
         ModeError: the mode does not work here, or gives other images than eager.
@@ -48,10 +59,10 @@ def in_mode(mode: str, run: Run, networks: Sequence[nn.Module], z: Tensor, label
     if mode == "eager":
         return run
     with torch.compiler.set_stance("force_eager"):
-        expected = run(z, labels).clone()
+        expected = run(-z, labels).clone()
     try:
         other = ready(mode, run, networks, z, labels)
-        worst = float((other(z, labels) - expected).abs().max())
+        worst = float((other(-z, labels) - expected).abs().max())
     except torch.OutOfMemoryError:
         raise
     except Exception as e:
@@ -70,6 +81,25 @@ def ready(mode: str, run: Run, networks: Sequence[nn.Module], z: Tensor, labels:
         if network._compiled_call_impl is None:  # solvers share the teacher's
             network.compile(fullgraph=True, dynamic=False)
     return run
+
+
+@contextmanager
+def unchanged(mode: str) -> Iterator[None]:
+    """For passes that are measured: a network that would be compiled anew in here is an error, not a slow repetition.
+
+    Raises:
+        ModeError: in mode compile, a network met a shape, or anything else, that it was not compiled for.
+    """
+    if mode != "compile":
+        yield
+        return
+    try:
+        with torch.compiler.set_stance("fail_on_recompile"):
+            yield
+    except RuntimeError as e:
+        if "fail_on_recompile" not in str(e):
+            raise
+        raise ModeError("mode compile: a network had to be compiled again while it was measured; use --mode eager") from e
 
 
 def _capture(run: Run, z: Tensor, labels: Tensor | None) -> Run:

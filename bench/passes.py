@@ -1,6 +1,5 @@
 """One sample call of a cell, in the plan's precision and mode: inputs, images, time."""
 
-import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from bench.accounting import Meter
 from bench.clock import Clock, Elapsed
 from bench.environment import peak_memory, peak_memory_start
 from bench.job import Job
-from bench.modes import Run, in_mode
+from bench.modes import in_mode, unchanged
 from bench.plan import Plan
 from samplers.teacher import Teacher
 
@@ -56,7 +55,7 @@ class Passes:
 
     @torch.no_grad()
     def counted(self, job: Job, indices: range) -> Pass:
-        """A pass in eager mode whose calls and forwards are left in `meter`, whatever the cell's mode."""
+        """A pass without the cell's mode whose calls and forwards are left in `meter`; no network is compiled yet."""
         z, labels = self.inputs(indices)
         with self.meter.watching(job.sampler), self.autocast():
             images, elapsed = self.clock.time(lambda: job.sampler.sample(self.meter, z, steps=job.cell.steps, labels=labels))
@@ -67,18 +66,17 @@ class Passes:
 
     @torch.no_grad()
     def sample(self, job: Job, indices: range) -> Pass:
-        """A pass in the cell's mode, which is made ready, and held against eager, at the first pass of each size.
+        """A pass in the cell's mode, which `ready` has made ready for this number of images.
 
         Raises:
-            ModeError: the mode does not work, or gives other images.
+            ModeError: a network had to be compiled again.
             FloatingPointError: images that are not finite.
         """
         if job.cell.mode == "eager":
             return self.counted(job, indices)
         z, labels = self.inputs(indices)
-        run = job.runs.get(len(indices)) or self._ready(job, z, labels)
-        compiled = job.cell.mode == "compile"
-        with torch.compiler.set_stance("fail_on_recompile") if compiled else contextlib.nullcontext():
+        run = job.runs[len(indices)]
+        with unchanged(job.cell.mode):
             images, elapsed = self.clock.time(lambda: run(z, labels))
         self.network_s += elapsed.seconds
         self._advance(job.counted["forwards"] * len(indices))
@@ -88,7 +86,18 @@ class Passes:
         """Peak bytes since `peak_memory_start`; of a graph, what capturing it took, since a replay takes nothing."""
         return job.graph_bytes[size] if job.cell.mode == "graph" else peak_memory(self.device)
 
-    def _ready(self, job: Job, z: Tensor, labels: Tensor | None) -> Run:
+    @torch.no_grad()
+    def ready(self, job: Job, size: int) -> None:
+        """Make the cell's mode ready for passes of `size` images, before they are warmed up; once, and nothing in mode eager.
+
+        Raises:
+            ModeError: the mode does not work here, or gives other images than eager.
+            torch.OutOfMemoryError: it would need more memory than there is.
+        """
+        if job.cell.mode == "eager" or size in job.runs:
+            return
+        z, labels = self.inputs(range(size))
+
         def run(z: Tensor, labels: Tensor | None) -> Tensor:
             # Autocast is entered in here, so that a graph holds none of the casts that an earlier pass has cached.
             with self.autocast():
@@ -96,9 +105,8 @@ class Passes:
 
         peak_memory_start(self.device)
         networks = [self.teacher.network, *job.sampler.networks()]
-        job.runs[len(z)] = in_mode(job.cell.mode, run, networks, z, labels, self.plan.precision)
-        job.graph_bytes[len(z)] = peak_memory(self.device)
-        return job.runs[len(z)]
+        job.runs[size] = in_mode(job.cell.mode, run, networks, z, labels, self.plan.precision)
+        job.graph_bytes[size] = peak_memory(self.device)
 
 
 def _finite(images: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ _SYNCHRONISING = {
 }
 """Operations whose result the host waits for: Tensor.item(), float(tensor), a branch on a tensor, boolean indexing."""
 _COPIES = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
+"""Between host and device they wait too, in either direction, unless one to the device was asked not to."""
 
 
 class Operations(TorchDispatchMode):
@@ -56,7 +57,7 @@ class Operations(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         self.operators += 1
         made = [t for t in tree_leaves(out) if isinstance(t, Tensor)]
-        if func in _SYNCHRONISING or (func in _COPIES and _to_host(args, made)) or _by_mask(func, args):
+        if func in _SYNCHRONISING or (func in _COPIES and _crosses(args, kwargs or {}, made)) or _by_mask(func, args):
             self.synchronisations += 1
         given = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
         for t in made:
@@ -84,9 +85,11 @@ def _by_mask(func: Any, args: tuple) -> bool:
     return func == torch.ops.aten.index.Tensor and any(i is not None and i.dtype == torch.bool for i in args[1])
 
 
-def _to_host(args: tuple, made: list[Tensor]) -> bool:
-    sources = [a.device.type for a in args if isinstance(a, Tensor)]
-    return any(t.device.type == "cpu" for t in made) and any(s != "cpu" for s in sources)
+def _crosses(args: tuple, kwargs: dict, made: list[Tensor]) -> bool:
+    """Whether a copy from its last tensor argument goes from a device to the host, or from there and is waited for."""
+    source, target = [a.device.type for a in args if isinstance(a, Tensor)][-1], made[0].device.type
+    waits = not (kwargs.get("non_blocking") or args[-1] is True)  # of copy_(target, source, non_blocking)
+    return source != target and (target == "cpu" or (source == "cpu" and waits))
 
 
 @dataclass(frozen=True)

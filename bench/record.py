@@ -64,7 +64,7 @@ def caveats(records: Sequence[dict[str, Any]]) -> list[str]:
             f"precision: {len(wide)} of {len(times)} cells did not reach the one asked for within their budget "
             f"({cell}: {'no interval' if width == inf else f'{width:.1%}'}); raise --time-budget"
         )
-    disturbed = [(cell, t["conditions"]) for cell, t in times if t.get("conditions") and not t["conditions"]["valid"]]
+    disturbed = [(cell, t["conditions"]) for cell, t in times if (t.get("conditions") or {}).get("valid") is False]
     if disturbed:
         cell, conditions = disturbed[0]
         lines.append(

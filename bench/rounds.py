@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from bench.conditions import Watch
@@ -37,7 +36,6 @@ def _ending(phase: Callable[["Rounds", Job, Point], None]) -> Callable[["Rounds"
             raise
         except Exception as e:
             point.error = why(e)
-            torch.cuda.empty_cache()
 
     return attempt
 
@@ -83,6 +81,9 @@ class Rounds:
         )
 
     def _warm_up(self, job: Job) -> None:
+        self.passes.ready(job, 1)
+        self.passes.ready(job, self.plan.batch_size)
+
         def once() -> float:
             one, batch = self.passes.sample(job, range(1)), self.passes.sample(job, range(self.plan.batch_size))
             return one.elapsed.seconds + batch.elapsed.seconds
@@ -141,6 +142,7 @@ class Rounds:
 
     @_ending
     def _sweep_warm_up(self, job: Job, point: Point) -> None:
+        self.passes.ready(job, point.batch_size)
         warm_up(lambda: self.passes.sample(job, range(point.batch_size)).elapsed.seconds)
 
     @_ending
@@ -157,6 +159,7 @@ class Rounds:
         counter, size = energy_counter(self.passes.device), self.plan.batch_size
 
         def measure(job: Job) -> None:
+            self.passes.ready(job, size)
             job.energy = energy_of(lambda: self.passes.sample(job, range(size)).elapsed.seconds, size, counter)
 
         for job in jobs if counter is not None else ():

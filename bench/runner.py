@@ -20,6 +20,7 @@ from bench.modes import check_mode
 from bench.passes import Passes
 from bench.plan import Cell, Plan, cells
 from bench.progress import Display
+from bench.proxies import Operations
 from bench.quality.extractor import Extractor, find_extractor
 from bench.quality.images import to_uint8
 from bench.quality.metrics import check_metrics, label_agreement, score
@@ -179,7 +180,7 @@ class Runner:
         return range(k * size, min((k + 1) * size, self.plan.images))
 
     def _prepare(self, job: Job) -> None:
-        """Count one pass at batch 1, in eager mode."""
+        """Count passes at batch 1, in eager mode."""
         steps = job.cell.steps
         self.passes.counted(job, range(1))
         count = self.passes.meter.count
@@ -187,6 +188,9 @@ class Runner:
         z, labels = self.passes.inputs(range(1))
         work = flops(job.sampler.sample, self.teacher, z, steps=steps, labels=labels)
         job.counted |= {"flops_per_image": work, "teacher_equivalents": round(work / self.teacher_flops, 4)}
+        with torch.no_grad(), self.passes.autocast(), Operations() as operations:
+            job.sampler.sample(self.teacher, z, steps=steps, labels=labels)
+        job.counted["synchronisations"] = operations.synchronisations
         self._keep_path(job)
 
     @torch.no_grad()
@@ -233,6 +237,7 @@ class Runner:
     def _fill(self, job: Job) -> None:
         """The batches that the timed rounds did not make; a mode knows whole ones only, of which the last keeps a part."""
         have = self.store.parts(job.cell, "batch").keys()
+        self.passes.ready(job, self.plan.batch_size)
         for k in range(-(-self.plan.images // self.plan.batch_size)):
             if f"batch{k:05d}" not in have:
                 part, start = self._batch(k), k * self.plan.batch_size
