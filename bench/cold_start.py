@@ -40,9 +40,10 @@ def cold_start(
     marks, last = {}, "no message"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as process:
         for line in process.stdout or ():
-            last = line.strip() or last
-            if last in STAGES:
-                marks[last] = now()
+            word = line.strip()
+            if word in STAGES:
+                marks[word] = now()
+            last = word or last
     if process.returncode or "first_image" not in marks:
         raise RuntimeError(f"cold start: the process ended with {process.returncode} ({last})")
     return between(begin, marks)

@@ -86,7 +86,7 @@ def energy_of(
     if counter is None or before is None:
         return None
     runs, spent = 0, 0.0
-    while spent < seconds:
+    while not runs or spent < seconds:
         spent += run()
         runs += 1
     after = counter.read()

@@ -6,7 +6,7 @@ import pandas as pd
 
 from bench.ranking import difference
 from bench.report_data import Section
-from bench.tables import interval, markdown, measured, num, plural
+from bench.tables import disturbed, interval, markdown, measured, num, plural
 
 CLOCKS: tuple[tuple[str, Callable[[pd.DataFrame], pd.Series]], ...] = (
     ("batch 1", lambda rows: rows["time.latency_ms.median"] / 1000),
@@ -34,7 +34,7 @@ def equals(student: pd.Series, solvers: pd.DataFrame) -> pd.DataFrame:
 
 def payback_table(section: Section) -> str:
     """A row for each student and number of calls; empty without students, or where rows were timed on several machines."""
-    rows = section.scored[section.scored["time.latency_ms.median"].notna()]
+    rows = section.scored[section.scored["time.latency_ms.median"].notna() & ~disturbed(section.scored)]
     trained = rows[rows["student.name"].notna()] if "training.seconds" in rows else rows.iloc[:0]
     solvers = rows[rows["student.name"].isna()]
     if (

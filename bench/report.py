@@ -27,6 +27,7 @@ from bench.tables import (
     summary_table,
     write_csv,
 )
+from bench.time_tables import cost_table, sweep_table, time_caveats
 from samplers.errors import UserError
 
 __all__ = ["load_records", "pareto", "style_of", "write_report"]
@@ -175,7 +176,11 @@ def _section_text(section: Section, plates: Sequence[Plate]) -> list[str]:
     if len(section.scored):
         parts += [f"### Frechet distance ({section.metric}) by budget of network calls", summary_table(section)]
     parts += ["### Figures", *map(_plate, plates), "### Table"]
-    parts += [_reading(section), main_table(section)]
+    parts += [_reading(section), *time_caveats(section), main_table(section)]
+    if swept := sweep_table(section):
+        parts += ["### Throughput by batch size, images a second", swept]
+    if costs := cost_table(section):
+        parts += ["### Cold start and energy", costs]
     if trained := students_table(section):
         parts += ["### What training the students took", trained, STUDENTS_TEXT]
     if paid := payback_table(section):

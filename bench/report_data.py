@@ -31,7 +31,7 @@ COLUMNS = [  # of every record, in the order of results.csv; metrics and environ
 
 _TEXT = re.compile(
     r"(run|run_id|cell|sampler|family|grid|deterministic|labels|device|precision|mode|status|error"
-    r"|time\.(clock|conditions\.(valid|reasons))|energy\.counter"
+    r"|time\.(clock|sweep|sweep_stopped|conditions\.(valid|reasons))|energy\.counter"
     r"|training\.(device|torch|finished|curve|note)|path\.sigmas|(teacher|student|environment)\..*|.*_sha256|.*\.reference)$"
 )
 MACHINE = ("device", "environment.gpu.name", "environment.cpu", "environment.threads")
@@ -59,7 +59,7 @@ def load_records(runs: Sequence[Path]) -> pd.DataFrame:
     df = pd.json_normalize(list(rows.values()))
     if (reasons := "time.conditions.reasons") in df:
         df[reasons] = [("; ".join(r) or None) if isinstance(r, list) else None for r in df[reasons]]
-    lists = ("time.raw.", "time.sweep", "training.validation.")  # these stay in records.jsonl
+    lists = ("time.raw.", "training.validation.")  # these stay in records.jsonl
     df = df.drop(columns=[c for c in df.columns if c.startswith(lists)])
     df = df.reindex(columns=[*df.columns, *(c for c in COLUMNS if c not in df.columns)])
     # A null where other records have an object leaves a column named like the object.

@@ -195,7 +195,7 @@ def failed_table(df: pd.DataFrame) -> str:
 
 def write_csv(df: pd.DataFrame, path: Path) -> None:
     """All records as CSV, one row each: the columns of COLUMNS, then the metrics, the environment and the rest by name."""
-    left = {"run", "schema", "training.curve", "path.sigmas"}  # the last two are lists
+    left = {"run", "schema", "training.curve", "path.sigmas", "time.sweep"}  # the last three are lists
     later = sorted(set(df.columns) - set(COLUMNS) - left, key=lambda c: (not c.startswith("quality."), c))
     rows = df.sort_values(["sampler", "steps", "cell", "run_id", "seed", "device"], kind="stable")
     rows = rows.assign(run=[Path(r).name for r in rows["run"]])

@@ -1,6 +1,7 @@
 """A teacher and an extractor small enough to run the whole harness in seconds: random weights, 8x8 images, three classes."""
 
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,7 @@ def small(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Options of a plan that takes a second; converged solutions are cached in the test's own folder."""
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("bench.quality.trajectory.STEPS", 8)
+    monkeypatch.setattr("bench.rounds.energy_counter", lambda device: None)  # two seconds a cell where there is one
     return {
         **tiny,
         "samplers": ("ddim", "heun"),
@@ -89,6 +91,20 @@ def small(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "device": "cpu",
         "threads": 1,
     }
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
+    """Compilation by a backend that only traces, which takes no compiler: a list with an entry for each time it did."""
+    own, compiled = torch.nn.Module.compile, []
+
+    def backend(graph: torch.fx.GraphModule, _) -> Callable:
+        compiled.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: own(self, backend=backend, **options))
+    yield compiled
+    torch._dynamo.reset()
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,15 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *words:
         (["run", "--plan", "nowhere.yaml"], "cannot read the plan nowhere.yaml"),
         (["run", "--images", "some"], "--images'"),
         (["run", "--flag"], "--flag"),
+        (["run", "--mode", "compiled"], "did you mean 'compile'?"),
+        (
+            ["run", "--mode", "graph", "--device", "cpu"],
+            "mode graph needs a CUDA device; use --mode eager",
+        ),
+        (["run", "--time-precision", "2 percent"], "time_precision must be a number, or a percentage"),
+        (["run", "--time-precision", "200%"], "time_precision must lie between 0 and 1"),
+        (["run", "--time-budget", "-1"], "time_budget must be more than 0 seconds"),
+        (["run", "--sweep", "4,1"], "sweep must be increasing batch sizes"),
         (["report", "nowhere"], "no records at nowhere"),
         (["train", "techer"], "did you mean 'teacher'?"),
         (["train", "teacher", "--recipe", "mnist23"], "unknown recipe 'mnist23'; did you mean 'mnist32'?"),
@@ -66,6 +75,21 @@ def test_run_report_and_resume_from_the_command_line(small, tmp_path, monkeypatc
     code, out, _ = call(monkeypatch, capsys, "report", "here", "--out", "there")
     assert code == 0
     assert Path("there/report.md").read_text() == Path("here/report/report.md").read_text()
+
+
+def test_a_precision_that_is_not_reached_is_told_and_what_was_measured_is_kept(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = small | {"samplers": ("ddim",), "calls": (1,), "time_precision": "0.0001%", "time_budget": 0.001}
+    words = [f"--{k.replace('_', '-')}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in options.items()]
+    code, out, _ = call(monkeypatch, capsys, "run", "--quiet", "--no-report", "--out", "here", *words)
+    assert code == 0
+    told = " ".join(out.split())
+    assert "1 records" in told
+    assert "precision: 1 of 1 cells did not reach the one asked for within their budget" in told
+    assert "no interval); raise --time-budget" in told
+    (record,) = [json.loads(line) for line in Path("here/records.jsonl").read_text().splitlines()]
+    assert (record["status"], record["time"]["precision_reached"]) == ("ok", None)
+    assert record["time"]["latency_ms"]["n"] == 3
 
 
 def test_a_file_where_the_folder_should_be(small, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 import bench
 from bench.plan import Plan, cells, load_plan
@@ -37,6 +38,23 @@ def test_yaml_round_trip(tmp_path: Path):
     plan = Plan(samplers=("unipc",), images=77, extractor="x", grid="karras")
     (tmp_path / "plan.yaml").write_text(plan.to_yaml())
     assert bench.make_plan(tmp_path / "plan.yaml") == plan
+
+
+def test_keys_that_came_later_leave_old_runs_their_names_and_files():
+    plan = Plan(samplers=("ddim",), seed=3)
+    assert plan.run_id() == "mnist32-c13f4e55"
+    assert not set(yaml.safe_load(plan.to_yaml())) & {"mode", "time_precision", "time_budget", "sweep", "cold_start"}
+    later = {"mode": "compile", "time_precision": 0.02, "time_budget": 9.0, "sweep": (1, 4), "cold_start": True}
+    assert len({plan.run_id(), *(Plan(samplers=("ddim",), seed=3, **{k: v}).run_id() for k, v in later.items())}) == 6
+
+
+def test_keys_of_time_come_back_from_yaml(tmp_path: Path):
+    (tmp_path / "plan.yaml").write_text("time_precision: 2%\ntime_budget: 9\nsweep: [1, 4]\ncold_start: true\nmode: compile\n")
+    plan = bench.make_plan(tmp_path / "plan.yaml")
+    assert (plan.time_precision, plan.time_budget, plan.sweep, plan.cold_start) == (0.02, 9.0, (1, 4), True)
+    assert {c.mode for c in cells(plan)} == {"compile"}
+    (tmp_path / "again.yaml").write_text(plan.to_yaml())
+    assert bench.make_plan(tmp_path / "again.yaml") == plan
 
 
 def test_arguments_go_over_the_file(tmp_path: Path):
@@ -76,6 +94,16 @@ def test_a_wrong_plan_file_is_told_with_line_and_key(tmp_path: Path, text: str, 
         ({"grid": "kerras"}, "did you mean 'karras'?"),
         ({"calls": (0,)}, "must be 1 or more"),
         ({"samplers": ()}, "no sampler asked for"),
+        ({"mode": "compiled"}, "unknown mode 'compiled'; did you mean 'compile'?"),
+        ({"time_precision": 0}, "time_precision must lie between 0 and 1"),
+        ({"time_precision": "2"}, "time_precision must lie between 0 and 1 (0.02 is 2 %), got 2"),
+        ({"time_precision": "two"}, "time_precision must be a number, or a percentage, not 'two'"),
+        ({"time_precision": True}, "time_precision must be a number, or a percentage, not True"),
+        ({"time_budget": 0}, "time_budget must be more than 0 seconds"),
+        ({"time_budget": float("nan")}, "time_budget must be more than 0 seconds"),
+        ({"sweep": (4, 1)}, "sweep must be increasing batch sizes"),
+        ({"sweep": (0, 1)}, "sweep must be increasing batch sizes"),
+        ({"cold_start": "yes"}, "cold_start must be true or false"),
         ({"picture": 1}, "unknown argument 'picture'"),
     ],
 )

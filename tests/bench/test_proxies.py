@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bench.proxies import TOLERANCE, Operations, Proxies, compare, project
 
@@ -27,6 +28,21 @@ def test_what_the_host_waits_for_is_seen():
     assert counted(lambda: X[X > 0]).synchronisations == 1
     assert counted(lambda: bool((X > 0).any())).synchronisations == 1
     assert counted(lambda: (X + 1).mean()).synchronisations == 0
+
+
+def test_copies_between_host_and_device_are_seen_in_either_direction():
+    with FakeTensorMode():  # a GPU that is not there
+        host, device = torch.empty(3), torch.empty(3, device="cuda")
+        assert counted(lambda: device.cpu()).synchronisations == 1
+        assert counted(lambda: device.to("cpu", non_blocking=True)).synchronisations == 1, "into memory that is not pinned"
+        assert counted(lambda: host.copy_(device)).synchronisations == 1
+        assert counted(lambda: host.to("cuda")).synchronisations == 1
+        assert counted(lambda: device.copy_(host)).synchronisations == 1
+        assert counted(lambda: torch.tensor([1.0, 2.0], device="cuda")).synchronisations == 1
+        assert counted(lambda: host.to("cuda", non_blocking=True)).synchronisations == 0
+        assert counted(lambda: device.copy_(host, non_blocking=True)).synchronisations == 0
+        assert counted(lambda: device.double()).synchronisations == 0
+        assert counted(lambda: device.copy_(device.clone())).synchronisations == 0
 
 
 def test_peak_bytes_are_those_alive_at_once():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from bench.statistics import summarise
+from bench.statistics import half_width, summarise, wants_more
 
 
 @pytest.mark.parametrize("n", [6, 10, 31, 100])
@@ -31,3 +31,37 @@ def test_coverage_by_simulation():
 def test_order_statistics():
     s = summarise([5.0, 1.0, 3.0])
     assert (s["median"], s["min"], s["n"]) == (3.0, 1.0, 3)
+
+
+def test_half_width_is_relative_to_the_median():
+    assert half_width([10.0, 9, 11, 10, 10, 10]) == 0.1  # of six, the interval is from the first to the last
+    assert half_width([10.0] * 5) is None, "five values have no interval"
+    assert half_width([0.0] * 6) is None
+
+
+WIDE, NARROW = [[9.0, 10, 11, 10, 10, 10]], [[10.0] * 6]
+
+
+@pytest.mark.parametrize(
+    ("series", "done", "spent", "precision", "more"),
+    [
+        (NARROW, 9, 99.0, 0.02, True),  # `least` in any case
+        (WIDE, 10, 3.0, None, False),  # and no more than these without a precision
+        (WIDE, 10, 3.0, 0.02, True),
+        (WIDE, 10, 3.0, 0.1, False),
+        (NARROW, 10, 3.0, 0.02, False),
+        (NARROW, 10, 1.9, 0.02, True),  # two seconds before a narrow interval is believed
+        ([*NARROW, *WIDE], 10, 3.0, 0.02, True),  # latency and throughput both
+        ([[]], 10, 3.0, 0.02, True),  # all were dropped
+        (WIDE, 10, 30.0, 0.02, False),  # the budget is spent
+        (NARROW, 10, 1.0, 0.02, True),
+    ],
+)
+def test_repetitions_go_on_until_they_are_precise_or_the_budget_is_spent(
+    series: list[list[float]], done: int, spent: float, precision: float | None, more: bool
+):
+    assert wants_more(series, done, spent, least=10, precision=precision, budget=30.0) is more
+
+
+def test_a_budget_below_the_floor_is_kept():
+    assert not wants_more(WIDE, 10, 1.0, least=10, precision=0.02, budget=0.5)
