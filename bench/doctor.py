@@ -12,8 +12,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from bench.energy import POWERCAP, CpuEnergy
 from bench.environment import cpu_name
 from bench.machine import measure_machine
+from bench.nvml import nvml
 from bench.quality.extractor import load_extractor
 from bench.quality.trajectory import cache_folder
 from samplers.errors import UserError
@@ -46,9 +48,16 @@ def examine(console: Console) -> None:
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             p = torch.cuda.get_device_properties(i)
-            table.add_row(f"GPU {i}", f"{p.name}, {p.total_memory / 2**30:.0f} GiB", "timed by CUDA events")
+            watched = "conditions and energy by NVML" if nvml(torch.device("cuda", i)) else "no NVML, so conditions are unknown"
+            table.add_row(f"GPU {i}", f"{p.name}, {p.total_memory / 2**30:.0f} GiB", f"timed by CUDA events; {watched}")
     else:
         table.add_row("GPU", "none", "times are the CPU's; for a GPU install a driver and PyTorch's CUDA build")
+    readable = CpuEnergy().read() is not None
+    table.add_row(
+        "energy of the CPU",
+        "readable" if readable else "not readable",
+        "joules an image in records" if readable else f"no energy in records: {POWERCAP} is not there, or for root only",
+    )
     table.add_row("PyTorch", torch.__version__, "needs 2.11 or later")
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     table.add_row("disk", f"{free:.1f} GiB free here", "a run of 5,000 images and 60 cells needs about 0.2 GiB while it runs")
