@@ -29,7 +29,7 @@ def compare_runs(a: Path, b: Path, effect: float) -> Outcome:
     Counts must be equal. Quality (each Frechet distance, trajectory error) is judged by the 99 % interval of its log ratio at
     `effect`, Frechet distances by paired differences where both runs keep their influence values. Stored times come
     from two processes, which alone differ by up to 9 %, so only large differences count (`bench.verdicts.judge_stored`);
-    they are compared on one kind of machine only.
+    they are compared on one kind of machine only, and not where they are marked invalid.
 
     Raises:
         UserError: a folder without records, or a damaged one.
@@ -108,11 +108,15 @@ def _log_interval(at: str, old: pd.Series, new: pd.Series) -> tuple[float | None
 def _times(cell: str, old: pd.Series, new: pd.Series, effect: float) -> list[Row]:
     rows = []
     differs = [k.removeprefix("environment.") for k in _differing(old, new, COHORT)]
+    why = f"another {', '.join(differs)}: compare revisions instead" if differs else ""
+    for which, run in (("first", old), ("second", new)):
+        if run["time.conditions.valid"] in (False,):  # None and NaN: not known
+            why = why or f"the {which} run's are marked invalid: {run['time.conditions.reasons']}"
     for quantity, key, unit in (("time", "latency_ms", "ms"), ("time per batch", "images_per_s", "images/s")):
         x, y = float(old[f"time.{key}.median"]), float(new[f"time.{key}.median"])
         a, b = f"{x:.4g} {unit}", f"{y:.4g} {unit}"
-        if differs:
-            rows.append(Row(cell, quantity, a, b, "not comparable", f"another {', '.join(differs)}: compare revisions instead"))
+        if why:
+            rows.append(Row(cell, quantity, a, b, "not comparable", why))
             continue
         ends: dict[str, Any] = {k: [float(r[f"time.{key}.{k}"]) for r in (old, new)] for k in ("ci_low", "ci_high")}
         low, high = (math.log(v) for v in (ends["ci_low"][1] / ends["ci_high"][0], ends["ci_high"][1] / ends["ci_low"][0]))

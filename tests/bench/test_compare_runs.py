@@ -70,6 +70,17 @@ def test_another_extractor_is_not_comparable(tmp_path):
     assert found["fd_mnist"] == ("not comparable", "another quality.fd_mnist.extractor_sha256")
 
 
+def test_times_that_are_marked_invalid_are_not_comparable(tmp_path):
+    old, new = record("ddim", 5), record("ddim", 5)
+    old["time"]["conditions"] = {"valid": True, "reasons": []}
+    new["time"]["conditions"] = {"valid": False, "reasons": ["heat", "others"]}
+    found = verdicts(tmp_path, old, new)
+    assert found["time"] == ("not comparable", "the second run's are marked invalid: heat; others")
+    assert found["fd_mnist"][0] == "same"
+    new["time"]["conditions"] = {"valid": None, "reasons": []}
+    assert verdicts(tmp_path / "unknown", old, new)["time"][0] == "same"
+
+
 def test_times_of_another_machine_are_not_comparable(tmp_path):
     new = record("ddim", 5)
     new["environment"] = new["environment"] | {"cpu": "Another CPU", "threads": 4}
