@@ -40,9 +40,9 @@ class CpuEnergy:
     name = "rapl"
 
     def __init__(self, root: Path = POWERCAP):
-        # Cores and memory are zones below a package (intel-rapl:0:0), and "psys" holds the packages: neither is added.
-        zones = sorted(z for z in root.glob("intel-rapl:*") if z.name.count(":") == 1)
-        self._zones = [z for z in zones if _text(z / "name").startswith("package")]
+        # Cores and memory ("core", "dram") are zones below a package, "psys" holds the packages, and intel-rapl-mmio:* tells of
+        # the same ones again: none of them is added.
+        self._zones = [z for z in sorted(root.glob("intel-rapl:*")) if _text(z / "name").startswith("package")]
 
     def read(self) -> list[int] | None:
         """The counters now; None where there are none or only root may read them."""

@@ -7,6 +7,7 @@ import pytest
 
 from bench.ceilings import MATRIX
 from bench.cli import main
+from bench.energy import CpuEnergy
 
 
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *words: str) -> tuple[int, str, str]:
@@ -128,6 +129,15 @@ def test_the_machine_is_measured_and_kept(tmp_path, monkeypatch, capsys):
     assert told["to be found in a minute"] == "unknown (too few runs)"
     assert told["fastest copy"] == f"{found['copy_bytes_per_s'] / 1e9:.3g} GB/s"
     assert "GPU clock" not in told
+
+
+@pytest.mark.parametrize(("joules", "told"), [([5], "joules an image"), (None, "no energy in records")])
+def test_doctor_says_whether_energy_can_be_read(joules, told, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(CpuEnergy, "read", lambda self: joules)
+    _, out, _ = call(monkeypatch, capsys, "doctor")
+    (row,) = [line for line in out.splitlines() if "energy of the CPU" in line]
+    assert told in row
 
 
 def test_listed_students_and_counts_of_calls(monkeypatch, capsys):

@@ -19,6 +19,7 @@ def test_cpu_packages_are_added_and_their_parts_are_not(tmp_path: Path):
     zones = [zone(tmp_path, f"intel-rapl:{i}", f"package-{i}", 1000 * i) for i in range(2)]
     zone(tmp_path, "intel-rapl:0:0", "core", 500)
     zone(tmp_path, "intel-rapl:2", "psys", 500)
+    zone(tmp_path, "intel-rapl-mmio:0", "package-0", 500)
     counter = CpuEnergy(tmp_path)
     before = counter.read()
     assert before == [0, 1000]

@@ -66,6 +66,16 @@ def test_a_tie_counts_as_equal(tmp_path):
     assert row[4] == "ddim (4 calls)"
 
 
+def test_times_that_are_marked_invalid_set_nothing_off(tmp_path):
+    hurt = solver("ddim", 4, fd=5.0, ms=8.0, rate=250.0)
+    hurt["time"]["conditions"] = {"valid": False, "reasons": ["heat"]}
+    made = student("knowledge_distillation", 1, fd=5.5, name="kd", seconds=60.0, ms=2.0, rate=1000.0)
+    [row] = table(tmp_path / "a", [SOLVERS[0], hurt, SOLVERS[2], made])
+    assert row[4] == row[7] == "dpmpp_2m (8 calls)"
+    made["time"]["conditions"] = {"valid": False, "reasons": ["heat"]}
+    assert table(tmp_path / "b", [*SOLVERS, made]) == []
+
+
 def test_a_slow_student_never_pays_and_the_best_has_no_rival(tmp_path):
     slow = student("dsno", 1, fd=5.5, name="slow", seconds=60.0, ms=7.0, rate=200.0)
     best = student("consistency", 1, fd=1.0, name="best", seconds=60.0, ms=2.0, rate=1000.0)
