@@ -54,4 +54,7 @@ def test_each_line_is_a_reading_of_the_clock_and_other_output_is_not(tiny: dict[
     own = plan(tiny, mode="compile")
     found = cold_start(own, cells(own)[0], "cpu", 3, now=lambda: next(ticks))
     assert found == {"load": 2.0, "compile": 5.0, "first_image": 0.5, "total": 7.5}
+    Process.returncode, ticks = 1, iter([0.0, 2.0, 7.0, 7.5])
+    with pytest.raises(RuntimeError, match="ended with 1"):
+        cold_start(own, cells(own)[0], "cpu", 3, now=lambda: next(ticks))
     assert (asked["mode"], asked["threads"], asked["steps"], asked["caches"]) == ("compile", 3, 2, "1")

@@ -9,6 +9,7 @@ import bench
 import samplers.registry
 from bench.conditions import GpuWatch
 from bench.energy import CpuEnergy, energy_of
+from bench.modes import in_mode
 from bench.passes import Passes
 from bench.record import caveats
 from bench.runner import Runner
@@ -274,12 +275,15 @@ def test_a_mode_is_ready_before_the_warm_up_and_nothing_is_compiled_after(
         warm_ups.append((before, len(traced)))
         return {"repetitions": 1, "seconds": 0.0, "steady": False}
 
+    held = []
+    monkeypatch.setattr("bench.passes.in_mode", lambda *args: held.append(len(args[3])) or in_mode(*args))
     monkeypatch.setattr("bench.rounds.warm_up", warm_up)
     bench.run(out=tmp_path / "run", quiet=True, mode="compile", sweep=(1, 5), **one)
     only(tmp_path / "run")
     # One image and the batch before the first; one image again is there already; five are compiled for the sweep.
     assert warm_ups == [(2, 2), (2, 2), (3, 3)]
     assert len(traced) == 3
+    assert held == [1, 16, 5], "each shape is held against eager once"
 
 
 class Fickle(Sampler):
