@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from bench.nvml import Nvml, nvml
+from bench.nvml import REASONS, Nvml, nvml
 
 DROPPED = 0.1
 """Share of dropped repetitions above which a row is invalid."""
@@ -35,13 +35,8 @@ CONTENTION = 0.1
 SHORT = 0.5
 """Seconds of timed work below which the CPU's ticks tell nothing."""
 
-SLOWDOWNS = {
-    0x08: "hardware slowdown",
-    0x20: "software thermal slowdown",
-    0x40: "hardware thermal slowdown",
-    0x80: "hardware power brake",
-}  # bits of nvmlDeviceGetCurrentClocksThrottleReasons
-IDLE, POWER_CAP = 0x01, 0x04
+IDLE, POWER_CAP, SLOWDOWNS = 0x01, 0x04, (0x08, 0x20, 0x40, 0x80)
+"""Of `bench.nvml.REASONS`; those of SLOWDOWNS drop a repetition."""
 
 Reading = dict[str, Any]
 """What was seen during one repetition; `dropped` is a list of reasons to drop it."""
@@ -120,7 +115,7 @@ class GpuWatch:
         """What two looks saw, the worse of each."""
         looks = (before, after)
         bits = before["bits"] | after["bits"]
-        reasons = [name for bit, name in SLOWDOWNS.items() if bits & bit]
+        reasons = [REASONS[bit] for bit in SLOWDOWNS if bits & bit]
         # An idle card's clock is low because nothing runs; the next kernel raises it.
         clocks = [x["sm_mhz"] for x in looks if x["sm_mhz"] is not None and not x["bits"] & IDLE]
         slowest = min(clocks, default=None)

@@ -13,7 +13,7 @@ from bench.ceilings import copy_rate, matrix_rate
 from bench.clock import Clock
 from bench.cohort import fingerprint
 from bench.environment import environment
-from bench.nvml import Nvml, nvml
+from bench.nvml import REASONS, Nvml, nvml
 from bench.pairs import Paired, Rule, Run, measure
 
 SECONDS = 8.0
@@ -33,18 +33,6 @@ NEVER = 1e-12
 BLOCKS = 10
 """Stretches of time whose levels are compared for the drift."""
 CPUFREQ = Path("/sys/devices/system/cpu")
-REASONS = {
-    0x01: "idle",
-    0x02: "clocks set by an application",
-    0x04: "power cap",
-    0x08: "hardware slowdown",
-    0x10: "synchronised with another card",
-    0x20: "heat (software)",
-    0x40: "heat (hardware)",
-    0x80: "power brake",
-    0x100: "display clocks",
-}
-"""Bits of nvmlDeviceGetCurrentClocksThrottleReasons: why a GPU does not run at its highest clock."""
 
 
 def measure_machine(device: torch.device, advance: Callable[[str], None] = lambda _: None) -> dict[str, Any]:

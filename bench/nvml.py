@@ -6,6 +6,19 @@ from typing import Any, NamedTuple
 
 import torch
 
+REASONS = {
+    0x01: "idle",
+    0x02: "clocks set by an application",
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x10: "synchronised with another card",
+    0x20: "heat (software)",
+    0x40: "heat (hardware)",
+    0x80: "power brake",
+    0x100: "display clocks",
+}
+"""Bits of nvmlDeviceGetCurrentClocksThrottleReasons: why a GPU does not run at its highest clock."""
+
 
 class Nvml(NamedTuple):
     """The library's module and its handle of one GPU."""

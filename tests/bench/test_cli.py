@@ -1,12 +1,15 @@
+import io
 import json
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bench.ceilings import MATRIX
 from bench.cli import main
+from bench.doctor import examine
 from bench.energy import CpuEnergy
 
 
@@ -132,11 +135,11 @@ def test_the_machine_is_measured_and_kept(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("joules", "told"), [([5], "joules an image"), (None, "no energy in records")])
-def test_doctor_says_whether_energy_can_be_read(joules, told, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_doctor_says_whether_energy_can_be_read(joules, told, monkeypatch):
     monkeypatch.setattr(CpuEnergy, "read", lambda self: joules)
-    _, out, _ = call(monkeypatch, capsys, "doctor")
-    (row,) = [line for line in out.splitlines() if "energy of the CPU" in line]
+    console = Console(width=200, file=io.StringIO())
+    examine(console)
+    (row,) = [line for line in console.file.getvalue().splitlines() if "energy of the CPU" in line]
     assert told in row
 
 

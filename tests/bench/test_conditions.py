@@ -122,8 +122,8 @@ def reading(before: dict | None = None, after: dict | None = None) -> dict:
     ("state", "reasons"),
     [
         ({}, []),
-        ({"bits": HEAT}, ["hardware thermal slowdown"]),
-        ({"bits": 0x08 | 0x20 | 0x80}, ["hardware slowdown", "software thermal slowdown", "hardware power brake"]),
+        ({"bits": HEAT}, ["heat (hardware)"]),
+        ({"bits": 0x08 | 0x20 | 0x80}, ["hardware slowdown", "heat (software)", "power brake"]),
         ({"bits": POWER_CAP}, []),  # the steady state of heavy work
         ({"bits": POWER_CAP, "mhz": 1499}, ["SM clock under 75% of its maximum"]),
         ({"mhz": 1500}, []),
@@ -156,7 +156,7 @@ def test_more_than_a_tenth_dropped_makes_a_row_invalid():
     assert (one["valid"], one["dropped"], one["temperature_c"]) == (True, 1, 90)
     two = card.watch.verdict([good] * 8 + [hot] * 2)
     assert two["valid"] is False
-    assert two["reasons"] == ["2 of 10 repetitions dropped: hardware thermal slowdown"]
+    assert two["reasons"] == ["2 of 10 repetitions dropped: heat (hardware)"]
 
 
 def test_a_card_that_tells_nothing_of_its_clock_drops_nothing_for_it():
