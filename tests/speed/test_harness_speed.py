@@ -53,9 +53,8 @@ def test_clock_and_counts(benchmark, teacher):
 
     def timed() -> float:
         with meter.watching(sampler):
-            span = clock.start()
-            sampler.sample(meter, z, steps=1)
-            return clock.stop(span).seconds() + meter.network_seconds()
+            _, elapsed = clock.time(lambda: sampler.sample(meter, z, steps=1))
+            return elapsed.seconds + meter.network_seconds()
 
     benchmark.pedantic(timed, rounds=50, warmup_rounds=3, iterations=100)
     keep_ms(benchmark, calls=1, forwards=1, batch=1)
@@ -65,22 +64,23 @@ def test_clock_and_counts(benchmark, teacher):
 def runner(teacher, tmp_path: Path) -> Runner:
     """Of a plan whose repetitions are at batch 1."""
     found = Runner(Plan(samplers=("ddim",), calls=(1,), batch_size=1, images=2, threads=1), tmp_path / "run", quiet=True)
-    found.meter = Meter(Network(teacher), found.clock)
+    found.passes.meter = Meter(Network(teacher), found.passes.clock)
     return found
 
 
 @pytest.mark.benchmark(group="harness")
 def test_one_pass(benchmark, runner):
     job = Job(runner.cells[0], Free())
-    benchmark.pedantic(runner._sample, args=(job, range(1)), rounds=50, warmup_rounds=3, iterations=20)
+    benchmark.pedantic(runner.passes.sample, args=(job, range(1)), rounds=50, warmup_rounds=3, iterations=20)
     keep_ms(benchmark, calls=1, forwards=1, batch=1)
 
 
 @pytest.mark.benchmark(group="harness")
 def test_one_repetition(benchmark, runner):
-    """A latency and a throughput pass, peak memory, and their times written: two passes, so twice the limit."""
+    """A latency and a throughput pass, peak memory, conditions, and their times written: two passes, so twice the limit."""
     job = Job(runner.cells[0], Free())
-    beyond = runner._whole_batches()  # of the repetitions that are scored too
-    benchmark.pedantic(runner._repetition, args=(job, beyond, 0, None), rounds=50, warmup_rounds=3, iterations=5)
+    while len(job.timed) < 2:  # those of the two images that are scored
+        runner.rounds._repetition(job)
+    benchmark.pedantic(runner.rounds._repetition, args=(job,), rounds=50, warmup_rounds=3, iterations=5)
     keep_ms(benchmark, calls=2, forwards=2, batch=1)
     benchmark.extra_info["limit_ms"] = 2 * LIMIT_MS
