@@ -139,7 +139,7 @@ def cells_of(outcome: Outcome) -> dict[str, dict[str, Any]]:
     }
 
 
-def calibrate(trials: int, out: Path, *, steps: int = 2, effect: float = 0.05, budget: float = 60.0) -> list[dict[str, Any]]:
+def calibrate(trials: int, out: Path, *, steps: int = 2, effect: float = 0.05, budget: float = 30.0) -> list[dict[str, Any]]:
     """Make trials until `out` holds so many; `trials.jsonl` gets each as soon as it is done.
 
     Args:
