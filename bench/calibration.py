@@ -87,12 +87,13 @@ def delayed(root: Path, delays: dict[str, float]) -> None:
 
 
 def load_core(core: int | None, seed: int) -> None:
-    """Be the neighbour, until terminated: bursts of matrix products on one core, with pauses as long as its share leaves."""
+    """Be the neighbour while the parent lives: bursts of matrix products on one core, with pauses as long as SHARE leaves."""
+    parent = os.getppid()
     if core is not None:
         os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)
     order, x = random.Random(seed), torch.randn(MATRIX, MATRIX)
-    while True:
+    while os.getppid() == parent:
         burst = order.uniform(*BURST)
         end = time.perf_counter() + burst
         while time.perf_counter() < end:
