@@ -1,12 +1,13 @@
-"""The command line: each command parses its flags and calls the Python function that does the work."""
+"""The command line: `bench COMMAND`."""
 
 import sys
-from pathlib import Path
-from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from bench.commands import errors
+from bench.commands.judging import compare, gate
+from bench.commands.measuring import doctor, list_, profile, report, run
+from bench.commands.training import train
 from samplers.errors import UserError
 
 app = typer.Typer(
@@ -15,262 +16,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compare fast samplers of a diffusion model.",
 )
-console = Console()
-errors = Console(stderr=True)
-"""For what is not the result, so that a table can be piped."""
-
-Names = Annotated[str | None, typer.Option(help="comma-separated; see 'bench list'")]
-Numbers = Annotated[str | None, typer.Option(help="comma-separated whole numbers")]
-
-
-def _listed(text: str | None, kind: type = str) -> list | None:
-    """A comma-separated flag as a list.
-
-    Raises:
-        UserError: an item of another kind.
-    """
-    if text is None:
-        return None
-    try:
-        return [kind(item.strip()) for item in text.split(",") if item.strip()]
-    except ValueError as e:
-        raise UserError(f"'{text}' is not a comma-separated list of whole numbers") from e
-
-
-@app.command()
-def run(
-    samplers: Names = None,
-    teacher: Annotated[str | None, typer.Option(help="name in the zoo, or path of a card (.json)")] = None,
-    calls: Annotated[str | None, typer.Option(help="budgets of network calls, comma-separated")] = None,
-    steps: Annotated[str | None, typer.Option(help="step counts instead of budgets, comma-separated")] = None,
-    grid: Annotated[str | None, typer.Option(help="time grid for every solver: uniform_t, quadratic, logsnr, karras")] = None,
-    images: Annotated[int | None, typer.Option(help="images scored per cell")] = None,
-    trajectory_images: Annotated[int | None, typer.Option(help="of them, compared with the converged solution")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="images per call of a sampler")] = None,
-    seed: Annotated[int | None, typer.Option(help="of the noises")] = None,
-    labels: Annotated[str | None, typer.Option(help="balanced or none")] = None,
-    metrics: Annotated[str | None, typer.Option(help="comma-separated: fd, kid, prc, isc")] = None,
-    extractor: Annotated[str | None, typer.Option(help="feature extractor; default: the one of the teacher's data")] = None,
-    repetitions: Annotated[int | None, typer.Option(help="timed repetitions per cell")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads, 0 for all")] = None,
-    mode: Annotated[str | None, typer.Option(help="eager, compile or graph (CUDA)")] = None,
-    time_precision: Annotated[
-        str | None, typer.Option(help="half width of the median's interval to reach, as 2%; default: exactly the repetitions")
-    ] = None,
-    time_budget: Annotated[float | None, typer.Option(help="seconds of timed repetitions per cell to reach it in")] = None,
-    sweep: Annotated[str | None, typer.Option(help="batch sizes to measure throughput at, comma-separated")] = None,
-    cold_start: Annotated[bool | None, typer.Option(help="time load, compilation and first image in a fresh process")] = None,
-    plan: Annotated[Path | None, typer.Option(help="YAML file with these flags as keys")] = None,
-    out: Annotated[Path | None, typer.Option(help="the run's folder; default runs/RUN_ID")] = None,
-    report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
-    quiet: Annotated[bool, typer.Option("--quiet", help="no progress bar")] = False,
-) -> None:
-    """Measure samplers: quality, calls, work, time. Resumes what was interrupted; renders the report."""
-    import bench
-    from bench.record import caveats
-    from bench.report import write_report
-
-    given: dict[str, Any] = {
-        "samplers": _listed(samplers),
-        "teacher": teacher,
-        "calls": _listed(calls, int),
-        "steps": _listed(steps, int),
-        "grid": grid,
-        "images": images,
-        "trajectory_images": trajectory_images,
-        "batch_size": batch_size,
-        "seed": seed,
-        "labels": labels,
-        "metrics": _listed(metrics),
-        "extractor": extractor,
-        "repetitions": repetitions,
-        "precision": precision,
-        "device": device,
-        "threads": threads,
-        "mode": mode,
-        "time_precision": time_precision,
-        "time_budget": time_budget,
-        "sweep": _listed(sweep, int),
-        "cold_start": cold_start,
-    }
-    full = bench.make_plan(plan, **{k: v for k, v in given.items() if v is not None})
-    folder = bench.folder_of(full, out)
-    records = bench.run_plan(full, folder, quiet=quiet)
-    console.print(f"{len(records)} records in {folder / 'records.jsonl'}")
-    if report:
-        console.print(f"report: {write_report([folder])}")
-    failed = [r for r in records if r["status"] == "failed"]
-    for r in failed:
-        console.print(f"failed: {r['cell']}: {r['error']}", style="red")
-    for line in caveats(records):
-        console.print(line, style="yellow")
-
-
-@app.command(name="list")
-def list_() -> None:
-    """Samplers, teachers, extractors and metrics, with their cards."""
-    from bench.listing import show
-
-    show(console)
-
-
-@app.command()
-def report(
-    runs: Annotated[list[Path], typer.Argument(help="folders that 'bench run' made; several are merged")],
-    out: Annotated[Path | None, typer.Option(help="folder for the report; default: report/ in the first run")] = None,
-) -> None:
-    """Tables and figures again, from records alone."""
-    from bench.report import write_report
-
-    console.print(f"report: {write_report(runs, out)}")
-
-
-@app.command()
-def train(
-    what: Annotated[str, typer.Argument(help="teacher, extractor, or what a plug-in adds")],
-    recipe: Annotated[str, typer.Option(help="a shipped recipe's name, or a YAML file")] = "mnist32",
-    data: Annotated[
-        Path | None, typer.Option(help="folder of what it learns from; default data, for dsno training/RECIPE-trajectories")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="folder for checkpoint, log, card and weights; default training/RECIPE-WHAT")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", help="no progress bar")] = False,
-) -> None:
-    """Train by a recipe, or resume; ends with a card and its weights."""
-    from importlib.metadata import entry_points
-
-    from bench.environment import resolve_device
-    from samplers.errors import unknown
-
-    trainers = {e.name: e for e in entry_points(group="bench.trainers")}
-    if what not in trainers:
-        raise unknown("thing to train", what, trainers)
-    folder = out or Path("training") / f"{Path(recipe).stem}-{what}"
-    card = trainers[what].load()(recipe, data, folder, device=resolve_device(device), quiet=quiet)
-    console.print(f"card: {card}")
-
-
-@app.command()
-def profile(
-    sampler: Annotated[str, typer.Argument(help="a trained sampler, with options: dsno, dsno:form=fft")] = "dsno",
-    teacher: Annotated[str, typer.Option(help="name in the zoo, or path of a card (.json)")] = "mnist32",
-    mode: Annotated[str, typer.Option(help="eager, compile or graph (CUDA)")] = "eager",
-    batch_sizes: Annotated[str, typer.Option(help="comma-separated, increasing")] = "1,2,4,8,16,32,64",
-    repetitions: Annotated[int, typer.Option(help="timed passes of each")] = 20,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads, 0 for all")] = 0,
-    seed: Annotated[int, typer.Option(help="of the noises")] = 0,
-    trace: Annotated[bool, typer.Option("--trace", help="write a Chrome trace of one pass too")] = False,
-    out: Annotated[Path | None, typer.Option(help="folder; default runs/profile-SAMPLER-MODE")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
-) -> None:
-    """Where one pass of a trained sampler spends its time, and what it costs in teacher forwards."""
-    from bench.environment import resolve_device
-    from bench.profile_page import write_profile
-    from bench.profiling import Profiler, Setting
-
-    sizes = tuple(_listed(batch_sizes, int) or ())
-    setting = Setting(sampler, teacher, mode, sizes, repetitions, threads, seed)
-    profiler = Profiler(setting, resolve_device(device))
-    folder = out or Path("runs") / f"profile-{sampler.replace(':', '_').replace('/', '_')}-{mode}"
-    with console.status("profiling", spinner="dots") as status:
-        result = profiler.measure((lambda _: None) if quiet else (lambda what: status.update(f"profiling: {what}")))
-        written = write_profile(result, folder)
-        if trace:
-            profiler.trace(folder / "trace.json", sizes[-1])
-    console.print(f"profile: {written}")
-
-
-Sides = "a git revision, the folder of a run, or a JSON file of pytest-benchmark"
-Effect = Annotated[float, typer.Option(help="relative slowdown (or loss of quality) that must be found")]
-Budget = Annotated[float, typer.Option(help="seconds for everything, where revisions are timed")]
-Passes = Annotated[int, typer.Option(help="budget of network calls of a pass")]
-Comparison = Annotated[Path, typer.Option(help="folder of comparison.json")]
-
-
-@app.command()
-def compare(
-    a: Annotated[str, typer.Argument(help=Sides)],
-    b: Annotated[str, typer.Argument(help="another of the kind; 'working tree' for the files as they are")] = "working tree",
-    samplers: Annotated[str, typer.Option(help="comma-separated; all: those of either side")] = "all",
-    calls: Passes = 6,
-    teacher: Annotated[str, typer.Option(help="name in the first side's zoo, or path of a card (.json)")] = "mnist32",
-    effect: Effect = 0.05,
-    budget: Budget = 180.0,
-    threads: Annotated[int, typer.Option(help="CPU threads; one is the quietest")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    timed: Annotated[bool, typer.Option("--time/--no-time", help="time revisions too, or only count")] = True,
-    out: Comparison = Path("runs/comparison"),
-) -> None:
-    """Two revisions, runs or speed results side by side: work, images, quality and time, with a verdict a row."""
-    from bench.compare_revisions import Terms
-    from bench.comparison import compare
-    from bench.verdicts import table
-
-    terms = Terms(tuple(_listed(samplers) or ()), calls, teacher, effect, budget, threads, device, timed)
-    with errors.status("comparing", spinner="dots") as status:
-        outcome = compare(a, b, terms, out, lambda what: status.update(f"comparing: {what}"))
-    print(table(outcome.rows, outcome.names))
-    errors.print(f"all of it: {out / 'comparison.json'}")
-
-
-@app.command()
-def gate(
-    a: Annotated[str | None, typer.Argument(help=f"what was good: {Sides}; none: the stored counts")] = None,
-    b: Annotated[str, typer.Argument(help="what to judge, of the same kind")] = "working tree",
-    judge: Annotated[
-        str | None, typer.Option(help="quantities that decide, comma-separated, as time,images; default: all")
-    ] = None,
-    update: Annotated[bool, typer.Option("--update", help="store the counts of the committed source as good")] = False,
-    samplers: Annotated[str, typer.Option(help="comma-separated; all: those of either side")] = "all",
-    calls: Passes = 6,
-    effect: Effect = 0.05,
-    budget: Budget = 180.0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    timed: Annotated[bool, typer.Option("--time/--no-time", help="time revisions too, or only count")] = True,
-    stored: Annotated[Path | None, typer.Option(help="file of stored counts; default results/gate/counts.json")] = None,
-    action: Annotated[Path | None, typer.Option(help="write B's speed results for github-action-benchmark here")] = None,
-    out: Comparison = Path("runs/gate"),
-) -> None:
-    """Fail on a regression: exit code 0 pass, 1 regression, 3 ambiguous or not comparable, 2 misuse."""
-    from bench.compare_revisions import Terms
-    from bench.gate import decide, update_counts
-    from bench.speed_file import write_action
-
-    with errors.status("gate", spinner="dots") as status:
-        advance = lambda what: status.update(f"gate: {what}")  # noqa: E731
-        if update:
-            errors.print(f"stored: {update_counts(stored, device, advance)}")
-            return
-        if action is not None:
-            write_action(Path(b), action)
-        terms = Terms(tuple(_listed(samplers) or ()), calls, effect=effect, budget=budget, device=device, timed=timed)
-        verdict = decide(a, b, terms, tuple(_listed(judge) or ()), stored, out, advance)
-    print(verdict.text)
-    raise typer.Exit(verdict.code)
-
-
-@app.command()
-def doctor(
-    measure: Annotated[bool, typer.Option("--measure/--no-measure", help="time the machine too, or only look")] = True,
-    device: Annotated[str, typer.Option(help="to time: auto, cpu, cuda or cuda:N")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="file that gets what was measured, as JSON")] = None,
-) -> None:
-    """What this machine can run, what is missing and how to get it, and how well it measures."""
-    from bench import doctor
-    from bench.environment import resolve_device
-
-    timed = resolve_device(device)
-    if out is not None and not measure:
-        raise UserError("--out keeps what is measured; leave out --no-measure")
-    doctor.examine(console)
-    if measure:
-        with errors.status("measuring", spinner="dots") as status:
-            doctor.measure(console, timed, out, lambda what: status.update(f"measuring: {what}"))
+for command in (run, list_, report, train, profile, compare, gate, doctor):
+    app.command(name=command.__name__.rstrip("_"))(command)
 
 
 def main() -> None:
@@ -292,7 +39,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int = 2) -> int:
-    Console(stderr=True).print(f"bench: {message}", markup=False, highlight=False, soft_wrap=True)
+    errors.print(f"bench: {message}", markup=False, highlight=False, soft_wrap=True)
     return code
 
 
