@@ -27,7 +27,7 @@ import typer
 
 from bench.compare_revisions import Terms, contest
 from bench.environment import environment
-from bench.revisions import WORKING_TREE, Revision, export, repository, write_entry_points
+from bench.revisions import WORKING_TREE, Revision, export, repository, state, write_entry_points
 from bench.verdicts import Outcome
 from samplers.errors import UserError
 from samplers.weights import write_whole
@@ -159,9 +159,10 @@ def calibrate(trials: int, out: Path, *, steps: int = 2, effect: float = 0.05, b
         sides = tuple(export(WORKING_TREE, repository(), Path(folder) / side) for side in "ab")
         for side, delays in zip(sides, (dict.fromkeys(DELAYS, 0.0), DELAYS), strict=True):
             delayed(side.root, delays)
+        state_now = state(repository())  # the harness is part of what is calibrated
         machine = {k: v for k, v in environment(torch.device("cpu")).items() if k not in ("load_average", "threads", "commit")}
         setting = {
-            "commit": sides[0].commit,
+            "commit": state_now,
             "terms": asdict(terms),
             "neighbour": {"share": SHARE, "burst_s": BURST, "matrix": MATRIX},
             "environment": machine,
@@ -172,6 +173,7 @@ def calibrate(trials: int, out: Path, *, steps: int = 2, effect: float = 0.05, b
         out.mkdir(parents=True, exist_ok=True)
         write_whole(stamp, (json.dumps(setting, indent=1) + "\n").encode())
         done = read_trials(out)
+        write_whole(log, "".join(json.dumps(t) + "\n" for t in done).encode())  # without a line that a kill cut short
         with neighbour(len(done)) as pid:
             for number in range(len(done), trials):
                 done.append({"trial": number, **trial((sides[0], sides[1]), terms, Path(folder) / "trial", pid)})
@@ -187,9 +189,7 @@ def read_trials(folder: Path) -> list[dict[str, Any]]:
     log = folder / "trials.jsonl"
     if not log.exists():
         return []
-    whole = log.read_text().rpartition("\n")[0]
-    write_whole(log, (whole + "\n").encode() if whole else b"")
-    return [json.loads(line) for line in whole.splitlines()]
+    return [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
 
 
 def main(

@@ -13,6 +13,7 @@ from scipy.stats import beta
 from bench.calibration import read_trials
 from bench.styles import DPI, THEME, WIDTH
 from bench.tables import markdown
+from bench.verdicts import middle
 from samplers.errors import UserError
 from samplers.weights import write_whole
 
@@ -52,12 +53,6 @@ def table(trials: Sequence[dict[str, Any]], effect: float) -> str:
     return markdown(["truth", *VERDICTS, "wrong"], lines, range(1, 6))
 
 
-def middle(cell: dict[str, Any]) -> dict[str, Any] | None:
-    """What the process with the middle ratio measured; None where none had the time."""
-    told = sorted((p for p in cell["processes"] if p["ratio_low"] is not None), key=lambda p: p["ratio"])
-    return told[len(told) // 2] if told else None
-
-
 def draw(trials: Sequence[dict[str, Any]], effect: float, path: Path) -> None:
     """Every trial's measured slowdown with its interval, a panel for each true one."""
     matplotlib.use("agg")
@@ -67,7 +62,7 @@ def draw(trials: Sequence[dict[str, Any]], effect: float, path: Path) -> None:
     with plt.rc_context(THEME):
         figure, axes = plt.subplots(1, len(cells), figsize=(WIDTH, 3.2), sharex=True, sharey=True, layout="constrained")
         for ax, (name, first) in zip(np.atleast_1d(axes), cells.items(), strict=True):
-            found = [(t["cells"][name]["verdict"], middle(t["cells"][name])) for t in trials]
+            found = [(t["cells"][name]["verdict"], middle(t["cells"][name]["processes"])) for t in trials]
             told = sorted(((v, m) for v, m in found if m is not None), key=lambda p: p[1]["ratio"])
             for verdict in VERDICTS:
                 at = [(i, m) for i, (v, m) in enumerate(told) if v == verdict]
@@ -121,8 +116,8 @@ def write_page(folder: Path) -> Path:
         "of the effect. In brackets the exact 95 % interval of the share. A delay of 2 % is smaller than the effect, so `same` "
         "is right of it, and `slower` no lie.",
         "![Measured slowdowns](calibration.png)",
-        "Each line is one comparison: the middle process's ratio with its 99 % interval. Solid: the truth; dashed: half of "
-        "the effect, where `slower` begins.",
+        "Each line is one comparison: the ratio and its 99 % interval, of the middle process or between the two middle "
+        "ones. Solid: the truth; dashed: half of the effect, where `slower` begins.",
         f"Again: `python -m bench.calibration --trials {len(trials)} --out FOLDER`; with `--report` the page alone.",
     ]
     write_whole(folder / "calibration.md", ("\n\n".join(text) + "\n").encode())

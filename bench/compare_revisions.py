@@ -12,7 +12,7 @@ from typing import Any
 from bench.contest import Wanted
 from bench.proxies import Proxies, compare
 from bench.revisions import Revision, exported
-from bench.verdicts import PROCESSES, Outcome, Row, agreed, settled
+from bench.verdicts import PROCESSES, Outcome, Row, agreed, middle, settled
 from samplers.errors import UserError
 from samplers.weights import write_whole
 
@@ -136,10 +136,11 @@ def _rows(processes: list[dict[str, Any]], terms: Terms) -> list[Row]:
     """Counts and images from the first process, time from all."""
     first = processes[0]
     rows = []
-    for cell, (side, why) in first["absent"].items():
+    for cell, (side, why, broken) in first["absent"].items():
         # What "all" brought in is only news where the first side has it not, and a loss where the second has it no more.
         new = side == 0 and cell not in terms.samplers
-        rows.append(Row(cell, "sampler", "", "", "skipped" if new else "not comparable", why))
+        verdict = "wrong" if broken and side == 1 else "skipped" if new else "not comparable"
+        rows.append(Row(cell, "sampler", "", "", verdict, why))
     for cell in first["cells"]:
         if cell in first["proxies"]:
             a, b = (Proxies(**p) for p in first["proxies"][cell])
@@ -155,13 +156,14 @@ def _timed_row(processes: list[dict[str, Any]], cell: str, terms: Terms) -> Row:
     verdict = agreed(_verdicts(processes, cell))
     if not told:
         return Row(cell, "time", "", "", "ambiguous", f"no time left to measure: raise --budget above {terms.budget:g} s")
-    middle = sorted(told, key=lambda t: t["ratio"])[len(told) // 2]
-    low, high = middle["ratio_low"], middle["ratio_high"]
-    note = f"{100 * (middle['ratio'] - 1):+.2f} %"
-    if low is not None:
-        note += f" [{100 * (low - 1):+.2f}, {100 * (high - 1):+.2f}]"
+    found = middle(told)
+    a, b, note = "", "", "too few pairs"
+    if found is not None:
+        least, ratio, most = (100 * (found[k] - 1) for k in ("ratio_low", "ratio", "ratio_high"))
+        a, b = f"{found['a_ms']:.2f} ms", f"{found['b_ms']:.2f} ms"
+        note = f"{ratio:+.2f} % [{least:+.2f}, {most:+.2f}]"
     note += f", {len(told)} processes, {sum(t['pairs'] for t in told)} pairs"
     if verdict == "ambiguous":
         note += f"; not decided at an effect of {100 * terms.effect:g} %: raise --budget or quieten the machine"
     data = {"processes": [{k: v for k, v in t.items() if k != "log_ratios"} for t in told]}
-    return Row(cell, "time", f"{middle['a_ms']:.2f} ms", f"{middle['b_ms']:.2f} ms", verdict, note, data)
+    return Row(cell, "time", a, b, verdict, note, data)

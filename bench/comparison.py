@@ -1,18 +1,20 @@
 """What `bench compare` and `bench gate` are given: two run folders, two files of speed results, or two git revisions."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.compare_revisions import Terms, compare_revisions
 from bench.compare_runs import compare_runs
-from bench.revisions import is_revision, repository
+from bench.revisions import WORKING_TREE, is_revision, repository
 from bench.verdicts import Outcome, Row
 from samplers.errors import UserError
 from samplers.weights import write_whole
 
 
-def compare(a: str, b: str, terms: Terms, out: Path, advance: Callable[[str], None] = lambda _: None) -> Outcome:
+def compare(
+    a: str, b: str, terms: Terms, out: Path, advance: Callable[[str], None] = lambda _: None, given: Sequence[str] = ()
+) -> Outcome:
     """Compare two things of a kind; `out` gets `comparison.json` with all that was measured.
 
     Args:
@@ -21,6 +23,7 @@ def compare(a: str, b: str, terms: Terms, out: Path, advance: Callable[[str], No
         terms: of a comparison of revisions; of the other kinds only the effect counts.
         out: folder.
         advance: told what goes on.
+        given: flags of the command line that only revisions have a use for.
 
     Raises:
         UserError: neither, or two of different kinds, or what each kind refuses.
@@ -30,6 +33,8 @@ def compare(a: str, b: str, terms: Terms, out: Path, advance: Callable[[str], No
         return compare_revisions((a, b), repository(), terms, out, advance)
     if kinds[0] != kinds[1]:
         raise UserError(f"'{a}' is a {kinds[0]} and '{b}' a {kinds[1]}; compare two of a kind")
+    if given:
+        raise UserError(f"{', '.join(given)}: only revisions are run again; leave that out for a {kinds[0]}")
     both = compare_runs if kinds[0] == "run" else _speed_files
     outcome = both(Path(a), Path(b), terms.effect)
     keep(outcome, out)
@@ -44,11 +49,21 @@ def keep(outcome: Outcome, out: Path) -> None:
 
 
 def _kind(name: str) -> str:
-    """A folder with records is a run, a JSON file holds speed results; a revision of that name comes first."""
+    """What git knows is a revision; a folder with records is a run, and a JSON file holds speed results.
+
+    Raises:
+        UserError: a path, but of none of these.
+    """
     path = Path(name)
-    if (path / "records.jsonl").exists() and not _known(name):
+    if name == WORKING_TREE or _known(name):
+        return "revision"
+    if (path / "records.jsonl").exists():
         return "run"
-    return "file of speed results" if path.suffix == ".json" and path.is_file() else "revision"
+    if path.suffix == ".json" and path.is_file():
+        return "file of speed results"
+    if path.is_dir():
+        raise UserError(f"no records.jsonl in {name}; name a folder that 'bench run' made")
+    return "revision"
 
 
 def _known(name: str) -> bool:

@@ -34,11 +34,21 @@ class Wanted:
 
 
 class AbsentError(Exception):
-    """A side does not have a cell, or cannot run it; says why in one line."""
+    """A side does not have a cell, or cannot run it; says why in one line.
 
-    def __init__(self, why: str, side: int | None = None):
+    Attributes:
+        side: 0 or 1, None where it does not matter.
+        broken: whether the side has the sampler, and it raised.
+    """
+
+    def __init__(self, why: str, side: int | None = None, broken: bool = False):
         super().__init__(why)
-        self.side = side
+        self.side, self.broken = side, broken
+
+
+def told(error: Exception) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 class Side:
@@ -59,7 +69,7 @@ class Side:
         return list(self.samplers.names())
 
     def steps(self, wanted: Wanted) -> int:
-        """The largest step count within the budget of calls, or the one asked for.
+        """The largest step count within the budget of calls that the sampler can do, or the one asked for.
 
         Raises:
             AbsentError: no step count fits.
@@ -71,7 +81,18 @@ class Side:
         able = [n for n in card.steps or range(1, wanted.calls + 1) if card.calls(n) <= wanted.calls]
         if not able:
             raise AbsentError(f"{wanted.spec} needs more than {wanted.calls} calls")
-        return max(able)
+        return max((n for n in able if self._can(wanted.spec, n)), default=max(able))
+
+    def _can(self, spec: str, steps: int) -> bool:
+        """Whether a sampler of certain step counts only has what it takes for this one (a student that ships)."""
+        found = self.samplers.get(spec)
+        if not found.card.steps:
+            return True
+        try:
+            found.prepare(self.teacher, self.device, steps)
+        except self.samplers.UserError:
+            return False
+        return True
 
     def students(self, wanted: Wanted) -> Path | None:
         """The folder where its students ship; None for a sampler that has none, or whose spec names them."""
@@ -91,6 +112,8 @@ class Side:
             found.prepare(self.teacher, self.device, steps)
         except self.samplers.UserError as e:
             raise AbsentError(str(e)) from e
+        except Exception as e:
+            raise AbsentError(told(e), broken=True) from e
         return found
 
     def inputs(self, batch: int) -> tuple[Tensor, Tensor | None]:

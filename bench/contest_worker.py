@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from bench.clock import Clock
-from bench.contest import AbsentError, Side, Wanted
+from bench.contest import AbsentError, Side, Wanted, told
 from bench.environment import environment, resolve_device
 from bench.pairs import Paired, Rule, Run, measure
 from bench.proxies import Proxies
@@ -75,7 +75,7 @@ class Contest:
                     found.append(side.sampler(wanted, steps, students))
                 except AbsentError as e:
                     name = packages.revision.name
-                    raise AbsentError(f"{name}: {str(e).replace(str(packages.revision.root), name)}", i) from e
+                    raise AbsentError(f"{name}: {str(e).replace(str(packages.revision.root), name)}", i, e.broken) from e
         return steps, found
 
     def count(self, samplers: list[Any], steps: int) -> list[Proxies]:
@@ -90,9 +90,22 @@ class Contest:
                 try:
                     found.append(side.count(sampler, steps))
                 except Exception as e:
-                    told = " ".join(str(e).split())[:200]
-                    raise AbsentError(f"{self.packages[i].revision.name}: {type(e).__name__}: {told}", i) from e
+                    raise AbsentError(f"{self.packages[i].revision.name}: {told(e)}", i, broken=True) from e
         return found
+
+    def runs(self, samplers: list[Any], steps: int) -> tuple[Run, Run]:
+        """A timed pass of each side, which has been seen to work.
+
+        Raises:
+            AbsentError: a side's pass fails.
+        """
+        both = (self.run(0, samplers[0], steps), self.run(1, samplers[1], steps))
+        for i, run in enumerate(both):
+            try:
+                run()
+            except Exception as e:
+                raise AbsentError(f"{self.packages[i].revision.name}: {told(e)}", i, broken=True) from e
+        return both
 
     def run(self, i: int, sampler: Any, steps: int) -> Run:
         """One timed pass at batch 1; entering the revision is not part of what is timed (see `timed`)."""
@@ -132,7 +145,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     a, b = (Revision(s["name"], s["commit"], Path(s["root"])) for s in request["sides"])
     contest = Contest((a, b), request["teacher"], device, request["first"])
     wanted = [w for cell in request["cells"] for w in contest.every(Wanted(*cell))]
-    absent: dict[str, tuple[int | None, str]] = {}
+    absent: dict[str, tuple[int | None, str, bool]] = {}
     proxies: dict[str, list[dict[str, Any]]] = {}
     runs: dict[str, tuple[Run, Run]] = {}
     cells: dict[str, list] = {}
@@ -141,12 +154,14 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
             steps, found = contest.prepare(w)
             name = f"{w.spec.partition('@')[0]}@{steps}"
             if request["count"]:
-                proxies[name] = [p.to_dict() for p in contest.count(found, steps)]
+                counted = [p.to_dict() for p in contest.count(found, steps)]
+            both = contest.runs(found, steps)
         except AbsentError as e:
-            absent[w.spec] = (e.side, str(e))
+            absent[w.spec] = (e.side, str(e), e.broken)
             continue
-        cells[name] = [name, w.calls]
-        runs[name] = (contest.run(0, found[0], steps), contest.run(1, found[1], steps))
+        cells[name], runs[name] = [name, w.calls], both
+        if request["count"]:
+            proxies[name] = counted
     started = time.monotonic() - request["spawned"]
     rule = Rule(request["effect"], request["seconds"] - started)
     pairs = measure(runs, rule, request["seed"], timed) if rule.seconds > 0 else {n: Paired() for n in runs}

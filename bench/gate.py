@@ -1,13 +1,13 @@
 """`bench gate`: a comparison turned into an exit code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import stored_counts
 from bench.compare_revisions import Terms
 from bench.comparison import compare, keep
-from bench.verdicts import PASS, REGRESSION, REGRESSIONS, UNDECIDED, Outcome, Row, counts_for, exit_code, table
+from bench.verdicts import PASS, REGRESSION, REGRESSIONS, UNDECIDED, WHOLE, Outcome, Row, counts_for, exit_code, table
 from samplers.errors import UserError
 
 WORDS = {PASS: "pass", REGRESSION: "regression"}
@@ -29,6 +29,7 @@ def decide(
     stored: Path | None,
     out: Path,
     advance: Callable[[str], None] = lambda _: None,
+    given: Sequence[str] = (),
 ) -> Decision:
     """Compare, and say whether `b` may replace `a`.
 
@@ -40,27 +41,32 @@ def decide(
         stored: file of the counts; None for the repository's.
         out: folder that gets `comparison.json`, whatever the verdict.
         advance: told what goes on.
+        given: flags of the command line that only revisions have a use for.
 
     Raises:
         UserError: what `bench.comparison.compare` refuses, stored counts that cannot be read, or a quantity that no row has.
     """
     if a is None:
-        path = stored or stored_counts.STORED
-        outcome = stored_counts.check(stored_counts.read(path), path, terms.device, advance)
+        if given:
+            raise UserError(f"{', '.join(given)}: the stored counts are of every sampler; name a revision to compare with")
+        path = stored_counts.path_of(stored)
+        outcome = stored_counts.check(stored_counts.read(path), path, advance)
         keep(outcome, out)
     else:
-        outcome = compare(a, b, terms, out, advance)
+        outcome = compare(a, b, terms, out, advance, given)
     return _decision(outcome, judged)
 
 
 def _decision(outcome: Outcome, judged: tuple[str, ...]) -> Decision:
-    known = {q for r in outcome.rows for q in r.quantity.split(", ")}
-    if lacking := [q for q in judged if q not in known]:
+    known = {q for r in outcome.rows if r.quantity not in WHOLE for q in r.quantity.split(", ")}
+    if known and (lacking := [q for q in judged if q not in known]):
         raise UserError(f"nothing here has the quantity {', '.join(lacking)}; there are {', '.join(sorted(known))}")
     code = exit_code(outcome.rows, judged)
     decisive = {PASS: (), REGRESSION: REGRESSIONS}.get(code, UNDECIDED)
     why = [_told(r) for r in outcome.rows if r.verdict in decisive and counts_for(r, judged)]
     more = f" and {len(why) - 5} more" if len(why) > 5 else ""
+    if code != PASS and not why:
+        why = ["there was nothing to compare"]
     line = f"gate: {WORDS.get(code, 'undecided')}" + (f": {'; '.join(why[:5])}{more}" if why else "")
     if judged:
         line += f" (judged by {', '.join(judged)} alone)"
@@ -71,12 +77,12 @@ def _told(row: Row) -> str:
     return f"{row.cell} {row.quantity} {row.verdict}"
 
 
-def update_counts(stored: Path | None, device: str = "auto", advance: Callable[[str], None] = lambda _: None) -> Path:
+def update_counts(stored: Path | None, device: str = "cpu", advance: Callable[[str], None] = lambda _: None) -> Path:
     """Store the counts of the committed source as good; returns the file.
 
     Raises:
         UserError: uncommitted changes, or no git checkout.
     """
-    path = stored or stored_counts.STORED
+    path = stored_counts.path_of(stored)
     stored_counts.update(path, device, advance)
     return path

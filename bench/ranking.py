@@ -82,6 +82,18 @@ def difference(a: pd.Series, b: pd.Series) -> Difference:
     return Difference(value, float(np.hypot(own, other)), False, rounding)
 
 
+def log_ratio(a: pd.Series, b: pd.Series) -> Difference:
+    """As `difference`, of the logarithms of both rows' `fd`, which must be above 0 (delta method); without rounding."""
+    x, y = float(a["fd"]), float(b["fd"])
+    value = math.log(y / x)
+    if a["seed"] == b["seed"] and a["images"] == b["images"]:
+        va, vb = _influence(a), _influence(b)
+        if va is not None and vb is not None and len(va) > 1:
+            return Difference(value, float(np.std(vb / y - va / x, ddof=1) / np.sqrt(len(va))), True)
+    own, other = (float(r["fd_high"] - r["fd_low"]) / (2 * Z * float(r["fd"])) for r in (a, b))
+    return Difference(value, float(np.hypot(own, other)), False)
+
+
 @dataclass(frozen=True)
 class Winner:
     """The best row of a selection by `fd`, and the index labels of the rows that tie with it."""

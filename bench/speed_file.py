@@ -224,9 +224,9 @@ def _row(name: str, old: Speed | None, new: Speed | None, effect: float) -> Row:
     if before is None or after is None:
         return Row(name, "time", a, b, "ambiguous", "too few rounds", data | {"ratio_low": None, "ratio_high": None})
     low, high = after[0] / before[1], after[1] / before[0]
-    verdict = judge_stored((math.log(low), math.log(high)), effect)
+    verdict = judge_stored(math.log(ratio), (math.log(low), math.log(high)), effect)
     share = min(s.extra.get("cpu_share", 1.0) for s in (old, new))
-    told = judge_stored((math.log(fastest), math.log(fastest)), effect)
+    told = judge_stored(math.log(fastest), (math.log(fastest),) * 2, effect)
     if verdict in ("slower", "faster") and (verdict != told or share < CPU_SHARE):
         verdict = "ambiguous"
     low, high = low / (1 + BETWEEN_PROCESSES), high * (1 + BETWEEN_PROCESSES)

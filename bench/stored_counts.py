@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bench.contest import AbsentError, Side, Wanted
+from bench.contest import AbsentError, Side, Wanted, told
 from bench.environment import resolve_device
 from bench.proxies import Proxies, compare
 from bench.revisions import repository, state
@@ -22,16 +22,27 @@ from samplers.weights import write_whole
 
 SCHEMA = 1
 STORED = Path("results/gate/counts.json")
-"""Where the repository keeps them."""
+"""Where a repository keeps them, from its top."""
 BUILD = ("operators", "synchronisations", "peak_bytes")
 """Counts that another build of PyTorch may change."""
 REMAKE = "make it with 'bench gate --update'"
 
 
+def path_of(given: Path | None) -> Path:
+    """The file of counts: the one given, or STORED in the checkout that the current folder is in."""
+    if given is not None:
+        return given
+    try:
+        top = repository()
+    except UserError:  # no checkout
+        return STORED
+    return STORED if top == Path.cwd() else top / STORED
+
+
 def count(
-    teacher: str = "mnist32", calls: int = 6, device: str = "auto", advance: Callable[[str], None] = lambda _: None
+    teacher: str = "mnist32", calls: int = 6, device: str = "cpu", advance: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """What every sampler does in one pass at a budget of calls: {schema, torch, device, teacher, calls, cells}.
+    """What every sampler does in one pass at a budget of calls: {schema, torch, device, teacher, calls, cells, failed}.
 
     Args:
         teacher: name in the zoo, or path of a card.
@@ -48,7 +59,7 @@ def count(
     torch.set_num_threads(1)  # what is counted does not depend on them, and on a busy machine one is fastest
     try:
         side = Side(teacher, where)
-        cells = _cells(side, calls, advance)
+        cells, failed = _cells(side, calls, advance)
     finally:
         torch.set_num_threads(threads)
     return {
@@ -58,31 +69,38 @@ def count(
         "teacher": {"name": side.teacher.name, "sha256": side.teacher.sha256},
         "calls": calls,
         "cells": cells,
+        "failed": failed,
     }
 
 
-def _cells(side: Side, calls: int, advance: Callable[[str], None]) -> dict[str, dict[str, Any]]:
-    """What each sampler does at its largest step count within the budget, by "sampler@steps"."""
-    cells = {}
+def _cells(side: Side, calls: int, advance: Callable[[str], None]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """What each sampler does at its largest step count within the budget, by "sampler@steps"; and why others failed."""
+    cells, failed = {}, {}
     for name in side.names():
         advance(name)
         wanted = Wanted(name, calls)
         try:
             steps = side.steps(wanted)
             found = side.sampler(wanted, steps, None)
-        except AbsentError:
-            continue  # a sampler without a student of this teacher, or whose shortest pass has more calls
-        cells[f"{name}@{steps}"] = side.count(found, steps).to_dict()
-    return cells
+        except AbsentError as e:  # of one without a student of this teacher, or whose shortest pass has more calls
+            if e.broken:
+                failed[name] = str(e)
+            continue
+        try:
+            cells[f"{name}@{steps}"] = side.count(found, steps).to_dict()
+        except Exception as e:
+            failed[f"{name}@{steps}"] = told(e)
+    return cells, failed
 
 
-def check(stored: dict[str, Any], path: Path, device: str = "auto", advance: Callable[[str], None] = lambda _: None) -> Outcome:
-    """Count now, as `stored` was counted, and compare.
+def check(stored: dict[str, Any], path: Path, advance: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Count now, on the kind of device on which `stored` was counted, where there is one, and compare.
 
     Raises:
         UserError: its teacher is not there.
     """
-    now = count(stored["teacher"]["name"], stored["calls"], device, advance)
+    there = stored["device"] == "cpu" or torch.cuda.is_available()
+    now = count(stored["teacher"]["name"], stored["calls"], stored["device"] if there else "cpu", advance)
     return Outcome((path.as_posix(), "now"), judge(stored, now), {"schema": SCHEMA, "stored": stored, "now": now})
 
 
@@ -91,7 +109,8 @@ def judge(stored: dict[str, Any], now: dict[str, Any]) -> list[Row]:
     rows: list[Row] = []
     other_build = (stored["torch"], stored["device"]) != (now["torch"], now["device"])
     other_teacher = stored["teacher"]["sha256"] != now["teacher"]["sha256"]
-    for cell in sorted(stored["cells"].keys() | now["cells"].keys()):
+    rows += [Row(cell, "cell", "", "", "wrong", why) for cell, why in now["failed"].items()]
+    for cell in sorted((stored["cells"].keys() | now["cells"].keys()) - now["failed"].keys()):
         if cell not in now["cells"]:
             rows.append(Row(cell, "cell", "counted", "", "not comparable", f"gone; if that is meant, {REMAKE}"))
         elif cell not in stored["cells"]:
@@ -130,7 +149,7 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
-def update(path: Path, device: str = "auto", advance: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def update(path: Path, device: str = "cpu", advance: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Count, and store with the commit of the checkout that the current folder is in.
 
     Raises:
@@ -138,7 +157,9 @@ def update(path: Path, device: str = "auto", advance: Callable[[str], None] = la
     """
     now = state(repository())
     if now.endswith("+"):
-        raise UserError("the checkout has uncommitted changes; commit them, then run 'bench gate --update'")
+        raise UserError("the checkout has uncommitted changes; commit them, run 'bench gate --update', and amend the commit")
     found = {"commit": now, **count(device=device, advance=advance)}
+    if found["failed"]:
+        raise UserError(f"nothing is stored: {'; '.join(f'{k}: {v}' for k, v in found['failed'].items())}")
     write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
     return found

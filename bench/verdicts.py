@@ -9,7 +9,7 @@ so that no change and a change of e are equally far from it:
     ambiguous   the rest: measure longer
 
 One process alone is not believed: memory falls another way in each, and a neighbour may come and go. A verdict is what two
-fresh processes agree on, of three at most. How often that is wrong on a noisy machine has not been measured yet.
+fresh processes agree on, of three at most. How often that is wrong beside a busy neighbour: `bench.calibration`.
 """
 
 import math
@@ -22,6 +22,8 @@ REGRESSIONS = ("slower", "more", "worse", "wrong")
 UNDECIDED = ("ambiguous", "not comparable")
 MARKED = (*REGRESSIONS, *UNDECIDED)
 """Verdicts that a reader must see: bold, and first in the table."""
+WHOLE = ("cell", "sampler")
+"""Quantities of rows that tell of a whole cell: it is gone, or fails."""
 PASS, REGRESSION, UNSURE = 0, 1, 3
 """Exit codes of the gate; 2 is a user's mistake."""
 PROCESSES = 3
@@ -44,11 +46,12 @@ def judge(low: float | None, high: float | None, effect: float) -> str:
     return "same" if -full < low and high < full else "ambiguous"
 
 
-def judge_stored(interval: tuple[float, float] | None, effect: float) -> str:
-    """The verdict on times that two processes stored, from the interval of their log ratio within the processes.
+def judge_stored(center: float, interval: tuple[float, float] | None, effect: float) -> str:
+    """The verdict on times that two processes stored, from their log ratio and its interval within the processes.
 
-    slower or faster only where the interval, made wider by what two processes of the same code differ by, lies beyond the
-    effect; same where the interval alone lies within it. So with an effect of 5 % only a slowdown from about 15 % on counts.
+    Two processes of the same code differ by BETWEEN_PROCESSES. So slower or faster only where the interval, made wider by
+    that, lies beyond the effect: with one of 5 % from about 15 % on. same where the ratio is smaller than the effect and the
+    interval hides nothing beyond those 15 %.
     """
     full, apart = math.log1p(effect), math.log1p(BETWEEN_PROCESSES)
     if interval is None:
@@ -58,7 +61,21 @@ def judge_stored(interval: tuple[float, float] | None, effect: float) -> str:
         return "slower"
     if high + apart < -full:
         return "faster"
-    return "same" if -full <= low and high <= full else "ambiguous"
+    hidden = full + apart
+    return "same" if abs(center) <= full and -hidden <= low and high <= hidden else "ambiguous"
+
+
+def middle(processes: Sequence[dict[str, Any]]) -> dict[str, float] | None:
+    """What the process with the middle ratio measured, of those that have an interval; of an even number, between the two.
+
+    {ratio, ratio_low, ratio_high, a_ms, b_ms}, or None where no process had the time.
+    """
+    told = sorted((p for p in processes if p["ratio_low"] is not None), key=lambda p: p["ratio"])
+    if not told:
+        return None
+    pair = told[(len(told) - 1) // 2], told[len(told) // 2]
+    keys = ("ratio", "ratio_low", "ratio_high", "a_ms", "b_ms")
+    return {k: math.sqrt(pair[0][k] * pair[1][k]) for k in keys}
 
 
 def settled(verdicts: Iterable[str]) -> bool:
@@ -112,7 +129,7 @@ class Outcome:
 
 def counts_for(row: Row, judged: Sequence[str] = ()) -> bool:
     """Whether a row decides: all do where `judged` is empty, else its quantities, and what is told of a whole cell."""
-    return not judged or bool({*row.quantity.split(", ")} & {*judged, "cell", "sampler"})
+    return not judged or row.quantity in WHOLE or bool({*row.quantity.split(", ")} & {*judged})
 
 
 def exit_code(rows: Iterable[Row], judged: Sequence[str] = ()) -> int:
@@ -124,7 +141,7 @@ def exit_code(rows: Iterable[Row], judged: Sequence[str] = ()) -> int:
 
 
 def table(rows: Sequence[Row], names: tuple[str, str]) -> str:
-    """Markdown, what is not "same" first; each cell's equal rows are told in one line."""
+    """Markdown, what a reader must see first; rows that are the same but for times are counted in one line."""
     told = [r for r in rows if r.verdict != "same" or r.quantity == "time"]
     lines = [f"| cell | quantity | {names[0]} | {names[1]} | verdict | |", "| --- | --- | ---: | ---: | --- | --- |"]
     order = {v: i for i, v in enumerate(MARKED)}

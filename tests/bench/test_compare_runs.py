@@ -20,7 +20,7 @@ def verdicts(tmp_path, old: dict, new: dict, influence=(None, None), effect: flo
 def test_a_run_equals_itself(tmp_path):
     found = verdicts(tmp_path, record("ddim", 5), record("ddim", 5))
     assert {v for v, _ in found.values()} == {"same"}
-    assert found.keys() == {"calls", "forwards", "flops_per_image", "fd_mnist", "trajectory_error", "time", "time per batch"}
+    assert found.keys() == {"calls", "forwards", "flops", "fd_mnist", "trajectory_error", "time", "time, in batches"}
 
 
 @pytest.mark.parametrize(
@@ -95,14 +95,50 @@ def test_stored_times_count_only_beyond_what_two_processes_differ_by(tmp_path, f
     for key, by in (("latency_ms", factor), ("images_per_s", 1 / factor)):
         new["time"][key] = {k: v * by for k, v in new["time"][key].items()}
     found = verdicts(tmp_path, old, new)
-    assert (found["time"][0], found["time per batch"][0]) == (expected, expected)
+    assert (found["time"][0], found["time, in batches"][0]) == (expected, expected)
+
+
+def test_the_same_times_are_the_same_though_their_intervals_are_wide(tmp_path):
+    """Ten repetitions on a shared machine: 6 % from end to end."""
+    old = record("ddim", 5)
+    for key in ("latency_ms", "images_per_s"):
+        t = old["time"][key]
+        t |= {"ci_low": 0.97 * t["median"], "ci_high": 1.03 * t["median"]}
+    assert verdicts(tmp_path, old, old)["time"][0] == "same"
+
+
+def test_the_interval_of_a_ratio_knows_that_images_matter_as_their_distance_does(tmp_path):
+    """Equal influences: the smaller distance feels them more, so the ratio is not certain though the difference is."""
+    influence = {CELL: np.random.default_rng(0).normal(0, 20, 500)}
+    folders = [
+        write_run(tmp_path / name, [record("ddim", 5, fd=fd)], influence, images=False) for name, fd in (("a", 4.0), ("b", 4.2))
+    ]
+    (row,) = [r for r in compare_runs(*folders, 0.05).rows if r.quantity == "fd_mnist"]
+    se = influence[CELL].std(ddof=1) / np.sqrt(500) * (1 / 4.0 - 1 / 4.2)
+    assert row.data["low"] == pytest.approx(np.log(1.05) - 2.576 * se, rel=1e-3)
+    assert row.data["high"] == pytest.approx(np.log(1.05) + 2.576 * se, rel=1e-3)
+
+
+def test_a_metric_that_is_gone_or_was_never_there(tmp_path):
+    old, new = record("ddim", 5), record("ddim", 5)
+    del new["quality"]["fd_mnist"]
+    assert verdicts(tmp_path, old, new)["fd_mnist"] == ("not comparable", "not measured in the second run")
+    assert verdicts(tmp_path / "other", new, old)["quality"] == ("not comparable", "no Frechet distance in the first run")
+
+
+def test_synchronisations_count_where_both_runs_counted_them(tmp_path):
+    old, new = record("ddim", 5), record("ddim", 5)
+    new["counted"]["synchronisations"] = 10
+    assert "synchronisations" not in verdicts(tmp_path, old, new)
+    old["counted"]["synchronisations"] = 0
+    assert verdicts(tmp_path / "both", old, new)["synchronisations"] == ("more", "+10")
 
 
 def test_few_repetitions_have_no_interval_and_no_verdict(tmp_path):
     old, new = record("ddim", 5), record("ddim", 5)
     new["time"]["latency_ms"] |= {"ci_low": None, "ci_high": None}
     assert verdicts(tmp_path, old, new)["time"][0] == "ambiguous"
-    assert judge_stored(None, 0.05) == "ambiguous"
+    assert judge_stored(0.0, None, 0.05) == "ambiguous"
 
 
 def test_more_work_is_told(tmp_path):

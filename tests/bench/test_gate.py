@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from report_fixture import record, write_run
+from report_fixture import failed, record, write_run
 from revisions_fixture import edit, git
 from test_cli import call
 
@@ -35,6 +35,16 @@ TERMS = Terms(samplers=("ddim@4",), budget=600)
 )
 def test_exit_codes(verdicts, code):
     assert exit_code([Row("a@1", "time", "", "", v) for v in verdicts]) == code
+
+
+def test_a_lost_cell_is_told_where_nothing_else_is(monkeypatch, capsys, tmp_path):
+    write_run(tmp_path / "a", [record("ddim", 5)], images=False)
+    write_run(tmp_path / "b", [failed("ddim", 5, "out of memory")], images=False)
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, capsys, "gate", "a", "b", "--judge", "time")[0] == REGRESSION
+    code, out, _ = call(monkeypatch, capsys, "gate", "b", "b")
+    assert code == UNSURE
+    assert "gate: undecided: there was nothing to compare" in out
 
 
 def test_only_the_quantities_asked_for_decide_but_a_lost_cell_always_does():
@@ -84,7 +94,7 @@ def test_a_clean_change_passes(changed, tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("counted_time")
 def test_a_seeded_slowdown_is_blocked_by_time_alone(changed, tmp_path, monkeypatch):
-    """Two operations more for each of the network's: no count of calls, no image tells of it."""
+    """Twenty operations more a call: no count of calls, no image tells of it."""
     edit(changed, "samplers/teacher.py", "f = self.network(x /", "[x + 0 for _ in range(20)]\n        f = self.network(x /")
     found = gate(changed, tmp_path, monkeypatch, ("time", "calls", "images"))
     assert found.code == REGRESSION
@@ -92,6 +102,24 @@ def test_a_seeded_slowdown_is_blocked_by_time_alone(changed, tmp_path, monkeypat
     kept = json.loads((tmp_path / "gate" / "comparison.json").read_text())
     (row,) = [r for r in kept["rows"] if r["quantity"] == "time"]
     assert row["data"]["processes"][0]["ratio"] > 1.05
+
+
+@pytest.mark.usefixtures("counted_time")
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        ("samplers/teacher.py", "f = self.network(x /", "assert len(x) != 1, 'alone'\n        f = self.network(x /"),
+        ("samplers/solvers/euler.py", "return euler_step(x, denoised, s, t)", "raise RuntimeError('no')"),
+    ],
+    ids=["at batch 1", "always"],
+)
+@pytest.mark.usefixtures("counted_time")
+def test_a_sampler_that_raises_now_is_a_regression(changed, tmp_path, monkeypatch, spoil):
+    edit(changed, *spoil)
+    found = gate(changed, tmp_path, monkeypatch)
+    assert found.code == REGRESSION
+    assert "ddim@4 sampler wrong" in found.text
+    assert (tmp_path / "gate" / "comparison.json").exists()
 
 
 @pytest.mark.usefixtures("counted_time")
@@ -139,6 +167,11 @@ def test_a_sampler_that_came_or_went_is_told(stored):
         assert told in row.note
 
 
+def test_a_sampler_that_raises_when_it_is_counted_is_a_regression(stored):
+    (row,) = [r for r in stored_counts.judge(stored, stored | {"failed": {"ddim@2": "no"}}) if r.verdict != "same"]
+    assert (row.cell, row.verdict, row.note) == ("ddim@2", "wrong", "no")
+
+
 def test_another_build_is_compared_by_what_does_not_depend_on_it(stored):
     rows = stored_counts.judge(stored, altered(stored, "ddim@2", operators=1, peak_bytes=1) | {"torch": "2.11.0"})
     assert exit_code(rows) == UNSURE
@@ -172,7 +205,7 @@ def test_a_file_of_counts_that_cannot_be_used(content, told, tmp_path):
 
 
 def test_counts_of_changed_sources_are_not_stored(changed, tmp_path, monkeypatch):
-    counts, made = tmp_path / "counts.json", {"schema": 1, "cells": {}}
+    counts, made = tmp_path / "counts.json", {"schema": 1, "cells": {}, "failed": {}}
     monkeypatch.setattr(stored_counts, "count", lambda **_: made)
     monkeypatch.chdir(changed)
     head = stored_counts.update(counts)["commit"]
@@ -207,6 +240,7 @@ def test_the_exit_code_of_two_runs(monkeypatch, capsys, tmp_path):
     assert code == REGRESSION
     assert "gate: regression: ddim_n5_b64_fp32_eager fd_mnist worse" in out
     assert call(monkeypatch, capsys, "gate", "a", "b", "--judge", "calls")[0] == PASS
+    assert call(monkeypatch, capsys, "gate", "a", "b", "--judge", "time")[0] == PASS
     code, _, err = call(monkeypatch, capsys, "gate", "a", "b", "--judge", "speed")
     assert code == 2
     assert "nothing here has the quantity speed; there are calls, fd_mnist" in err
@@ -220,6 +254,16 @@ def test_two_of_a_kind(monkeypatch, capsys, tmp_path, changed):
     code, _, err = call(monkeypatch, capsys, "gate", "run", "good")
     assert code == 2
     assert "'run' is a run and 'good' a revision; compare two of a kind" in err
+    (changed / "empty").mkdir()
+    for words, told in (
+        (["empty", "run"], "no records.jsonl in empty"),
+        (["run", "run", "--no-time", "--calls", "3"], "--calls, --no-time: only revisions are run again"),
+        (["--samplers", "ddim"], "--samplers: the stored counts are of every sampler"),
+        (["good", "--update"], "leave out good"),
+    ):
+        code, _, err = call(monkeypatch, capsys, "gate", *words)
+        assert code == 2
+        assert told in err
 
 
 def test_speed_results_are_judged_and_handed_on(monkeypatch, capsys, tmp_path):
@@ -232,8 +276,9 @@ def test_speed_results_are_judged_and_handed_on(monkeypatch, capsys, tmp_path):
     before, slow = write("before.json", 1.0), write("slow.json", 2.0)
     monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, capsys, "gate", before, before)[0] == PASS
-    code, out, _ = call(monkeypatch, capsys, "gate", before, slow, "--action", "action.json")
+    code, out, _ = call(monkeypatch, capsys, "gate", before, slow)
     assert code == REGRESSION
     assert "test_a time slower" in out
+    assert call(monkeypatch, capsys, "gate", slow, "--action", "action.json")[0] == PASS
     (entry,) = json.loads((tmp_path / "action.json").read_text())
     assert (entry["name"], entry["unit"], entry["value"]) == ("test_a", "ms", 2000.0)
