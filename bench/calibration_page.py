@@ -71,16 +71,19 @@ def draw(trials: Sequence[dict[str, Any]], effect: float, path: Path) -> None:
                 y, m = [i for i, _ in at], [m for _, m in at]
                 x, low, high = (100 * (np.array([p[key] for p in m]) - 1) for key in ("ratio", "ratio_low", "ratio_high"))
                 style = {"color": COLOURS[verdict], "fmt": MARKERS[verdict], "ms": 2.5, "elinewidth": 0.6}
-                ax.errorbar(x, y, xerr=[x - low, high - x], label=f"{verdict}: {len(at)}", **style)
+                ax.errorbar(x, y, xerr=[x - low, high - x], label=verdict, **style)
             line = 100 * (np.sqrt(1 + effect) - 1)
             for v in (-line, line):
                 ax.axvline(v, color="black", lw=0.7, ls=(0, (4, 2)), zorder=0)
             ax.axvline(100 * first["delay"], color="black", lw=0.9, zorder=0)
-            ax.set_title(f"true: +{100 * first['delay']:g} %" if first["delay"] else "true: 0 (A/A)")
+            truth = f"B slower by {100 * first['delay']:g} %" if first["delay"] else "the same code (A/A)"
+            counts = Counter(v for v, _ in found)
+            ax.set_title(f"{truth}\n" + ", ".join(f"{v}: {counts[v]}" for v in VERDICTS if counts[v]))
             ax.set_xlabel("measured: B slower by, %")
-            ax.legend(frameon=False, loc="upper left", handletextpad=0.3)
             ax.spines[["top", "right"]].set_visible(False)
         np.atleast_1d(axes)[0].set_ylabel("trial, by measured ratio")
+        shown = {label: h for ax in np.atleast_1d(axes) for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=len(VERDICTS), frameon=False)
         figure.savefig(path, dpi=DPI)
         plt.close(figure)
 

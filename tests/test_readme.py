@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 import samplers
+from bench.calibration import read_trials
+from bench.calibration_page import table as calibration_table
 from bench.profile_page import page
 from bench.report_data import load_records, sections
 from bench.tables import main_table, summary_table
@@ -69,6 +71,17 @@ def test_dsno_s_figures_are_there(name: str):
 def test_every_ablation_was_scored():
     students = {s["sha256"] for s in json.loads((ABLATIONS / "ablations.json").read_text())["students"]}
     assert students == set(load_records([ABLATIONS])["student.sha256"])
+
+
+def test_the_calibration_is_the_recorded_one():
+    folder = ROOT / "results" / "gate-calibration"
+    trials = read_trials(folder)
+    assert len(trials) >= 100
+    found = calibration_table(trials, json.loads((folder / "setting.json").read_text())["terms"]["effect"])
+    assert found in README
+    assert found in (folder / "calibration.md").read_text()
+    assert "results/gate-calibration/calibration.png" in README
+    assert max(t["seconds"] for t in trials) < 60
 
 
 def test_shipped_weights_stay_small():
