@@ -16,8 +16,11 @@ app = typer.Typer(
     help="Compare fast samplers of a diffusion model.",
 )
 console = Console()
+TRAINING = Path("training")
+"""Where 'bench train' writes."""
 
 Names = Annotated[str | None, typer.Option(help="comma-separated; see 'bench list'")]
+Zoo = Annotated[list[Path] | None, typer.Option(help="folder of trainings whose cards count as shipped; repeatable")]
 Numbers = Annotated[str | None, typer.Option(help="comma-separated whole numbers")]
 
 
@@ -33,6 +36,14 @@ def _listed(text: str | None, kind: type = str) -> list | None:
         return [kind(item.strip()) for item in text.split(",") if item.strip()]
     except ValueError as e:
         raise UserError(f"'{text}' is not a comma-separated list of whole numbers") from e
+
+
+def _add(folders: list[Path] | None) -> None:
+    """Make the cards in `folders` known."""
+    from samplers.teacher import add_zoo
+
+    for folder in folders or ():
+        add_zoo(folder)
 
 
 @app.command()
@@ -55,6 +66,7 @@ def run(
     threads: Annotated[int | None, typer.Option(help="CPU threads, 0 for all")] = None,
     plan: Annotated[Path | None, typer.Option(help="YAML file with these flags as keys")] = None,
     out: Annotated[Path | None, typer.Option(help="the run's folder; default runs/RUN_ID")] = None,
+    zoo: Zoo = None,
     report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress bar")] = False,
 ) -> None:
@@ -62,6 +74,7 @@ def run(
     import bench
     from bench.report import write_report
 
+    _add(zoo)
     given: dict[str, Any] = {
         "samplers": _listed(samplers),
         "teacher": teacher,
@@ -121,6 +134,7 @@ def train(
         Path | None, typer.Option(help="folder for checkpoint, log, card and weights; default training/RECIPE-WHAT")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    zoo: Zoo = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress bar")] = False,
 ) -> None:
     """Train by a recipe, or resume; ends with a card and its weights."""
@@ -132,7 +146,10 @@ def train(
     trainers = {e.name: e for e in entry_points(group="bench.trainers")}
     if what not in trainers:
         raise unknown("thing to train", what, trainers)
-    folder = out or Path("training") / f"{Path(recipe).stem}-{what}"
+    if zoo is None and TRAINING.is_dir():
+        zoo = [TRAINING]  # a recipe's students learn from its teacher, trained before
+    _add(zoo)
+    folder = out or TRAINING / f"{Path(recipe).stem}-{what}"
     card = trainers[what].load()(recipe, data, folder, device=resolve_device(device), quiet=quiet)
     console.print(f"card: {card}")
 
@@ -147,6 +164,7 @@ def profile(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads, 0 for all")] = 0,
     seed: Annotated[int, typer.Option(help="of the noises")] = 0,
+    zoo: Zoo = None,
     trace: Annotated[bool, typer.Option("--trace", help="write a Chrome trace of one pass too")] = False,
     out: Annotated[Path | None, typer.Option(help="folder; default runs/profile-SAMPLER-MODE")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
@@ -156,6 +174,7 @@ def profile(
     from bench.profile_page import write_profile
     from bench.profiling import Profiler, Setting
 
+    _add(zoo)
     sizes = tuple(_listed(batch_sizes, int) or ())
     setting = Setting(sampler, teacher, mode, sizes, repetitions, threads, seed)
     profiler = Profiler(setting, resolve_device(device))

@@ -17,7 +17,7 @@ from dsno.trajectory_making import Maker, seconds_taken
 from samplers.distributed import World
 from samplers.errors import UserError, unknown
 from samplers.held_out import check_held_out
-from samplers.recipe import build, check_value, load_recipe, optimisation
+from samplers.recipe import build, check_share, check_value, load_recipe, optimisation
 from samplers.teacher import Teacher, load_teacher
 from samplers.training import autocast, exact_float32, fit, read_log, use_all_cores
 from samplers.unet import parameter_count
@@ -25,6 +25,8 @@ from samplers.weights import load_tensors, save_tensors
 from samplers.zoo_writer import write_zoo
 
 KEYS = ("name", "teacher", "network", "target", "weights", "loss", "features", "trajectories", "held_out", "optimisation")
+OPTIONAL = ("dropout",)
+"""Keys that a recipe's section `dsno` may have besides: dropout while it trains, 0 where it is not there."""
 
 
 def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
@@ -71,8 +73,8 @@ def train_student(
     use_all_cores()
     exact_float32()
     world = World.join(device)
-    if extra := sorted(r.keys() - set(KEYS)):
-        raise unknown(f"key of dsno '{r['name']}'", extra[0], KEYS)
+    if extra := sorted(r.keys() - {*KEYS, *OPTIONAL}):
+        raise unknown(f"key of dsno '{r['name']}'", extra[0], (*KEYS, *OPTIONAL))
     where = f"dsno '{r['name']}'"
     o = optimisation(r["optimisation"], where)
     world.share(o.batch, where)
@@ -80,7 +82,7 @@ def train_student(
     config = build(DSNOConfig, r["network"], f"{where}: network")
     _check(r, where)
     torch.manual_seed(o.seed)
-    network = from_teacher(teacher, config)
+    network = from_teacher(teacher, config, dropout=r.get("dropout", 0.0))
     times = config.times()
     paths = Trajectories(data, teacher.sha256, times, r["target"], r["trajectories"])
     held_out = HeldOut.make(paths, teacher, r["held_out"], times, world, out)
@@ -110,7 +112,7 @@ def train_student(
     card = {
         "kind": "dsno",
         "teacher": m["teacher"],
-        "network": teacher.network.config.to_dict(),
+        "network": network.config.to_dict(),
         "operator": {"points": config.points, "grid": config.grid, "modes": config.modes},
         "sigma_min": teacher.sigma_min,
         "sigma_max": teacher.sigma_max,
@@ -137,6 +139,7 @@ def _check(r: Mapping[str, Any], where: str) -> None:
     if r["trajectories"] is not None:
         check_value(r["trajectories"], int, f"{where}: trajectories", 1)
     check_held_out(r["held_out"], where)
+    check_share(r.get("dropout", 0.0), f"{where}: dropout")
     if not isinstance(r["loss"], Mapping):
         raise UserError(f"{where}: loss is a factor for each term, as {{l1: 1}}, not {r['loss']!r}")
     for term, factor in r["loss"].items():

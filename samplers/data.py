@@ -20,11 +20,19 @@ from samplers.errors import UserError
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images uint8 [N, C, H, W], labels int64 [N], and the SHA-256 of both (pixels and labels, whatever the packaging)."""
+    """Images and their classes.
+
+    Attributes:
+        images: uint8 [N, C, H, W].
+        labels: int64 [N].
+        sha256: of both (pixels and labels, whatever the packaging).
+        flip: whether `draw` mirrors every other image, left to right.
+    """
 
     images: Tensor
     labels: Tensor
     sha256: str
+    flip: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -39,7 +47,16 @@ class ImageSet:
         """A batch at random: images [count, C, H, W] and labels [count], some of them -1 (no class) by chance."""
         chosen = torch.randint(len(self.images), (count,), generator=generator)
         dropped = torch.rand(count, generator=generator) < label_dropout
-        return self.floats(chosen), torch.where(dropped, -1, self.labels[chosen])
+        images = self.floats(chosen)
+        if self.flip:
+            images = mirrored(images, generator)
+        return images, torch.where(dropped, -1, self.labels[chosen])
+
+
+def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images [B, C, H, W], each left to right with probability 1/2."""
+    chosen = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 
 def load_images(sources: Sequence[str | Path], image_size: int | None = None) -> ImageSet:

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from samplers.distilled.consistency import ODE_STEPS, ConsistencyFunction, intervals_at, nodes
 from samplers.distilled.metrics import METRICS
-from samplers.distilled.students import as_teacher, card_of, check_choice, check_images, check_share
+from samplers.distilled.students import as_teacher, card_of, check_choice, check_images
 from samplers.distributed import World
 from samplers.errors import UserError, unknown
 from samplers.held_out import HeldOut, relative_rmse
-from samplers.recipe import DATA, check_value, load_recipe, load_split, optimisation
+from samplers.recipe import DATA, check_share, check_value, load_recipe, load_split, optimisation
 from samplers.registry import get
 from samplers.schedule import GRIDS
 from samplers.teacher import load_teacher

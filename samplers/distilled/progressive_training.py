@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from samplers.distilled.metrics import METRICS
 from samplers.distilled.progressive import WEIGHTS, ladder, levels, two_step_target
-from samplers.distilled.students import KIND, as_teacher, card_of, check_choice, check_images, check_share, load_student
+from samplers.distilled.students import KIND, as_teacher, card_of, check_choice, check_images, load_student
 from samplers.distributed import World
 from samplers.errors import UserError, unknown
 from samplers.held_out import HeldOut, relative_rmse
-from samplers.recipe import DATA, check_value, load_recipe, load_split, optimisation
+from samplers.recipe import DATA, check_share, check_value, load_recipe, load_split, optimisation
 from samplers.solvers.euler import DDIM
 from samplers.teacher import Teacher, find_card, load_teacher
 from samplers.training import autocast, exact_float32, fit, read_log, use_all_cores
