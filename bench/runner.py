@@ -27,6 +27,7 @@ from bench.store import Store
 from samplers.errors import UserError
 from samplers.protocol import Sampler
 from samplers.teacher import Teacher
+from samplers.time_limit import stop_in_time
 from samplers.training import available_cores, exact_float32
 from samplers.zoo_writer import machine
 
@@ -268,6 +269,7 @@ class Runner:
         times = np.array([latency, seconds, overhead, peak or 0])
         self.store.save_part(job.cell, f"time{r:04d}", {"times": times})
         job.add(times)
+        stop_in_time()
 
     def _keep(self, job: Job, k: int, images: Tensor, reference: Converged | None) -> None:
         """Score-ready data of batch k: features, logits, and squared errors against the converged solution."""
@@ -287,6 +289,7 @@ class Runner:
             if f"batch{k:05d}" not in have:
                 images, _, _ = self._sample(job, self._batch(k))
                 self._keep(job, k, images, reference)
+                stop_in_time()
 
     def _score(self, job: Job, reference: Converged | None) -> None:
         parts = list(self.store.parts(job.cell, "batch").values())

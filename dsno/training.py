@@ -19,7 +19,8 @@ from samplers.errors import UserError, unknown
 from samplers.held_out import check_held_out
 from samplers.recipe import build, check_share, check_value, load_recipe, optimisation
 from samplers.teacher import Teacher, load_teacher
-from samplers.training import autocast, exact_float32, fit, read_log, use_all_cores
+from samplers.training import autocast, exact_float32, fit, use_all_cores
+from samplers.training_log import read_log
 from samplers.unet import parameter_count
 from samplers.weights import load_tensors, save_tensors
 from samplers.zoo_writer import write_zoo
@@ -77,7 +78,7 @@ def train_student(
         raise unknown(f"key of dsno '{r['name']}'", extra[0], (*KEYS, *OPTIONAL))
     where = f"dsno '{r['name']}'"
     o = optimisation(r["optimisation"], where)
-    world.share(o.batch, where)
+    world.share(o.part, where)
     teacher = load_teacher(r["teacher"], device=world.device)
     config = build(DSNOConfig, r["network"], f"{where}: network")
     _check(r, where)
@@ -87,12 +88,14 @@ def train_student(
     paths = Trajectories(data, teacher.sha256, times, r["target"], r["trajectories"])
     held_out = HeldOut.make(paths, teacher, r["held_out"], times, world, out)
     seen = HeldOut.first(paths, len(held_out.labels))
+    if world.device.type == "cuda":
+        paths.near(world.device)
     weights = torch.tensor(loss_weights(teacher.schedule, times, r["weights"]), device=world.device)
     loss_terms = terms(r["loss"], teacher, r["features"])
     logsnr = logsnr_at(teacher.schedule, times, world.device)
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-        chosen = torch.randint(len(paths), (o.batch,), generator=generator)[world.rank :: world.size].tolist()
+        chosen = torch.randint(len(paths), (o.part,), generator=generator)[world.rank :: world.size].tolist()
         frames, labels = (t.to(world.device) for t in paths.frames(chosen))
         z = paths.noise(chosen).to(world.device).contiguous(memory_format=torch.channels_last)
         with autocast(world.device):
@@ -105,7 +108,8 @@ def train_student(
 
     m = paths.manifest
     made_from = {k: m[k] for k in ("teacher", "solver", "steps", "target", "seed", "labels")}
-    identity = {"recipe": {"dsno": dict(r)}, "trajectories": {**made_from, "used": len(paths)}, "data_sha256": paths.sha256}
+    # Not the manifest's hash: another machine makes the same trajectories with other last bits, and goes on from a checkpoint.
+    identity = {"recipe": {"dsno": dict(r)}, "trajectories": {**made_from, "used": len(paths)}}
     result = fit(network, loss, o, out, title=r["name"], identity=identity, validate=validate, world=world, quiet=quiet)
     forwards = result.steps * o.batch * config.points
     made_in = seconds_taken(data, [s["file"] for s in m["shards"]])
@@ -127,7 +131,8 @@ def train_student(
         },
     }
     if world.rank == 0:
-        write_zoo(out, r["name"], card, result, identity, world.device, curve=read_log(out))
+        told = {**identity, "data_sha256": paths.sha256}
+        write_zoo(out, r["name"], card, result, told, world.device, curve=read_log(out))
     world.wait()
     return out / f"{r['name']}.json"
 

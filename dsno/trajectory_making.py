@@ -20,6 +20,7 @@ from samplers.paths import TARGETS, levels_through, path_of
 from samplers.recipe import check_value, load_recipe
 from samplers.schedule import sigmas
 from samplers.teacher import Teacher, load_teacher
+from samplers.time_limit import stop_in_time
 from samplers.training import exact_float32, use_all_cores
 from samplers.weights import load_tensors, save_tensors, sha256, write_whole
 
@@ -42,6 +43,7 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
 
     Raises:
         UserError: bad recipe, a stochastic or unknown solver, or a folder of other trajectories.
+        TimeUpError: the time limit around it is over; the shards that are made are kept.
     """
     use_all_cores()
     exact_float32()
@@ -54,6 +56,8 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     own = list(enumerate(shards))[world.rank :: world.size]
     for k, indices in track(own, f"trajectories of {teacher.name}", disable=quiet or world.rank > 0):
         _make_shard(maker, out / shard_name(k), indices)
+        if k + 1 < len(shards):
+            stop_in_time()
     world.wait()
     if world.rank == 0:
         files = [

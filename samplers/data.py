@@ -6,7 +6,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from samplers.errors import UserError
+
+RESIDENT = 4_000_000_000
+"""Bytes of a data set that a device may hold."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,21 @@ class ImageSet:
         """Labels run over 0 .. num_classes - 1."""
         return int(self.labels.max()) + 1
 
+    def near(self, device: torch.device) -> "ImageSet":
+        """The same set where batches are drawn fastest: on the device, unless it would take much of its memory."""
+        if self.images.numel() > RESIDENT:
+            return self
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
     def floats(self, indices: Tensor | slice) -> Tensor:
         """The chosen images as float32 in [-1, 1], [B, C, H, W]."""
         return self.images[indices].float() / 127.5 - 1
 
     def draw(self, count: int, label_dropout: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A batch at random: images [count, C, H, W] and labels [count], some of them -1 (no class) by chance."""
-        chosen = torch.randint(len(self.images), (count,), generator=generator)
-        dropped = torch.rand(count, generator=generator) < label_dropout
+        device = self.images.device
+        chosen = torch.randint(len(self.images), (count,), generator=generator).to(device)
+        dropped = (torch.rand(count, generator=generator) < label_dropout).to(device)
         images = self.floats(chosen)
         if self.flip:
             images = mirrored(images, generator)
@@ -55,7 +65,7 @@ class ImageSet:
 
 def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
     """Images [B, C, H, W], each left to right with probability 1/2."""
-    chosen = torch.rand(len(images), generator=generator) < 0.5
+    chosen = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
     return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 

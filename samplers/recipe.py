@@ -71,12 +71,14 @@ def optimisation(values: Any, where: str) -> Optimisation:
 
 
 def check_value(value: Any, kind: Any, where: str, low: float | None = None) -> None:
-    """Refuse a value that is not an int, a float (an int will do) or a str, as asked; or a number below `low`.
+    """Refuse a value that is not an int, a float (an int will do), a str or a bool, as asked; or a number below `low`.
 
     Raises:
         UserError: so it is; YAML reads 1e-3 as a word, which the message tells.
     """
     named = {int: "a whole number", float: "a number", str: "a word"}
+    if kind is bool and not isinstance(value, bool):
+        raise UserError(f"{where} must be true or false, not {value!r}")
     if kind in named:
         fits = (int, float) if kind is float else kind
         if isinstance(value, bool) or not isinstance(value, fits):
@@ -98,7 +100,6 @@ def load_split(data: dict[str, Any], split: str, folder: Path) -> ImageSet:
     named = data[split] if isinstance(data[split], list) else [data[split]]
     sources = [s if str(s).startswith("torchvision:") else folder / s for s in named]
     flip = data.get("flip", False)
-    if not isinstance(flip, bool):
-        raise UserError(f"data: flip must be true or false, not {flip!r}")
+    check_value(flip, bool, "data: flip")
     images = load_images(sources, data.get("image_size"))
     return replace(images, flip=flip and split == "train")

@@ -51,12 +51,12 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
         network.to(memory_format=torch.channels_last)
     shifts = 2 * r["shift"] + 1
     # All shifts of all images as one view: [N, C, shift y, shift x, H, W].
-    windows = F.pad(train_set.images, (r["shift"],) * 4).unfold(2, shape[2], 1).unfold(3, shape[3], 1)
+    windows = F.pad(train_set.images.to(device), (r["shift"],) * 4).unfold(2, shape[2], 1).unfold(3, shape[3], 1)
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-        chosen = torch.randint(shape[0], (o.batch,), generator=generator)
-        dy, dx = torch.randint(shifts, (2, o.batch), generator=generator)
-        images = windows[chosen, :, dy, dx].float() / 127.5 - 1  # [B, C, H, W]
+        chosen = torch.randint(shape[0], (o.part,), generator=generator)
+        dy, dx = torch.randint(shifts, (2, o.part), generator=generator)
+        images = windows[chosen.to(device), :, dy.to(device), dx.to(device)].float() / 127.5 - 1  # [B, C, H, W]
         if train_set.flip:
             images = mirrored(images, generator)
         with autocast(device) if config.blocks else nullcontext():  # the plain one is too small to gain by bfloat16
