@@ -64,7 +64,7 @@ def run(
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads, 0 for all")] = None,
-    plan: Annotated[Path | None, typer.Option(help="YAML file with these flags as keys")] = None,
+    plan: Annotated[Path | None, typer.Option(help="YAML file with these flags as keys, or a shipped plan (cifar10)")] = None,
     out: Annotated[Path | None, typer.Option(help="the run's folder; default runs/RUN_ID")] = None,
     zoo: Zoo = None,
     report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
@@ -185,6 +185,55 @@ def profile(
         if trace:
             profiler.trace(folder / "trace.json", sizes[-1])
     console.print(f"profile: {written}")
+
+
+@app.command()
+def campaign(
+    recipe: Annotated[str, typer.Option(help="a shipped recipe's name, or a YAML file, with a section campaign")],
+    data: Annotated[Path, typer.Option(help="folder of the recipe's data files")] = Path("data"),
+    out: Annotated[Path | None, typer.Option(help="folder of the work; default runs/campaign-RECIPE")] = None,
+    seconds: Annotated[float, typer.Option("--slice", help="seconds to work before it stops")] = 540.0,
+    home: Annotated[Path | None, typer.Option("--from", help="folder of the parts that came home; may be empty yet")] = None,
+    export: Annotated[Path | None, typer.Option(help="folder for the parts that go home; default OUT/export")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress bar")] = False,
+) -> None:
+    """A whole study, train to profile, in slices of time on machines that may be taken away; call it until all is done."""
+    from bench.campaign import NEEDS, Campaign
+    from bench.environment import resolve_device
+
+    folder = out or Path("runs") / f"campaign-{Path(recipe).stem}"
+    work = Campaign(recipe, data, folder, resolve_device(device), export, quiet)
+    if home is not None:
+        work.start_from(home)
+    finished = work.run(seconds)
+    after = "all is done" if finished else f"{work.next()} is next; the same command goes on"
+    console.print(f"{len(work.done)} of {len(NEEDS)} stages done; {after}. To take home: {work.export}")
+
+
+@app.command()
+def pack(
+    out: Annotated[Path, typer.Argument(help="folder for the parts and their table of contents")],
+    paths: Annotated[list[Path], typer.Argument(help="files and folders: data, wheels")],
+    mib: Annotated[int, typer.Option(help="largest part")] = 60,
+) -> None:
+    """Cut files into parts for a journey, verified by 'bench unpack' at its end."""
+    from bench.parcels import MIB, items_of, write
+    from bench.parcels import pack as cut
+
+    parcel = cut(items_of(paths), mib * MIB)
+    console.print(f"{len(parcel.files)} files in {len(parcel.parts)} parts: {write(parcel, out)}")
+
+
+@app.command()
+def unpack(
+    folder: Annotated[Path, typer.Argument(help="parts and their table of contents, all in it")],
+    out: Annotated[Path, typer.Argument(help="folder for the files")],
+) -> None:
+    """The files of a parcel again, each checked by its hash."""
+    from bench.parcels import unpack as restore
+
+    console.print(f"{len(restore(folder, out)['files'])} files in {out}")
 
 
 @app.command()

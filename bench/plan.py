@@ -17,6 +17,8 @@ from samplers.schedule import GRIDS
 
 PRECISIONS = ("fp32", "bf16")
 LABELS = ("balanced", "none")
+PLANS = Path(__file__).parent / "plans"
+"""Those that ship."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,21 @@ def expand(plan: Plan) -> list[str]:
         return f"{name}:grid={plan.grid}{at}{own}" if has else spec
 
     return [with_grid(s) for s in specs]
+
+
+def find_plan(name: str | Path) -> Path:
+    """The path of a plan: a file, or the name of one that ships.
+
+    Raises:
+        UserError: neither.
+    """
+    path = Path(name)
+    if path.suffix or path.exists():
+        return path
+    shipped = {p.stem: p for p in PLANS.glob("*.yaml")}
+    if str(name) not in shipped:
+        raise unknown("plan", str(name), shipped)
+    return shipped[str(name)]
 
 
 def load_plan(path: Path) -> dict[str, Any]:

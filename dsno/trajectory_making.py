@@ -55,8 +55,7 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     shards = [range(a, min(a + r["shard"], r["count"])) for a in range(0, r["count"], r["shard"])]
     own = list(enumerate(shards))[world.rank :: world.size]
     for k, indices in track(own, f"trajectories of {teacher.name}", disable=quiet or world.rank > 0):
-        _make_shard(maker, out / shard_name(k), indices)
-        if k + 1 < len(shards):
+        if _make_shard(maker, out / shard_name(k), indices) and k + 1 < len(shards):
             stop_in_time()
     world.wait()
     if world.rank == 0:
@@ -82,14 +81,14 @@ def _check(r: dict[str, Any], where: str) -> None:
         check_value(points, int, f"{where}: grids: {grid}", 1)
 
 
-def _make_shard(maker: "Maker", path: Path, indices: range) -> None:
-    """Make a shard unless it is there, whole and of the same settings."""
+def _make_shard(maker: "Maker", path: Path, indices: range) -> bool:
+    """Make a shard unless it is there, whole and of the same settings; whether it was made."""
     stamp = {**maker.identity, "first": indices.start, "count": len(indices)}
     stamp = json.loads(json.dumps(stamp))
     if path.exists():
         try:
             if load_tensors(path)[1] == stamp:
-                return
+                return False
         except UserError:
             pass  # cut short by a kill: made again
         else:
@@ -104,6 +103,7 @@ def _make_shard(maker: "Maker", path: Path, indices: range) -> None:
     save_tensors(path, {"frames": torch.cat(frames), "labels": torch.cat(labels)}, stamp)
     with open(path.parent / SECONDS, "a") as f:  # beside the shard: its bytes depend on the recipe alone
         f.write(json.dumps({"file": path.name, "seconds": round(time.monotonic() - begin, 3)}) + "\n")
+    return True
 
 
 def seconds_taken(folder: Path, shards: Sequence[str]) -> float | None:

@@ -57,6 +57,20 @@ def shrunk(name: str, folder: Path) -> Path:
             section["optimisation"] = _short(section["optimisation"])
     recipe["knowledge_distillation"]["optimisation"] = {"steps": 2}
     recipe.pop("ablations", None)
+    if "campaign" in recipe:
+        recipe["campaign"] |= {"plan": str(folder / "plan.yaml"), "batch_sizes": [1]}
+        plan = {
+            "samplers": ["ddim", "dsno", "knowledge_distillation", "progressive@1", "consistency"],
+            "teacher": recipe["teacher"]["name"],
+            "calls": [1],
+            "images": 8,
+            "trajectory_images": 0,
+            "batch_size": 4,
+            "repetitions": 3,
+            "device": "cpu",
+            "threads": 1,
+        }
+        (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(recipe))
     return path
