@@ -20,7 +20,7 @@ from bench import parcels
 from bench.parcels import MIB, TABLE, Item, Parcel
 from samplers.checkpoint import NAME, restore, slim
 from samplers.errors import UserError
-from samplers.recipe import check_value, load_recipe
+from samplers.recipe import DATA, check_value, load_recipe, sources_of
 from samplers.teacher import add_zoo
 from samplers.time_limit import TimeUpError, time_limit
 from samplers.weights import write_whole
@@ -37,6 +37,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "profile": ("dsno",),
 }
 """The stages in order, and which must be done before each."""
+MEASURED = ("run", "profile")
+"""Stages that train nothing."""
 KEYS = ("plan", "rungs", "batch_sizes", "seconds")
 PART, PARCEL, FILES = 16 * MIB, 64 * MIB, 8
 """The way home: bytes of a part, bytes of all that is written at once, and files, the table of contents among them."""
@@ -45,7 +47,7 @@ STATE, SLIM = "campaign.json", ".slim"
 
 @dataclass
 class Campaign:
-    """A study's work, in a folder.
+    """A study's work, in a folder. Checks what can be wrong before anything is trained.
 
     Args:
         recipe: a shipped recipe's name or a YAML file, with a section `campaign`.
@@ -54,6 +56,9 @@ class Campaign:
         device: where to work.
         export: folder of the parts that go home, with their table of contents; OUT/export by default.
         quiet: no progress bars.
+
+    Raises:
+        UserError: a recipe, plan or data that are not there or not whole, or a folder of another recipe's campaign.
     """
 
     recipe: str | Path
@@ -65,9 +70,15 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.export = self.export or self.out / "export"
-        self.settings = load_recipe(self.recipe, {"campaign": KEYS})["campaign"]
+        trained = {s: () for s in NEEDS if s not in MEASURED}
+        content = load_recipe(self.recipe, {**trained, "data": DATA, "teacher": ("name",), "campaign": KEYS})
+        self.settings, self.teacher = content["campaign"], content["teacher"]["name"]
         _check(self.settings, f"{self.recipe}: campaign")
-        self.teacher = load_recipe(self.recipe, {"teacher": ("name",)})["teacher"]["name"]
+        bench.make_plan(self.settings["plan"])  # a mistake there would show at the very end
+        for split in DATA:
+            for path in sources_of(content["data"], split, self.data):
+                if isinstance(path, Path) and not path.exists():
+                    raise UserError(f"no data at {path}; name its folder with --data")
         self.held: set[str] = set()
         self.done: list[str] = []
         self.spent = dict.fromkeys(NEEDS, 0.0)
@@ -160,7 +171,7 @@ class Campaign:
 
     def folder(self, stage: str) -> Path:
         """Where a stage works."""
-        return self.out / stage if stage in ("run", "profile") else self.out / "training" / f"{self.stem}-{stage}"
+        return self.out / stage if stage in MEASURED else self.out / "training" / f"{self.stem}-{stage}"
 
     def _do(self, stage: str) -> None:
         if stage == "run":
@@ -214,7 +225,7 @@ class Campaign:
     def _items(self, stage: str) -> list[Item]:
         """The files of a stage that go home, if it has begun."""
         folder, finished = self.folder(stage), stage in self.done
-        if stage == "trajectories" or (stage in ("run", "profile") and not finished) or not folder.exists():
+        if stage == "trajectories" or (stage in MEASURED and not finished) or not folder.exists():
             return []  # too large, or of one machine's time
         found = [p for p in sorted(folder.rglob("*")) if p.is_file() and self._goes(stage, p)]
         rows = [p for p in found if p.name != NAME]

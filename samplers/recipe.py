@@ -95,11 +95,15 @@ def check_share(value: Any, where: str) -> None:
         raise UserError(f"{where} must be below 1, got {value}")
 
 
+def sources_of(data: dict[str, Any], split: str, folder: Path) -> list[str | Path]:
+    """What `load_images` reads for a split of a recipe's data section: paths in `folder`, or torchvision's sets."""
+    named = data[split] if isinstance(data[split], list) else [data[split]]
+    return [s if str(s).startswith("torchvision:") else folder / s for s in named]
+
+
 def load_split(data: dict[str, Any], split: str, folder: Path) -> ImageSet:
     """The images of one split ("train", "held_out") of a recipe's data section, files looked up in `folder`."""
-    named = data[split] if isinstance(data[split], list) else [data[split]]
-    sources = [s if str(s).startswith("torchvision:") else folder / s for s in named]
     flip = data.get("flip", False)
     check_value(flip, bool, "data: flip")
-    images = load_images(sources, data.get("image_size"))
+    images = load_images(sources_of(data, split, folder), data.get("image_size"))
     return replace(images, flip=flip and split == "train")

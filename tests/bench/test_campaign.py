@@ -206,13 +206,19 @@ def test_a_campaign_that_cannot_be(recipe: Path, tmp_path: Path):
         ({"rungs": 1}, "rungs is a list of whole numbers"),
         ({"seconds": {"teacher": 5}}, "seconds gives each of extractor, teacher"),
         ({"plan": 3}, "plan must be a word"),
+        ({"plan": "cifar11"}, "unknown plan 'cifar11'; did you mean 'cifar10'"),
     ):
         recipe.write_text(yaml.safe_dump(content | {"campaign": content["campaign"] | change}))
         with pytest.raises(UserError, match=told):
             begin(recipe, tmp_path / "a")
+    (recipe.parent / "test").rename(recipe.parent / "aside")
+    recipe.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match=r"no data at .*test; name its folder with --data"):
+        begin(recipe, tmp_path / "a")
+    (recipe.parent / "aside").rename(recipe.parent / "test")
+    assert not (tmp_path / "a").exists()
     with pytest.raises(UserError, match="has no section 'campaign'"):
         begin(Path("mnist32"), tmp_path / "a")
-    recipe.write_text(yaml.safe_dump(content))
     work = begin(recipe, tmp_path / "a")
     work.write()
     other = recipe.rename(recipe.with_name("other.yaml"))
