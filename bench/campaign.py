@@ -22,7 +22,7 @@ from samplers.checkpoint import NAME, restore, slim
 from samplers.errors import UserError
 from samplers.recipe import DATA, check_value, load_recipe, sources_of
 from samplers.teacher import add_zoo
-from samplers.time_limit import TimeUpError, time_limit
+from samplers.time_limit import TimeUpError, stop_in_time, time_limit
 from samplers.weights import write_whole
 
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -190,10 +190,13 @@ class Campaign:
         from bench.profile_page import write_profile
         from bench.profiling import MODES, Profiler, Setting
 
-        for mode in MODES if self.device.type == "cuda" else MODES[:1]:
+        modes = MODES if self.device.type == "cuda" else MODES[:1]
+        for mode in (m for m in modes if not (self.folder("profile") / m / "profile.json").exists()):
             sizes = tuple(self.settings["batch_sizes"])
             profiler = Profiler(Setting(teacher=self.teacher, mode=mode, batch_sizes=sizes), self.device)
             write_profile(profiler.measure(), self.folder("profile") / mode)
+            if mode != modes[-1]:
+                stop_in_time()
 
     # ------------------------------------------------------------------ the way home
 

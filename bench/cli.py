@@ -192,7 +192,7 @@ def campaign(
     recipe: Annotated[str, typer.Option(help="a shipped recipe's name, or a YAML file, with a section campaign")],
     data: Annotated[Path, typer.Option(help="folder of the recipe's data files")] = Path("data"),
     out: Annotated[Path | None, typer.Option(help="folder of the work; default runs/campaign-RECIPE")] = None,
-    seconds: Annotated[float, typer.Option("--slice", help="seconds to work before it stops")] = 540.0,
+    seconds: Annotated[float, typer.Option("--slice", help="seconds to work before it stops")] = 480.0,
     home: Annotated[Path | None, typer.Option("--from", help="folder of the parts that came home; may be empty yet")] = None,
     export: Annotated[Path | None, typer.Option(help="folder for the parts that go home; default OUT/export")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",

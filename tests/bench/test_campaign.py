@@ -23,6 +23,7 @@ import samplers.training
 from bench.campaign import FILES, NEEDS, PARCEL, PART, Campaign
 from bench.parcels import MIB, TABLE, read_table, unpack
 from samplers import UserError
+from samplers.time_limit import TimeUpError, time_limit
 from samplers.weights import load_tensors
 
 CPU = torch.device("cpu")
@@ -198,6 +199,33 @@ def test_a_stage_whose_seconds_are_used_up_waits_for_the_others(recipe: Path, tm
     assert work.next() == "knowledge_distillation"
     work.done += ["knowledge_distillation", "progressive", "consistency"]
     assert work.next() == "dsno"
+
+
+def test_a_gpu_profiles_every_mode_once(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A slice that ends between two modes keeps the first."""
+    told = []
+
+    class Fake:
+        def __init__(self, setting, device):
+            told.append((setting.mode, setting.teacher, device.type))
+
+        def measure(self):
+            return {}
+
+    def write(result, folder):
+        folder.mkdir(parents=True)
+        (folder / "profile.json").write_text("{}")
+
+    monkeypatch.setattr("bench.profiling.Profiler", Fake)
+    monkeypatch.setattr("bench.profile_page.write_profile", write)
+    work = begin(recipe, tmp_path / "a")
+    work.device = torch.device("cuda")
+    for _ in range(2):
+        with pytest.raises(TimeUpError), time_limit(0):
+            work._profile()
+    with time_limit(0):
+        work._profile()
+    assert told == [(mode, "cifar10-base", "cuda") for mode in ("eager", "compile", "graph")]
 
 
 def test_a_campaign_that_cannot_be(recipe: Path, tmp_path: Path):
