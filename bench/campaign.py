@@ -81,6 +81,7 @@ class Campaign:
                     raise UserError(f"no data at {path}; name its folder with --data")
         self.held: set[str] = set()
         self.done: list[str] = []
+        self.failed: dict[str, Exception] = {}
         self.spent = dict.fromkeys(NEEDS, 0.0)
         if (self.out / STATE).exists():
             self._take(json.loads((self.out / STATE).read_text()))
@@ -125,7 +126,7 @@ class Campaign:
         """Work for about so many seconds; returns whether everything is done. Calling it again goes on.
 
         Raises:
-            UserError: what a stage refuses; the stages before it are kept and exported.
+            Exception: the first that a stage raised, after those that do not need it had their turn, and the export.
         """
         end = time.monotonic() + seconds
         (self.out / "training").mkdir(parents=True, exist_ok=True)
@@ -139,11 +140,14 @@ class Campaign:
                     break
         finally:
             self.write()
+        for e in self.failed.values():
+            raise e
         return self.next() is None
 
     def next(self) -> str | None:
         """The stage whose turn it is: the first that can begin, those with seconds left before others; None at the end."""
-        able = [s for s, needs in NEEDS.items() if s not in self.done and all(n in self.done for n in needs)]
+        over = {*self.done, *self.failed}
+        able = [s for s, needs in NEEDS.items() if s not in over and all(n in self.done for n in needs)]
         if "trajectories" in able and not self._wants_trajectories():
             able.remove("trajectories")
         return min(able, key=lambda s: self._left(s) <= 0, default=None)
@@ -165,6 +169,8 @@ class Campaign:
             self.done.append(stage)
         except TimeUpError:
             pass
+        except Exception as e:  # told at the end: the minutes go to what does not need this stage
+            self.failed[stage] = e
         finally:
             self.spent[stage] += time.monotonic() - begin
             self._keep()
@@ -218,7 +224,9 @@ class Campaign:
             travels = [s for s in travels if s != "trajectories"]
         state = {"recipe": self.stem, "done": travels, "spent": {k: round(v, 3) for k, v in self.spent.items()}}
         stages = {s: "done" if s in self.done else "begun" if self.folder(s).exists() else "waiting" for s in NEEDS}
-        told = {"finished": self.next() is None, "stages": stages, "left_out": left_out, "campaign": state}
+        failed = {s: " ".join(str(e).split()) for s, e in self.failed.items()}
+        finished = self.next() is None and not failed
+        told = {"finished": finished, "failed": failed, "stages": stages, "left_out": left_out, "campaign": state}
         return parcels.write(parcel, self.export, told, self.held)
 
     def _fits(self, parcel: Parcel) -> bool:

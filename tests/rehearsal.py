@@ -46,7 +46,7 @@ def shrunk(name: str, folder: Path) -> Path:
     recipe["trajectories"] |= {"steps": 4, "count": 6, "shard": 3, "batch": 3}
     recipe["dsno"]["held_out"]["count"] = 2
     ladder = recipe["progressive"]
-    ladder |= {"start": 4, "rungs": {k: _short(v) for k, v in ladder["rungs"].items() if k in (2, 1)}}
+    ladder |= {"start": 8, "rungs": {k: _short(v) for k, v in ladder["rungs"].items() if k in (4, 2, 1)}}
     ladder["held_out"]["count"] = 2
     for key in ("consistency", "consistency_training"):
         if key in recipe:

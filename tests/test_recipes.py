@@ -5,14 +5,17 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from rehearsal import shrunk
 
 import dsno.trajectory_making
 import samplers.teacher
 import samplers.training
+from dsno.network import DSNO, DSNOConfig
 from samplers.recipe import RECIPES
 from samplers.teacher import add_zoo
+from samplers.unet import UNet, UNetConfig, parameter_count
 
 ORDER = (
     "extractor",
@@ -65,7 +68,7 @@ def test_every_section_trains(name: str, tmp_path: Path):
     assert teacher["network"]["classes"] == whole["teacher"]["network"].get("classes", 3)
     for what in ("trajectories", "dsno", "knowledge_distillation", "consistency"):
         assert made[what]["teacher"]["sha256"] == teacher["sha256"], what
-    assert [r["steps"] for r in made["progressive"]["rungs"]] == [2, 1]
+    assert [r["steps"] for r in made["progressive"]["rungs"]] == [4, 2, 1]
     assert made["progressive"]["teacher"]["sha256"] == teacher["sha256"]
     assert made["dsno"]["network"]["dropout"] == whole["dsno"].get("dropout", 0.0)
     assert (made["dsno"]["operator"]["points"], made["knowledge_distillation"]["operator"]["points"]) == (4, 1)
@@ -80,3 +83,25 @@ def test_knowledge_distillation_does_dsno_s_work(name: str):
     forwards = own["steps"] * own["batch"] * recipe["dsno"]["network"]["points"]
     if name != "mnist32":  # whose control has as many updates instead
         assert control["steps"] * control["batch"] == forwards
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "backbone", "student", "updates", "batch", "dropout", "grid"),
+    [
+        ("cifar10-paper", {"image_size": 32, "classes": 0}, 60_004_099, 65_771_267, 400_000, 256, 0.2, "quadratic"),
+        ("imagenet64-paper", {"image_size": 64, "classes": 1000}, 295_900_035, 329_225_091, 120_000, 2048, 0.1, "uniform"),
+    ],
+)
+def test_paper_recipes_hold_dsno_s_published_settings(name, sizes, backbone, student, updates, batch, dropout, grid):
+    """Of the released code, sizes of its networks included."""
+    recipe = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
+    config = UNetConfig.from_dict({**sizes, **recipe["teacher"]["network"]})
+    with torch.device("meta"):
+        assert parameter_count(UNet(config)) == backbone
+        own = DSNO(config, DSNOConfig(**recipe["dsno"]["network"]))
+    assert parameter_count(own) == student
+    section, o = recipe["dsno"], recipe["dsno"]["optimisation"]
+    assert (o["steps"], o["batch"], o["learning_rate"], o["warmup"], o["ema"]) == (updates, batch, 2e-4, 10_000, 0.9999)
+    assert (section["dropout"], recipe["teacher"]["network"]["dropout"]) == (dropout, dropout)
+    assert section["network"] == {"points": 4, "grid": grid, "modes": 2}
+    assert config.classes == sizes["classes"]

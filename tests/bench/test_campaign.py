@@ -99,35 +99,48 @@ def test_a_study_survives_kill_9_slices_and_another_machine(recipe: Path, tmp_pa
     assert (table["stages"]["teacher"], table["stages"]["dsno"], table["stages"]["profile"]) == ("done", "begun", "waiting")
     assert not table["finished"]
 
-    # A third one takes DSNO up where the second stopped, and ends.
+    # A third one takes DSNO up where the second stopped, and is taken away in the last rung of the ladder.
     c = begin(recipe, tmp_path / "c")
     c.start_from(b.export)
     assert (c.done, step_of(c, "dsno")) == (["extractor", "teacher"], 1)
     rows = (c.folder("dsno") / "log.jsonl").read_text()
-    assert c.run(1e9)
-    assert c.done == list(NEEDS)
+    for _ in range(9):  # an update of each: DSNO's second, two of the control, six of three rungs
+        if not (c.folder("progressive") / "1" / "checkpoint.safetensors").exists():
+            assert not c.run(0)
+    assert c.done == ["extractor", "teacher", "trajectories", "dsno", "knowledge_distillation"]
     assert (c.folder("dsno") / "log.jsonl").read_text().startswith(rows)
-    weights = [m.folder("teacher") / "cifar10-base.safetensors" for m in (a, b, c)]
+
+    # The fourth has of the ladder what it needs: the cards, the last rung's weights, the checkpoint. It ends.
+    d = begin(recipe, tmp_path / "d")
+    d.start_from(c.export)
+    ladder = d.folder("progressive")
+    assert d.done == c.done
+    assert {p.name for p in ladder.glob("*.safetensors")} == {"progressive-cifar10-base-2.safetensors"}
+    assert {p.name for p in ladder.rglob("checkpoint*")} == {"checkpoint.safetensors"}
+    assert load_tensors(ladder / "1" / "checkpoint.safetensors")[1]["step"] == 1
+    assert d.run(1e9)
+    assert d.done == list(NEEDS)
+    weights = [m.folder("teacher") / "cifar10-base.safetensors" for m in (a, b, c, d)]
     assert len({w.read_bytes() for w in weights}) == 1
-    records = [json.loads(line) for line in (c.folder("run") / "records.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (d.folder("run") / "records.jsonl").read_text().splitlines()]
     assert {r["status"] for r in records} == {"ok"}
     assert {r["family"] for r in records} >= {"dsno", "knowledge_distillation", "progressive", "consistency"}
-    assert (c.folder("profile") / "eager" / "profile.json").exists()
+    assert (d.folder("profile") / "eager" / "profile.json").exists()
 
     # What comes home is whole, small, and nothing but safetensors and one table.
-    files = list(c.export.iterdir())
+    files = list(d.export.iterdir())
     assert {p.suffix for p in files} == {".safetensors", ".json"}
     assert len(files) <= FILES
     assert max(p.stat().st_size for p in files) <= PART
-    table = unpack(c.export, tmp_path / "d")
+    table = unpack(d.export, tmp_path / "study")
     assert table["finished"]
     assert set(table["stages"].values()) == {"done"}
     for made in ("teacher/cifar10-base", "progressive/progressive-cifar10-base-1", "dsno/dsno-cifar10-base"):
         path = Path("training") / f"cifar10-{made}.safetensors"
-        assert (tmp_path / "d" / path).read_bytes() == (tmp_path / "c" / path).read_bytes()
-    assert not list((tmp_path / "d").rglob("checkpoint*"))
+        assert (tmp_path / "study" / path).read_bytes() == (tmp_path / "d" / path).read_bytes()
+    assert not list((tmp_path / "study").rglob("checkpoint*"))
     last = begin(recipe, tmp_path / "e")
-    last.start_from(c.export)
+    last.start_from(d.export)
     assert last.next() is None
 
 
@@ -199,6 +212,28 @@ def test_a_stage_whose_seconds_are_used_up_waits_for_the_others(recipe: Path, tm
     assert work.next() == "knowledge_distillation"
     work.done += ["knowledge_distillation", "progressive", "consistency"]
     assert work.next() == "dsno"
+
+
+def test_a_stage_that_fails_leaves_the_others_their_turn(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    done = []
+
+    def do(self, stage):
+        if stage == "dsno" and "dsno" not in done:
+            done.append(stage)
+            raise UserError("loss is not finite")
+        done.append(stage)
+
+    monkeypatch.setattr(Campaign, "_do", do)
+    work = begin(recipe, tmp_path / "a")
+    with pytest.raises(UserError, match="loss is not finite"):
+        work.run(1e9)
+    assert done == [s for s in NEEDS if s not in ("run", "profile")]
+    table = read_table(work.export)
+    assert (table["failed"], table["finished"]) == ({"dsno": "loss is not finite"}, False)
+    again = begin(recipe, tmp_path / "a")
+    assert again.run(1e9)
+    assert done[-3:] == ["dsno", "run", "profile"]
+    assert read_table(again.export)["finished"]
 
 
 def test_a_gpu_profiles_every_mode_once(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
