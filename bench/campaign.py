@@ -213,20 +213,27 @@ class Campaign:
         """
         assert self.export is not None
         travels, left_out = list(self.done), list[str]()
-        begun = [i for s in NEEDS if s not in self.done for i in self._items(s)]
-        while not self._fits(parcel := parcels.pack([i for s in travels for i in self._items(s)] + begun, PART)):
+        finished = [i for s in travels for i in self._items(s)]
+        begun = {s: items for s in NEEDS if s not in self.done and (items := self._items(s))}
+        while not self._fits(parcel := parcels.pack([*finished, *(i for items in begun.values() for i in items)], PART)):
             if begun:
-                begun.remove(largest := max(begun, key=lambda i: i.source.stat().st_size))
-                left_out.append(largest.path)
+                stage = max(begun, key=lambda s: sum(i.source.stat().st_size for i in begun[s]))
+                checkpoints = [i for i in begun[stage] if i.path.endswith(SLIM)]
+                # Without its checkpoint a stage begins again, a ladder at its last rung; less than that is of no use.
+                begun[stage] = [i for i in begun[stage] if i not in checkpoints]
+                if not checkpoints:
+                    del begun[stage]
+                left_out += [i.path for i in checkpoints] or [stage]
             else:  # it goes when what is written now is at home
                 left_out.append(travels.pop())
+                finished = [i for s in travels for i in self._items(s)]
         if self._wants_trajectories():
             travels = [s for s in travels if s != "trajectories"]
         state = {"recipe": self.stem, "done": travels, "spent": {k: round(v, 3) for k, v in self.spent.items()}}
         stages = {s: "done" if s in self.done else "begun" if self.folder(s).exists() else "waiting" for s in NEEDS}
         failed = {s: " ".join(str(e).split()) for s, e in self.failed.items()}
-        finished = self.next() is None and not failed
-        told = {"finished": finished, "failed": failed, "stages": stages, "left_out": left_out, "campaign": state}
+        whole = self.next() is None and not failed
+        told = {"finished": whole, "failed": failed, "stages": stages, "left_out": left_out, "campaign": state}
         return parcels.write(parcel, self.export, told, self.held)
 
     def _fits(self, parcel: Parcel) -> bool:

@@ -24,7 +24,7 @@ from bench.campaign import FILES, NEEDS, PARCEL, PART, Campaign
 from bench.parcels import MIB, TABLE, read_table, unpack
 from samplers import UserError
 from samplers.time_limit import TimeUpError, time_limit
-from samplers.weights import load_tensors
+from samplers.weights import load_tensors, save_tensors
 
 CPU = torch.device("cpu")
 KILLED = """
@@ -155,7 +155,8 @@ def worked(recipe: Path, out: Path, sizes: dict[str, int], begun: dict[str, int]
     for stage, size in begun.items():
         folder = campaign.folder(stage)
         folder.mkdir(parents=True)
-        (folder / "half.safetensors").write_bytes(torch.randint(256, (size,), dtype=torch.uint8).numpy().tobytes())
+        (folder / "log.jsonl").write_text("")
+        save_tensors(folder / "checkpoint.safetensors", {"raw/w": torch.randn(size // 4)})
     campaign._keep()
     return campaign
 
@@ -167,9 +168,8 @@ def test_what_does_not_fit_waits_until_the_rest_is_at_home(recipe: Path, tmp_pat
     work = worked(recipe, tmp_path / "a", sizes, {"consistency": 120_000})
     work.write()
     table = read_table(work.export)
-    assert len(table["left_out"]) == 2
-    assert table["left_out"][0].endswith("half.safetensors")
-    assert table["left_out"][1] == "progressive"
+    assert table["left_out"][0].endswith("cifar10-consistency/checkpoint.safetensors.slim")
+    assert table["left_out"][1:] == ["consistency", "progressive"]
     assert table["campaign"]["done"] == ["extractor", "teacher"]
     assert sum(p.stat().st_size for p in work.export.glob("part-*")) <= 400_000
     home = work.export.rename(tmp_path / "home")
@@ -184,6 +184,24 @@ def test_what_does_not_fit_waits_until_the_rest_is_at_home(recipe: Path, tmp_pat
     next_one = begin(recipe, tmp_path / "b")
     next_one.start_from(home)
     assert next_one.done == list(sizes)
+
+
+def test_a_ladder_that_does_not_fit_whole_stays_without_its_checkpoint(recipe: Path, tmp_path: Path, monkeypatch):
+    """Its finished rungs go home; where these do not fit, nothing of it: cards without weights would be of no use."""
+    work = worked(recipe, tmp_path / "a", {"extractor": 100_000}, {"progressive": 120_000})
+    folder = work.folder("progressive")
+    (folder / "name-4.json").write_text("{}")
+    (folder / "name-4.safetensors").write_bytes(torch.randint(256, (150_000,), dtype=torch.uint8).numpy().tobytes())
+    for allowed, left in ((300_000, ["training/cifar10-progressive/checkpoint.safetensors.slim"]), (200_000, None)):
+        monkeypatch.setattr(bench.campaign, "PARCEL", allowed)
+        work.write()
+        table = read_table(work.export)
+        mine = [f["path"] for f in table["files"] if "progressive" in f["path"]]
+        if left is None:
+            assert (table["left_out"][-1], mine) == ("progressive", [])
+        else:
+            assert table["left_out"] == left
+            assert {Path(p).name for p in mine} == {"log.jsonl", "name-4.json", "name-4.safetensors"}
 
 
 def test_a_ladder_travels_with_the_rungs_that_are_asked_for_and_the_last(recipe: Path, tmp_path: Path):
