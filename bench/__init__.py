@@ -4,7 +4,7 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.plan import Plan, coerce, load_plan
+from bench.plan import Plan, coerce, find_plan, load_plan
 from samplers.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def make_plan(file: str | Path | None = None, **options: Any) -> Plan:
-    """A plan from a YAML file's keys, if one is given, and `options` (fields of `Plan`) over them.
+    """A plan from a YAML file's keys (or those of a shipped plan), if one is given, and `options` (fields of `Plan`) over them.
 
     Raises:
         UserError: an unknown field, a value of the wrong type, or one out of range.
     """
     kinds = typing.get_type_hints(Plan)
-    values = load_plan(Path(file)) if file is not None else {}
+    values = load_plan(find_plan(file)) if file is not None else {}
     for key, value in options.items():
         if key not in kinds:
             raise unknown("argument", key, kinds)
@@ -50,7 +50,7 @@ def run(
 
     Args:
         out: the run's folder; runs/RUN_ID where None. A folder with part of this plan is gone on with.
-        plan: a YAML file with fields of `bench.plan.Plan`.
+        plan: a YAML file with fields of `bench.plan.Plan`, or the name of one that ships.
         quiet: no progress bar.
         **options: fields of `Plan`, over those of the file.
 

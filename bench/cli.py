@@ -7,7 +7,7 @@ import typer
 from bench.commands import errors
 from bench.commands.judging import compare, gate
 from bench.commands.measuring import doctor, list_, profile, report, run
-from bench.commands.training import train
+from bench.commands.training import campaign, pack, train, unpack
 from samplers.errors import UserError
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compare fast samplers of a diffusion model.",
 )
-for command in (run, list_, report, train, profile, compare, gate, doctor):
+for command in (run, list_, report, train, profile, compare, gate, doctor, campaign, pack, unpack):
     app.command(name=command.__name__.rstrip("_"))(command)
 
 

@@ -21,6 +21,8 @@ LABELS = ("balanced", "none")
 LATER = ("mode", "time_precision", "time_budget", "sweep", "cold_start")
 """Keys that came after the first runs: left out of a plan's file and hash where they have their default, so that those runs
 keep their names and can be gone on with."""
+PLANS = Path(__file__).parent / "plans"
+"""Those that ship."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,21 @@ def expand(plan: Plan) -> list[str]:
         return f"{name}:grid={plan.grid}{at}{own}" if has else spec
 
     return [with_grid(s) for s in specs]
+
+
+def find_plan(name: str | Path) -> Path:
+    """The path of a plan: a file, or the name of one that ships.
+
+    Raises:
+        UserError: neither.
+    """
+    path = Path(name)
+    if path.suffix or path.exists():
+        return path
+    shipped = {p.stem: p for p in PLANS.glob("*.yaml")}
+    if str(name) not in shipped:
+        raise unknown("plan", str(name), shipped)
+    return shipped[str(name)]
 
 
 def load_plan(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from bench.store import Store
 from bench.sweep import Point, stopped, why
 from bench.warm_up import warm_up
 from samplers.errors import UserError
+from samplers.time_limit import stop_in_time
 
 Turn = TypeVar("Turn")
 Keep = Callable[[Job, int, Tensor], None]
@@ -107,6 +108,7 @@ class Rounds:
         repetition = Repetition(one.elapsed, batch.elapsed, batch.overhead, peak, reading)
         self._save(job, f"timed{r:06d}", "repetition", dataclasses.asdict(repetition))
         job.timed.append(repetition)
+        stop_in_time()
 
     def _save(self, job: Job, name: str, key: str, values: dict[str, Any]) -> None:
         self.store.save_part(job.cell, name, {key: np.array(json.dumps(values))})
@@ -139,6 +141,7 @@ class Rounds:
                     job.runs.pop(size, None)
                 self._save(job, f"sweep{size:06d}", "point", dataclasses.asdict(point))
                 job.sweep.append(point)
+            stop_in_time()
 
     @_ending
     def _sweep_warm_up(self, job: Job, point: Point) -> None:

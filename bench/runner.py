@@ -31,6 +31,7 @@ from bench.store import Store
 from samplers.errors import UserError
 from samplers.protocol import Sampler
 from samplers.teacher import Teacher
+from samplers.time_limit import stop_in_time
 from samplers.training import available_cores, exact_float32
 from samplers.zoo_writer import machine
 
@@ -243,6 +244,7 @@ class Runner:
                 part, start = self._batch(k), k * self.plan.batch_size
                 made = part if job.cell.mode == "eager" else range(start, start + self.plan.batch_size)
                 self._keep(job, k, self.passes.sample(job, made).images[: len(part)])
+                stop_in_time()
 
     def _score(self, job: Job) -> None:
         parts = list(self.store.parts(job.cell, "batch").values())

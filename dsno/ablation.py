@@ -16,7 +16,7 @@ from scipy.stats import t
 
 from dsno.network import logsnr_at
 from dsno.students import KIND, ZOO, load_student
-from dsno.training import KEYS, HeldOut, merged, train_student
+from dsno.training import KEYS, OPTIONAL, HeldOut, merged, train_student
 from dsno.trajectories import Trajectories
 from samplers.distributed import World
 from samplers.errors import UserError, unknown
@@ -82,8 +82,8 @@ def variants(sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 student = f"{name}-s{seed}"
                 r = merged(merged(sections["dsno"], a["base"] or {}), changes)
                 found[student] = merged(r, {"name": student, "optimisation": {"seed": seed}})
-                if extra := sorted(found[student].keys() - set(KEYS)):
-                    raise unknown(f"key of ablation '{name}'", extra[0], KEYS)
+                if extra := sorted(found[student].keys() - {*KEYS, *OPTIONAL}):
+                    raise unknown(f"key of ablation '{name}'", extra[0], (*KEYS, *OPTIONAL))
     return found
 
 

@@ -1,6 +1,6 @@
 """DSNO's network: the teacher's U-Net on M time points at once, with a temporal layer after each stage."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -98,8 +98,11 @@ def logsnr_at(schedule: CosineSchedule, times: list[float], device: torch.device
     return -2 * torch.tensor([schedule.sigma(t) for t in times], dtype=torch.float64, device=device).log().float()
 
 
-def from_teacher(teacher: Teacher, config: DSNOConfig, form: str = FASTEST) -> DSNO:
+def from_teacher(teacher: Teacher, config: DSNOConfig, form: str = FASTEST, dropout: float = 0.0) -> DSNO:
     """DSNO with the teacher's weights and nearly-identity temporal layers: each output is the teacher's at (z, t_i).
+
+    Args:
+        dropout: probability inside the residual blocks while it trains, whatever the teacher's was.
 
     Raises:
         UserError: a teacher that does not predict x0, whose output is not what DSNO's is.
@@ -109,7 +112,7 @@ def from_teacher(teacher: Teacher, config: DSNOConfig, form: str = FASTEST) -> D
             f"teacher {teacher.name} predicts '{teacher.parameterisation}'; DSNO starts from a teacher that predicts x "
             "(train one with parameterisation: x)"
         )
-    network = DSNO(teacher.network.config, config, form)
+    network = DSNO(replace(teacher.network.config, dropout=dropout), config, form)
     weights = network.state_dict() | teacher.network.state_dict()
     network.load_state_dict(weights)
     return network.to(next(teacher.network.parameters()).device).to(memory_format=torch.channels_last)

@@ -17,14 +17,17 @@ from dsno.trajectory_making import Maker, seconds_taken
 from samplers.distributed import World
 from samplers.errors import UserError, unknown
 from samplers.held_out import check_held_out
-from samplers.recipe import build, check_value, load_recipe, optimisation
+from samplers.recipe import build, check_share, check_value, load_recipe, optimisation
 from samplers.teacher import Teacher, load_teacher
-from samplers.training import autocast, exact_float32, fit, read_log, use_all_cores
+from samplers.training import autocast, exact_float32, fit, use_all_cores
+from samplers.training_log import read_log
 from samplers.unet import parameter_count
 from samplers.weights import load_tensors, save_tensors
 from samplers.zoo_writer import write_zoo
 
 KEYS = ("name", "teacher", "network", "target", "weights", "loss", "features", "trajectories", "held_out", "optimisation")
+OPTIONAL = ("dropout",)
+"""Keys that a recipe's section `dsno` may have besides: dropout while it trains, 0 where it is not there."""
 
 
 def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
@@ -71,26 +74,28 @@ def train_student(
     use_all_cores()
     exact_float32()
     world = World.join(device)
-    if extra := sorted(r.keys() - set(KEYS)):
-        raise unknown(f"key of dsno '{r['name']}'", extra[0], KEYS)
+    if extra := sorted(r.keys() - {*KEYS, *OPTIONAL}):
+        raise unknown(f"key of dsno '{r['name']}'", extra[0], (*KEYS, *OPTIONAL))
     where = f"dsno '{r['name']}'"
     o = optimisation(r["optimisation"], where)
-    world.share(o.batch, where)
+    world.share(o.part, where)
     teacher = load_teacher(r["teacher"], device=world.device)
     config = build(DSNOConfig, r["network"], f"{where}: network")
     _check(r, where)
     torch.manual_seed(o.seed)
-    network = from_teacher(teacher, config)
+    network = from_teacher(teacher, config, dropout=r.get("dropout", 0.0))
     times = config.times()
     paths = Trajectories(data, teacher.sha256, times, r["target"], r["trajectories"])
     held_out = HeldOut.make(paths, teacher, r["held_out"], times, world, out)
     seen = HeldOut.first(paths, len(held_out.labels))
+    if world.device.type == "cuda":
+        paths.near(world.device)
     weights = torch.tensor(loss_weights(teacher.schedule, times, r["weights"]), device=world.device)
     loss_terms = terms(r["loss"], teacher, r["features"])
     logsnr = logsnr_at(teacher.schedule, times, world.device)
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-        chosen = torch.randint(len(paths), (o.batch,), generator=generator)[world.rank :: world.size].tolist()
+        chosen = torch.randint(len(paths), (o.part,), generator=generator)[world.rank :: world.size].tolist()
         frames, labels = (t.to(world.device) for t in paths.frames(chosen))
         z = paths.noise(chosen).to(world.device).contiguous(memory_format=torch.channels_last)
         with autocast(world.device):
@@ -103,14 +108,15 @@ def train_student(
 
     m = paths.manifest
     made_from = {k: m[k] for k in ("teacher", "solver", "steps", "target", "seed", "labels")}
-    identity = {"recipe": {"dsno": dict(r)}, "trajectories": {**made_from, "used": len(paths)}, "data_sha256": paths.sha256}
+    # Not the manifest's hash: another machine makes the same trajectories with other last bits, and goes on from a checkpoint.
+    identity = {"recipe": {"dsno": dict(r)}, "trajectories": {**made_from, "used": len(paths)}}
     result = fit(network, loss, o, out, title=r["name"], identity=identity, validate=validate, world=world, quiet=quiet)
     forwards = result.steps * o.batch * config.points
     made_in = seconds_taken(data, [s["file"] for s in m["shards"]])
     card = {
         "kind": "dsno",
         "teacher": m["teacher"],
-        "network": teacher.network.config.to_dict(),
+        "network": network.config.to_dict(),
         "operator": {"points": config.points, "grid": config.grid, "modes": config.modes},
         "sigma_min": teacher.sigma_min,
         "sigma_max": teacher.sigma_max,
@@ -125,7 +131,8 @@ def train_student(
         },
     }
     if world.rank == 0:
-        write_zoo(out, r["name"], card, result, identity, world.device, curve=read_log(out))
+        told = {**identity, "data_sha256": paths.sha256}
+        write_zoo(out, r["name"], card, result, told, world.device, curve=read_log(out))
     world.wait()
     return out / f"{r['name']}.json"
 
@@ -137,6 +144,7 @@ def _check(r: Mapping[str, Any], where: str) -> None:
     if r["trajectories"] is not None:
         check_value(r["trajectories"], int, f"{where}: trajectories", 1)
     check_held_out(r["held_out"], where)
+    check_share(r.get("dropout", 0.0), f"{where}: dropout")
     if not isinstance(r["loss"], Mapping):
         raise UserError(f"{where}: loss is a factor for each term, as {{l1: 1}}, not {r['loss']!r}")
     for term, factor in r["loss"].items():

@@ -6,6 +6,7 @@ from noise i of that seed (`samplers.noise`).
 """
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 import samplers
+from samplers.data import RESIDENT
 from samplers.errors import UserError
 from samplers.weights import sha256
 
@@ -73,6 +75,7 @@ class Trajectories:
                 raise UserError(f"{folder} holds {total} trajectories, the recipe wants {self.length}; make more of them")
             self._shard = shards[0]["count"]
             self._files = []
+            self._kept: tuple[Tensor, Tensor, Tensor] | None = None
             for s in shards[: -(-self.length // self._shard)]:
                 path = folder / s["file"]
                 if not path.is_file():
@@ -90,12 +93,27 @@ class Trajectories:
     def __len__(self) -> int:
         return self.length
 
+    def near(self, device: torch.device) -> None:
+        """Load all of it to a device, which is then asked instead of the disk, unless it would take much of its memory."""
+        n = self.length
+        if n * (2 * len(self.columns) + 4) * math.prod(self.shape) > RESIDENT:
+            return
+        frames = [f.get_slice("frames")[:][:, self.columns] for f in self._files]
+        labels = [f.get_tensor("labels") for f in self._files]
+        noise = samplers.noise(self.seed, range(n), self.shape)
+        self._kept = (noise.to(device), torch.cat(frames)[:n].to(device), torch.cat(labels)[:n].to(device))
+
     def noise(self, indices: Sequence[int]) -> Tensor:
         """Where trajectories `indices` start: [B, C, H, W]."""
+        if self._kept is not None:
+            return self._kept[0][list(indices)]
         return samplers.noise(self.seed, indices, self.shape)
 
     def frames(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(frames float32 [B, M, C, H, W] at the student's times, labels int64 [B])."""
+        if self._kept is not None:
+            chosen = list(indices)
+            return self._kept[1][chosen].float(), self._kept[2][chosen]
         frames, labels = [], []
         for i in indices:
             k, row = divmod(int(i), self._shard)

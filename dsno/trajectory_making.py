@@ -20,6 +20,7 @@ from samplers.paths import TARGETS, levels_through, path_of
 from samplers.recipe import check_value, load_recipe
 from samplers.schedule import sigmas
 from samplers.teacher import Teacher, load_teacher
+from samplers.time_limit import stop_in_time
 from samplers.training import exact_float32, use_all_cores
 from samplers.weights import load_tensors, save_tensors, sha256, write_whole
 
@@ -42,6 +43,7 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
 
     Raises:
         UserError: bad recipe, a stochastic or unknown solver, or a folder of other trajectories.
+        TimeUpError: the time limit around it is over; the shards that are made are kept.
     """
     use_all_cores()
     exact_float32()
@@ -53,7 +55,8 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     shards = [range(a, min(a + r["shard"], r["count"])) for a in range(0, r["count"], r["shard"])]
     own = list(enumerate(shards))[world.rank :: world.size]
     for k, indices in track(own, f"trajectories of {teacher.name}", disable=quiet or world.rank > 0):
-        _make_shard(maker, out / shard_name(k), indices)
+        if _make_shard(maker, out / shard_name(k), indices) and k + 1 < len(shards):
+            stop_in_time()
     world.wait()
     if world.rank == 0:
         files = [
@@ -78,14 +81,14 @@ def _check(r: dict[str, Any], where: str) -> None:
         check_value(points, int, f"{where}: grids: {grid}", 1)
 
 
-def _make_shard(maker: "Maker", path: Path, indices: range) -> None:
-    """Make a shard unless it is there, whole and of the same settings."""
+def _make_shard(maker: "Maker", path: Path, indices: range) -> bool:
+    """Make a shard unless it is there, whole and of the same settings; whether it was made."""
     stamp = {**maker.identity, "first": indices.start, "count": len(indices)}
     stamp = json.loads(json.dumps(stamp))
     if path.exists():
         try:
             if load_tensors(path)[1] == stamp:
-                return
+                return False
         except UserError:
             pass  # cut short by a kill: made again
         else:
@@ -100,6 +103,7 @@ def _make_shard(maker: "Maker", path: Path, indices: range) -> None:
     save_tensors(path, {"frames": torch.cat(frames), "labels": torch.cat(labels)}, stamp)
     with open(path.parent / SECONDS, "a") as f:  # beside the shard: its bytes depend on the recipe alone
         f.write(json.dumps({"file": path.name, "seconds": round(time.monotonic() - begin, 3)}) + "\n")
+    return True
 
 
 def seconds_taken(folder: Path, shards: Sequence[str]) -> float | None:

@@ -6,7 +6,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +17,36 @@ from torch import Tensor
 
 from samplers.errors import UserError
 
+RESIDENT = 4_000_000_000
+"""Bytes of a data set that a device may hold."""
+
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images uint8 [N, C, H, W], labels int64 [N], and the SHA-256 of both (pixels and labels, whatever the packaging)."""
+    """Images and their classes.
+
+    Attributes:
+        images: uint8 [N, C, H, W].
+        labels: int64 [N].
+        sha256: of both (pixels and labels, whatever the packaging).
+        flip: whether `draw` mirrors every other image, left to right.
+    """
 
     images: Tensor
     labels: Tensor
     sha256: str
+    flip: bool = False
 
     @property
     def num_classes(self) -> int:
         """Labels run over 0 .. num_classes - 1."""
         return int(self.labels.max()) + 1
+
+    def near(self, device: torch.device) -> "ImageSet":
+        """The same set where batches are drawn fastest: on the device, unless it would take much of its memory."""
+        if self.images.numel() > RESIDENT:
+            return self
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def floats(self, indices: Tensor | slice) -> Tensor:
         """The chosen images as float32 in [-1, 1], [B, C, H, W]."""
@@ -37,9 +54,19 @@ class ImageSet:
 
     def draw(self, count: int, label_dropout: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A batch at random: images [count, C, H, W] and labels [count], some of them -1 (no class) by chance."""
-        chosen = torch.randint(len(self.images), (count,), generator=generator)
-        dropped = torch.rand(count, generator=generator) < label_dropout
-        return self.floats(chosen), torch.where(dropped, -1, self.labels[chosen])
+        device = self.images.device
+        chosen = torch.randint(len(self.images), (count,), generator=generator).to(device)
+        dropped = (torch.rand(count, generator=generator) < label_dropout).to(device)
+        images = self.floats(chosen)
+        if self.flip:
+            images = mirrored(images, generator)
+        return images, torch.where(dropped, -1, self.labels[chosen])
+
+
+def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Images [B, C, H, W], each left to right with probability 1/2."""
+    chosen = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
+    return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 
 def load_images(sources: Sequence[str | Path], image_size: int | None = None) -> ImageSet:

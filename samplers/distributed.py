@@ -48,6 +48,14 @@ class World:
         if self.size > 1:
             dist.barrier()
 
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so; all get the same answer."""
+        if self.size == 1:
+            return flag
+        told = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(told, dist.ReduceOp.MAX)
+        return bool(told)
+
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace tensors (one device, one dtype) by their mean over the processes, in one exchange."""
         if self.size == 1:

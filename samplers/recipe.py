@@ -1,6 +1,7 @@
 """Recipes: what `bench train` reads, one YAML file a study with a section for each thing to train."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -12,7 +13,7 @@ from samplers.training import Optimisation
 
 RECIPES = Path(__file__).parent / "recipes"
 DATA = ("train", "held_out")
-"""Keys of a recipe's section `data`."""
+"""Keys that a recipe's section `data` must have; it may have `image_size`, and `flip` to train on mirrored images too."""
 
 
 def load_recipe(name: str | Path, sections: Mapping[str, Collection[str]]) -> dict[str, Any]:
@@ -70,12 +71,14 @@ def optimisation(values: Any, where: str) -> Optimisation:
 
 
 def check_value(value: Any, kind: Any, where: str, low: float | None = None) -> None:
-    """Refuse a value that is not an int, a float (an int will do) or a str, as asked; or a number below `low`.
+    """Refuse a value that is not an int, a float (an int will do), a str or a bool, as asked; or a number below `low`.
 
     Raises:
         UserError: so it is; YAML reads 1e-3 as a word, which the message tells.
     """
     named = {int: "a whole number", float: "a number", str: "a word"}
+    if kind is bool and not isinstance(value, bool):
+        raise UserError(f"{where} must be true or false, not {value!r}")
     if kind in named:
         fits = (int, float) if kind is float else kind
         if isinstance(value, bool) or not isinstance(value, fits):
@@ -85,8 +88,22 @@ def check_value(value: Any, kind: Any, where: str, low: float | None = None) -> 
         raise UserError(f"{where} must be at least {low}, got {value}")
 
 
+def check_share(value: Any, where: str) -> None:
+    """Refuse what is not a number of at least 0 and below 1."""
+    check_value(value, float, where, 0)
+    if not value < 1:
+        raise UserError(f"{where} must be below 1, got {value}")
+
+
+def sources_of(data: dict[str, Any], split: str, folder: Path) -> list[str | Path]:
+    """What `load_images` reads for a split of a recipe's data section: paths in `folder`, or torchvision's sets."""
+    named = data[split] if isinstance(data[split], list) else [data[split]]
+    return [s if str(s).startswith("torchvision:") else folder / s for s in named]
+
+
 def load_split(data: dict[str, Any], split: str, folder: Path) -> ImageSet:
     """The images of one split ("train", "held_out") of a recipe's data section, files looked up in `folder`."""
-    named = data[split] if isinstance(data[split], list) else [data[split]]
-    sources = [s if str(s).startswith("torchvision:") else folder / s for s in named]
-    return load_images(sources, data.get("image_size"))
+    flip = data.get("flip", False)
+    check_value(flip, bool, "data: flip")
+    images = load_images(sources_of(data, split, folder), data.get("image_size"))
+    return replace(images, flip=flip and split == "train")

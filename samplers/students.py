@@ -10,7 +10,7 @@ from torch import Tensor
 
 from samplers.errors import UserError
 from samplers.protocol import Sampler, Student, check
-from samplers.teacher import Denoiser, ZooEntry, find_card, zoo
+from samplers.teacher import Denoiser, ZooEntry, find_card, known_cards, zoo
 
 
 class StudentSampler(Sampler):
@@ -77,8 +77,8 @@ class StudentSampler(Sampler):
             raise UserError(f"{self._student.name} was trained {told}")
 
     def students(self) -> list[ZooEntry]:
-        """The cards of this sampler's students, of any teacher: in the folder asked for, or those that ship."""
-        entries = zoo(self.kind, Path(self._asked) if self._asked else self.folder).values()
+        """The cards of this sampler's students, of any teacher: in the folder asked for, or all that are known."""
+        entries = (zoo(self.kind, Path(self._asked)) if self._asked else known_cards(self.kind, self.folder)).values()
         return [e for e in entries if self.method_of(e.card) == self.card.name]
 
     def _candidates(self, teacher: str | None) -> list[ZooEntry]:

@@ -104,8 +104,23 @@ class ZooEntry:
         return self.path.parent / self.card["weights"]
 
 
+_trained: list[Path] = []
+"""Folders of `add_zoo`."""
+
+
+def add_zoo(folder: Path) -> None:
+    """Find cards in `folder`, and in the folders right in it, before those that ship: a user's own trainings.
+
+    Raises:
+        UserError: no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder} to find cards in; name one that 'bench train' wrote")
+    _trained.append(folder.resolve())
+
+
 def zoo(kind: str, folder: Path = ZOO) -> dict[str, ZooEntry]:
-    """Name -> card of what ships in a folder, of one kind ("teacher", "extractor", ...).
+    """Name -> card of what is in a folder, of one kind ("teacher", "extractor", ...); by default what ships.
 
     Raises:
         UserError: a card that is not JSON.
@@ -121,13 +136,21 @@ def zoo(kind: str, folder: Path = ZOO) -> dict[str, ZooEntry]:
     return entries
 
 
+def known_cards(kind: str, folder: Path = ZOO) -> dict[str, ZooEntry]:
+    """As `zoo`, and before it the cards of the folders that `add_zoo` added, which win where names are the same."""
+    entries: dict[str, ZooEntry] = {}
+    for root in (*(p for f in _trained for p in (f, *sorted(f.glob("*/")))), folder):
+        entries = {**entries, **{k: v for k, v in zoo(kind, root).items() if k not in entries}}
+    return entries
+
+
 def find_card(kind: str, name: str | Path, folder: Path = ZOO) -> ZooEntry:
-    """The card of a name that ships in `folder`, or at a path to a card's JSON file.
+    """The card of a name that ships in `folder` or that `add_zoo` added, or at a path to a card's JSON file.
 
     Raises:
         UserError: an unknown name, a card that is not JSON, or one of another kind.
     """
-    shipped = zoo(kind, folder)
+    shipped = known_cards(kind, folder)
     if str(name) in shipped:
         return shipped[str(name)]
     path = Path(name)

@@ -6,14 +6,16 @@ sampler's quality hangs on, do not drown the others in a short training.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from samplers.distributed import World
 from samplers.recipe import DATA, load_recipe, load_split, optimisation
 from samplers.schedule import CosineSchedule
 from samplers.teacher import Teacher
-from samplers.training import autocast, fit, use_all_cores
+from samplers.training import autocast, fit, normal, use_all_cores
 from samplers.unet import UNet, UNetConfig, parameter_count
 from samplers.zoo_writer import write_zoo
 
@@ -24,6 +26,8 @@ HELD_OUT_SIGMAS = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
     """Train (or resume) the teacher of a recipe; returns the path of its card, weights beside it.
 
+    Under torchrun each process computes its share of a batch.
+
     Args:
         recipe: a shipped recipe's name or a YAML file with sections `data` and `teacher`.
         data: folder of the recipe's data files; by default data/.
@@ -33,25 +37,28 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
         UserError: bad recipe or data, another training's folder, or NaN in the loss.
     """
     use_all_cores()
+    world = World.join(device)
+    device = world.device
     data = data or Path("data")
     content = load_recipe(recipe, {"data": DATA, "teacher": KEYS})
-    r, device = content["teacher"], torch.device(device)
-    train_set, held_out = load_split(content["data"], "train", data), load_split(content["data"], "held_out", data)
+    r = content["teacher"]
     o = optimisation(r["optimisation"], str(recipe))
+    world.share(o.part, str(recipe))
+    train_set, held_out = (load_split(content["data"], split, data).near(device) for split in ("train", "held_out"))
     torch.manual_seed(o.seed)
     size = train_set.images.shape
     config = UNetConfig.from_dict(
         {"channels": size[1], "image_size": size[2], "classes": train_set.num_classes, **r["network"]}
     )
-    schedule = CosineSchedule(r["sigma_min"], r["sigma_max"])
+    schedule, mine = CosineSchedule(r["sigma_min"], r["sigma_max"]), slice(world.rank, None, world.size)
     teacher = Teacher(UNet(config), r["parameterisation"], schedule).to(device).to(memory_format=torch.channels_last)
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-        x0, labels = (v.to(device) for v in train_set.draw(o.batch, r["label_dropout"], generator))
-        # One time in each of `batch` equal intervals: uniform over the batch, with less variance than independent draws.
-        t = (torch.arange(o.batch) + torch.rand(o.batch, generator=generator)) / o.batch
-        sigma = torch.tensor([schedule.sigma(float(u)) for u in t], device=device)
-        eps = torch.randn(x0.shape, generator=generator).to(device)
+        x0, labels = (v[mine].to(device) for v in train_set.draw(o.part, r["label_dropout"], generator))
+        # One time in each of `part` equal intervals: uniform over the batch, with less variance than independent draws.
+        t = (torch.arange(o.part) + torch.rand(o.part, generator=generator)) / o.part
+        sigma = torch.tensor([schedule.sigma(float(u)) for u in t[mine]], device=device)
+        eps = normal((o.part, *x0.shape[1:]), generator, device)[mine]
         return denoising_loss(teacher, x0, sigma, eps, labels, r["snr_cap"])
 
     @torch.no_grad()
@@ -65,7 +72,8 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
         return rmse
 
     identity = {"recipe": content, "data_sha256": train_set.sha256}
-    result = fit(teacher.network, loss, o, out, title=f"teacher {r['name']}", identity=identity, validate=validate, quiet=quiet)
+    options: dict[str, Any] = {"identity": identity, "validate": validate, "world": world, "quiet": quiet}
+    result = fit(teacher.network, loss, o, out, title=f"teacher {r['name']}", **options)
     card = {
         "kind": "teacher",
         "network": config.to_dict(),
@@ -74,7 +82,10 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
         "sigma_min": schedule.sigma_min,
         "sigma_max": schedule.sigma_max,
     }
-    return write_zoo(out, r["name"], card, result, identity, device)
+    if world.rank == 0:
+        write_zoo(out, r["name"], card, result, identity, device)
+    world.wait()
+    return out / f"{r['name']}.json"
 
 
 def denoising_loss(teacher: Teacher, x0: Tensor, sigma: Tensor, eps: Tensor, labels: Tensor | None, snr_cap: float) -> Tensor:

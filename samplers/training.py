@@ -4,11 +4,11 @@ A step draws everything random from `step_generator(seed, step)`, so a run that 
 takes the same steps as one that was not. Checkpoints are safetensors: weights, EMA, Adam's moments, and the step.
 """
 
-import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,14 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from samplers.checkpoint import NAME, State
 from samplers.distributed import World
 from samplers.errors import UserError, unknown
-from samplers.weights import load_tensors, save_tensors, write_whole
+from samplers.time_limit import TimeUpError, limited, time_is_up
+from samplers.training_log import Log
+
+LOOK = 16
+"""Updates between two looks at a GPU's numbers."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Optimisation:
         seed: of everything random.
         checkpoint_seconds: time between checkpoints.
         validate_every: updates between validations.
+        accumulate: parts that an update's batch is computed in, one after another, where it does not fit in memory at once.
+        compile: on a GPU, compile the networks of the loss and replay them as CUDA graphs.
     """
 
     steps: int
@@ -50,10 +57,25 @@ class Optimisation:
     seed: int = 0
     checkpoint_seconds: float = 60.0
     validate_every: int = 500
+    accumulate: int = 1
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.decay not in ("linear", "none"):
             raise unknown("decay", str(self.decay), ("linear", "none"))
+        if self.accumulate < 1 or self.batch % self.accumulate:
+            raise UserError(f"accumulate: a batch of {self.batch} has no {self.accumulate} equal parts; choose a divisor of it")
+
+    @property
+    def part(self) -> int:
+        """Images that the loss draws at once."""
+        return self.batch // self.accumulate
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a training's identity tells it: without what came later, where that is at its default."""
+        values = {k: v for k, v in vars(self).items() if k not in ("accumulate", "compile")}
+        later = {k: v for k, v in (("accumulate", self.accumulate), ("compile", self.compile)) if v != getattr(Optimisation, k)}
+        return values | later
 
     def rate_at(self, step: int) -> float:
         """Learning rate of update `step` (from 0)."""
@@ -80,30 +102,28 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bf16(device))
 
 
-class _Log:
-    """One JSON object a line; lines after the resumed step are dropped, so a log never tells a step twice."""
+def quicken(networks: Iterable[nn.Module], optimisation: Optimisation, device: torch.device) -> bool:
+    """Compile networks in place where the recipe and the device allow it, and say whether; names and weights stay as they are.
 
-    def __init__(self, path: Path, step: int):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text().splitlines() if path.exists() else []
-        write_whole(path, "".join(line + "\n" for line in lines if self._told_by(line, step)).encode())
-        self._file = open(path, "a", buffering=1)  # noqa: SIM115 (held for the whole run)
-
-    @staticmethod
-    def _told_by(line: str, step: int) -> bool:
-        """Whether a line is whole (a kill can cut the last one) and of a step up to `step`."""
-        try:
-            return json.loads(line)["step"] <= step
-        except ValueError:
-            return False
-
-    def write(self, row: dict[str, Any]) -> None:
-        self._file.write(json.dumps({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}) + "\n")
+    CUDA graphs too, but for a batch in parts: a graph's next replay would overwrite gradients that are still being summed.
+    """
+    if not optimisation.compile or device.type != "cuda":
+        return False
+    torch.backends.cudnn.benchmark = True
+    for network in networks:
+        network.compile(dynamic=False, mode="reduce-overhead" if optimisation.accumulate == 1 else "default")
+    return True
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a finished training's log."""
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+def normal(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:
+    """Standard normal numbers on `device`, a function of the CPU `generator`'s state.
+
+    A GPU draws its own, seeded from `generator`: a CPU would take as long for them as the GPU for the update.
+    """
+    if device.type == "cpu":
+        return torch.randn(tuple(shape), generator=generator)
+    own = torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    return torch.randn(tuple(shape), generator=own, device=device)
 
 
 @dataclass
@@ -147,7 +167,7 @@ def fit(
 
     Args:
         network: on its device, freshly initialised (the same way each time).
-        loss: draws a batch with the given generator and returns a scalar; told the update's number (from 0).
+        loss: draws `optimisation.part` images with the given generator and returns a scalar; told the update's number (from 0).
         folder: gets `checkpoint.safetensors` and `log.jsonl` (step, loss, images_per_s, and what `validate` returns).
         title: for the progress bar.
         identity: what makes this training this one (recipe, data hash); a checkpoint of another identity is refused.
@@ -158,25 +178,28 @@ def fit(
 
     Raises:
         UserError: the folder holds another training, or the loss became NaN (the last good checkpoint is kept).
+        TimeUpError: the time limit around it is over; its checkpoint is of the last update.
     """
     o, world = optimisation, world or World(0, 1, torch.device("cpu"))
     first = world.rank == 0
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint = folder / NAME
     parameters = dict(network.named_parameters())
+    device = next(iter(parameters.values())).device
+    compiled = quicken([network], o, device)
     adam = torch.optim.Adam(parameters.values(), lr=o.learning_rate, fused=True)
     ema = {k: p.detach().clone() for k, p in parameters.items()}
     follower = dict(target.network.named_parameters()) if target else {}
+    state = State(parameters, ema, follower, adam)
     start, seconds, last = 0, 0.0, {}  # type: int, float, dict[str, float]
     if checkpoint.exists():
-        start, seconds, last = _resume(checkpoint, parameters, ema, follower, adam, identity)
+        info = state.load(checkpoint, identity)
+        start, seconds, last = info["step"], info["seconds"], info["last"]
     world.wait()  # nobody writes before all have read
-    log = _Log(folder / "log.jsonl", start) if first else None
+    log = Log(folder / "log.jsonl", start) if first else None
     mark = saved = time.monotonic()
-    running, since, since_time = 0.0, 0, mark
-
-    def save(step: int) -> None:
-        info = {"step": step, "seconds": seconds, "last": last, "identity": identity}
-        _save(checkpoint, parameters, ema, follower, adam, info)
+    zero = torch.zeros((), device=device)
+    running, since, since_time = zero.double(), 0, mark
+    bad = zero + math.inf  # the first update whose loss or gradient was not finite
 
     columns = (
         TextColumn("{task.description}"),
@@ -195,14 +218,25 @@ def fit(
             generator = step_generator(o.seed, step)
             # For dropout, which draws from the global generator: masks of each process's own.
             torch.manual_seed(generator.initial_seed() + world.rank)
-            value = loss(network, generator, step)
-            value.backward()
-            value = value.detach()
+            if compiled:
+                torch.compiler.cudagraph_mark_step_begin()
+            value = zero
+            for _ in range(o.accumulate):
+                part = loss(network, generator, step) / o.accumulate
+                part.backward()
+                value = value + part.detach()
             world.average([value, *(p.grad for p in parameters.values() if p.grad is not None)])
             norm = nn.utils.clip_grad_norm_(parameters.values(), o.clip)
-            if not math.isfinite(number := float(value)) or not math.isfinite(float(norm)):
+            bad = torch.where(torch.isfinite(value) & torch.isfinite(norm), bad, bad.clamp(max=step))
+            running, since = running + value, since + 1
+            done, now = step + 1, time.monotonic()
+            stops = world.any(time_is_up()) if limited() else False
+            tells = done % o.validate_every == 0 or done == o.steps
+            saves = now - saved > o.checkpoint_seconds or done == o.steps or stops
+            # A GPU is asked now and then only: each answer waits for all of its work.
+            if (device.type == "cpu" or tells or saves or done % LOOK == 0) and math.isfinite(at := float(bad)):
                 raise UserError(
-                    f"{title}: loss or gradient is not finite at step {step}; the checkpoint before it is kept in {folder}. "
+                    f"{title}: loss or gradient is not finite at step {int(at)}; the checkpoint before it is kept in {folder}. "
                     "Lower the learning rate in the recipe"
                 )
             adam.step()
@@ -211,20 +245,21 @@ def fit(
                 torch._foreach_lerp_(list(ema.values()), list(parameters.values()), weight)
                 if target:
                     torch._foreach_lerp_(list(follower.values()), list(parameters.values()), 1 - target.ema)
-            running, since = running + number, since + 1
-            done, now = step + 1, time.monotonic()
-            if log is not None and (done % o.validate_every == 0 or done == o.steps):
-                last = _validated(network, parameters, ema, validate)
+            if log is not None and tells:
+                now = time.monotonic()
+                last = _validated(network, parameters, ema, validate, compiled)
                 rate, spent = since * o.batch / (now - since_time), seconds + now - mark
-                log.write({"step": done, "loss": running / since, "images_per_s": rate, "seconds": spent, **last})
-                running, since, since_time = 0.0, 0, time.monotonic()
-            if not first:
-                continue
-            if now - saved > o.checkpoint_seconds or done == o.steps:
+                log.write({"step": done, "loss": float(running) / since, "images_per_s": rate, "seconds": spent, **last})
+                running, since, since_time = zero.double(), 0, time.monotonic()
+            if first and saves:
                 seconds, mark = seconds + time.monotonic() - mark, time.monotonic()
-                save(done)
+                state.save(checkpoint, {"step": done, "seconds": seconds, "last": last, "identity": identity})
                 saved = mark
-            bar.update(task, completed=done, note=f"loss {number:.4f}")
+            if device.type == "cpu" or tells or done % LOOK == 0:
+                bar.update(task, completed=done, note=f"loss {float(value):.4f}")
+            if stops and done < o.steps:
+                world.wait()  # for the checkpoint
+                raise TimeUpError
     return Trained(ema, o.steps, o.steps * o.batch, seconds, last)
 
 
@@ -234,6 +269,7 @@ def _validated(
     parameters: dict[str, nn.Parameter],
     ema: dict[str, Tensor],
     validate: Callable[[nn.Module], dict[str, float]] | None,
+    compiled: bool,
 ) -> dict[str, float]:
     """Score the averaged weights, then put the raw ones back."""
     if validate is None:
@@ -242,53 +278,11 @@ def _validated(
     for k, p in parameters.items():
         p.copy_(ema[k])
     network.eval()
-    scores = validate(network)
+    with torch.compiler.set_stance("force_eager") if compiled else nullcontext():  # other batches than the compiled one's
+        scores = validate(network)
     for k, p in parameters.items():
         p.copy_(raw[k])
     return scores
-
-
-def _save(
-    path: Path,
-    parameters: dict[str, nn.Parameter],
-    ema: dict[str, Tensor],
-    follower: dict[str, nn.Parameter],
-    adam: torch.optim.Adam,
-    info: dict,
-) -> None:
-    tensors = {f"raw/{k}": p for k, p in parameters.items()} | {f"ema/{k}": e for k, e in ema.items()}
-    tensors |= {f"target/{k}": p for k, p in follower.items()}
-    for k, p in parameters.items():
-        state = adam.state[p]
-        tensors |= {f"m/{k}": state["exp_avg"], f"v/{k}": state["exp_avg_sq"], f"t/{k}": state["step"]}
-    save_tensors(path, tensors, info)
-
-
-def _resume(
-    path: Path,
-    parameters: dict[str, nn.Parameter],
-    ema: dict[str, Tensor],
-    follower: dict[str, nn.Parameter],
-    adam: torch.optim.Adam,
-    identity: dict,
-) -> tuple[int, float, dict]:
-    tensors, info = load_tensors(path)
-    if info["identity"] != json.loads(json.dumps(identity)):
-        theirs = info["identity"]
-        differs = sorted(k for k in identity.keys() | theirs.keys() if identity.get(k) != theirs.get(k))
-        raise UserError(f"{path} is of another training ({', '.join(differs)} differ); choose another --out or remove it")
-    with torch.no_grad():
-        for k, p in parameters.items():
-            p.copy_(tensors[f"raw/{k}"])
-            ema[k].copy_(tensors[f"ema/{k}"])
-            adam.state[p] = {
-                "step": tensors[f"t/{k}"].float().to(p.device),
-                "exp_avg": torch.empty_like(p).copy_(tensors[f"m/{k}"]),
-                "exp_avg_sq": torch.empty_like(p).copy_(tensors[f"v/{k}"]),
-            }
-        for k, p in follower.items():
-            p.copy_(tensors[f"target/{k}"])
-    return info["step"], info["seconds"], info["last"]
 
 
 def available_cores() -> int:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands import Device, Quiet, Teacher, console, errors, listed
+from bench.commands import Device, Quiet, Teacher, Zoo, add_zoos, console, errors, listed
 from samplers.errors import UserError
 
 
@@ -33,8 +33,9 @@ def run(
     time_budget: Annotated[float | None, typer.Option(help="seconds of timed repetitions per cell to reach it in")] = None,
     sweep: Annotated[str | None, typer.Option(help="batch sizes to measure throughput at, comma-separated")] = None,
     cold_start: Annotated[bool | None, typer.Option(help="time load, compilation and first image in a fresh process")] = None,
-    plan: Annotated[Path | None, typer.Option(help="YAML file with these flags as keys")] = None,
+    plan: Annotated[Path | None, typer.Option(help="YAML file with these flags as keys, or a shipped plan (cifar10)")] = None,
     out: Annotated[Path | None, typer.Option(help="the run's folder; default runs/RUN_ID")] = None,
+    zoo: Zoo = None,
     report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
     quiet: Quiet = False,
 ) -> None:
@@ -43,6 +44,7 @@ def run(
     from bench.record import caveats
     from bench.report import write_report
 
+    add_zoos(zoo)
     given: dict[str, Any] = {
         "samplers": listed(samplers),
         "teacher": teacher,
@@ -105,6 +107,7 @@ def profile(
     device: Device = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads, 0 for all")] = 0,
     seed: Annotated[int, typer.Option(help="of the noises")] = 0,
+    zoo: Zoo = None,
     trace: Annotated[bool, typer.Option("--trace", help="write a Chrome trace of one pass too")] = False,
     out: Annotated[Path | None, typer.Option(help="folder; default runs/profile-SAMPLER-MODE")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
@@ -114,6 +117,7 @@ def profile(
     from bench.profile_page import write_profile
     from bench.profiling import Profiler, Setting
 
+    add_zoos(zoo)
     sizes = tuple(listed(batch_sizes, int) or ())
     setting = Setting(sampler, teacher, mode, sizes, repetitions, threads, seed)
     profiler = Profiler(setting, resolve_device(device))

@@ -1,11 +1,14 @@
-"""`bench train`."""
+"""`bench train`, and a study on rented machines: `campaign`, `pack` and `unpack`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.commands import Device, Quiet, console
+from bench.commands import Device, Quiet, Zoo, add_zoos, console
+
+TRAINING = Path("training")
+"""Where 'bench train' writes."""
 
 
 def train(
@@ -18,6 +21,7 @@ def train(
         Path | None, typer.Option(help="folder for checkpoint, log, card and weights; default training/RECIPE-WHAT")
     ] = None,
     device: Device = "auto",
+    zoo: Zoo = None,
     quiet: Quiet = False,
 ) -> None:
     """Train by a recipe, or resume; ends with a card and its weights."""
@@ -29,6 +33,55 @@ def train(
     trainers = {e.name: e for e in entry_points(group="bench.trainers")}
     if what not in trainers:
         raise unknown("thing to train", what, trainers)
-    folder = out or Path("training") / f"{Path(recipe).stem}-{what}"
+    if zoo is None and TRAINING.is_dir():
+        zoo = [TRAINING]  # a recipe's students learn from its teacher, trained before
+    add_zoos(zoo)
+    folder = out or TRAINING / f"{Path(recipe).stem}-{what}"
     card = trainers[what].load()(recipe, data, folder, device=resolve_device(device), quiet=quiet)
     console.print(f"card: {card}")
+
+
+def campaign(
+    recipe: Annotated[str, typer.Option(help="a shipped recipe's name, or a YAML file, with a section campaign")],
+    data: Annotated[Path, typer.Option(help="folder of the recipe's data files")] = Path("data"),
+    out: Annotated[Path | None, typer.Option(help="folder of the work; default runs/campaign-RECIPE")] = None,
+    seconds: Annotated[float, typer.Option("--slice", help="seconds to work before it stops")] = 480.0,
+    home: Annotated[Path | None, typer.Option("--from", help="folder of the parts that came home; may be empty yet")] = None,
+    export: Annotated[Path | None, typer.Option(help="folder for the parts that go home; default OUT/export")] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """A whole study, train to profile, in slices of time on machines that may be taken away; call it until all is done."""
+    from bench.campaign import NEEDS, Campaign
+    from bench.environment import resolve_device
+
+    folder = out or Path("runs") / f"campaign-{Path(recipe).stem}"
+    work = Campaign(recipe, data, folder, resolve_device(device), export, quiet)
+    if home is not None:
+        work.start_from(home)
+    finished = work.run(seconds)
+    after = "all is done" if finished else f"{work.next()} is next; the same command goes on"
+    console.print(f"{len(work.done)} of {len(NEEDS)} stages done; {after}. To take home: {work.export}")
+
+
+def pack(
+    out: Annotated[Path, typer.Argument(help="folder for the parts and their table of contents")],
+    paths: Annotated[list[Path], typer.Argument(help="files and folders: data, wheels")],
+    mib: Annotated[int, typer.Option(help="largest part")] = 60,
+) -> None:
+    """Cut files into parts for a journey, verified by 'bench unpack' at its end."""
+    from bench.parcels import MIB, items_of, write
+    from bench.parcels import pack as cut
+
+    parcel = cut(items_of(paths), mib * MIB)
+    console.print(f"{len(parcel.files)} files in {len(parcel.parts)} parts: {write(parcel, out)}")
+
+
+def unpack(
+    folder: Annotated[Path, typer.Argument(help="parts and their table of contents, all in it")],
+    out: Annotated[Path, typer.Argument(help="folder for the files")],
+) -> None:
+    """The files of a parcel again, each checked by its hash."""
+    from bench.parcels import unpack as restore
+
+    console.print(f"{len(restore(folder, out)['files'])} files in {out}")

@@ -1,5 +1,6 @@
 """`bench train extractor`: the classifier that scores a study's images, and the reference that it compares them with."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -8,8 +9,9 @@ from torch import Tensor, nn
 
 from bench.quality.extractor import Classifier, ClassifierConfig, extract
 from bench.quality.frechet import Moments, Reference, frechet_distance
+from samplers.data import mirrored
 from samplers.recipe import DATA, load_recipe, load_split, optimisation
-from samplers.training import fit, use_all_cores
+from samplers.training import autocast, fit, use_all_cores
 from samplers.weights import save_tensors
 from samplers.zoo_writer import write_zoo
 
@@ -45,16 +47,21 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
         {"channels": shape[1], "image_size": shape[2], "classes": train_set.num_classes, **r["network"]}
     )
     network = Classifier(config).to(device)
+    if config.blocks:
+        network.to(memory_format=torch.channels_last)
     shifts = 2 * r["shift"] + 1
     # All shifts of all images as one view: [N, C, shift y, shift x, H, W].
-    windows = F.pad(train_set.images, (r["shift"],) * 4).unfold(2, shape[2], 1).unfold(3, shape[3], 1)
+    windows = F.pad(train_set.images.to(device), (r["shift"],) * 4).unfold(2, shape[2], 1).unfold(3, shape[3], 1)
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-        chosen = torch.randint(shape[0], (o.batch,), generator=generator)
-        dy, dx = torch.randint(shifts, (2, o.batch), generator=generator)
-        images = windows[chosen, :, dy, dx]  # [B, C, H, W]
-        _, logits = network((images.float() / 127.5 - 1).to(device))
-        return F.cross_entropy(logits, train_set.labels[chosen].to(device))
+        chosen = torch.randint(shape[0], (o.part,), generator=generator)
+        dy, dx = torch.randint(shifts, (2, o.part), generator=generator)
+        images = windows[chosen.to(device), :, dy.to(device), dx.to(device)].float() / 127.5 - 1  # [B, C, H, W]
+        if train_set.flip:
+            images = mirrored(images, generator)
+        with autocast(device) if config.blocks else nullcontext():  # the plain one is too small to gain by bfloat16
+            _, logits = network(images.to(device))
+        return F.cross_entropy(logits.float(), train_set.labels[chosen].to(device))
 
     def validate(network: nn.Module) -> dict[str, float]:
         assert isinstance(network, Classifier)

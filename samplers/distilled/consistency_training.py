@@ -9,15 +9,16 @@ from torch import Tensor, nn
 
 from samplers.distilled.consistency import ODE_STEPS, ConsistencyFunction, intervals_at, nodes
 from samplers.distilled.metrics import METRICS
-from samplers.distilled.students import as_teacher, card_of, check_choice, check_images, check_share
+from samplers.distilled.students import as_teacher, card_of, check_choice, check_images
 from samplers.distributed import World
 from samplers.errors import UserError, unknown
 from samplers.held_out import HeldOut, relative_rmse
-from samplers.recipe import DATA, check_value, load_recipe, load_split, optimisation
+from samplers.recipe import DATA, check_share, check_value, load_recipe, load_split, optimisation
 from samplers.registry import get
 from samplers.schedule import GRIDS
 from samplers.teacher import load_teacher
-from samplers.training import Target, autocast, exact_float32, fit, read_log, use_all_cores
+from samplers.training import Target, autocast, exact_float32, fit, normal, quicken, use_all_cores
+from samplers.training_log import read_log
 from samplers.zoo_writer import write_zoo
 
 SHARED = ("name", "teacher", "grid", "intervals", "metric", "target_ema", "label_dropout", "held_out", "optimisation")
@@ -58,8 +59,8 @@ def _train(method: str, recipe: str | Path, data: Path | None, out: Path, device
     r, where = content[method], f"{recipe}: {method}"
     _check(r, keys, where)
     o = optimisation(r["optimisation"], where)
-    world.share(o.batch, where)
-    images = load_split(content["data"], "train", data or Path("data"))
+    world.share(o.part, where)
+    images = load_split(content["data"], "train", data or Path("data")).near(device)
     teacher = load_teacher(r["teacher"], device=device)
     check_images(images, teacher, where)
     noises = HeldOut(teacher, r["held_out"], device, where)
@@ -67,6 +68,7 @@ def _train(method: str, recipe: str | Path, data: Path | None, out: Path, device
     ode_step, teacher_forwards = ODE_STEPS[r["ode_step"]] if method == "consistency" else (None, 0)
     student = as_teacher(teacher, teacher.network.state_dict())
     behind = as_teacher(teacher, teacher.network.state_dict()).requires_grad_(False)
+    quicken([teacher.network, behind.network], o, device)
     f, f_target = ConsistencyFunction(student), ConsistencyFunction(behind)
     first, last = r["intervals"]
     metric, mine = METRICS[r["metric"]], slice(world.rank, None, world.size)
@@ -74,11 +76,11 @@ def _train(method: str, recipe: str | Path, data: Path | None, out: Path, device
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         sigma = grids[intervals_at(step, o.steps, first, last)]
-        x0, classes = (v[mine].to(device) for v in images.draw(o.batch, r["label_dropout"], generator))
+        x0, classes = (v[mine].to(device) for v in images.draw(o.part, r["label_dropout"], generator))
         labels = classes if teacher.num_classes else None
-        n = torch.randint(len(sigma) - 1, (o.batch,), generator=generator)[mine]
+        n = torch.randint(len(sigma) - 1, (o.part,), generator=generator)[mine]
         s, t = sigma[n + 1].float().to(device), sigma[n].float().to(device)  # neighbours s > t
-        eps = torch.randn((o.batch, *x0.shape[1:]), generator=generator)[mine].to(device)
+        eps = normal((o.part, *x0.shape[1:]), generator, device)[mine]
         x_s = x0 + s[:, None, None, None] * eps
         with autocast(device):
             with torch.no_grad():

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 
 from samplers.distilled.metrics import METRICS
 from samplers.distilled.progressive import WEIGHTS, ladder, levels, two_step_target
-from samplers.distilled.students import KIND, as_teacher, card_of, check_choice, check_images, check_share, load_student
+from samplers.distilled.students import KIND, as_teacher, card_of, check_choice, check_images, load_student
 from samplers.distributed import World
 from samplers.errors import UserError, unknown
 from samplers.held_out import HeldOut, relative_rmse
-from samplers.recipe import DATA, check_value, load_recipe, load_split, optimisation
+from samplers.recipe import DATA, check_share, check_value, load_recipe, load_split, optimisation
 from samplers.solvers.euler import DDIM
-from samplers.teacher import Teacher, find_card, load_teacher
-from samplers.training import autocast, exact_float32, fit, read_log, use_all_cores
+from samplers.teacher import Teacher, ZooEntry, find_card, load_teacher
+from samplers.training import autocast, exact_float32, fit, normal, quicken, use_all_cores
+from samplers.training_log import read_log
 from samplers.weights import write_whole
 from samplers.zoo_writer import write_zoo
 
@@ -54,12 +55,12 @@ class Ladder:
         if extra := sorted(set(self.r["rungs"]) - set(self.rungs), key=str):
             raise UserError(f"{where}: rungs: {extra[0]} is no rung; they are {', '.join(map(str, self.rungs))}")
         base = self.r["optimisation"]
-        self.world.share(optimisation(base, where).batch, where)
+        self.world.share(optimisation(base, where).part, where)
         own = {n: self.r["rungs"].get(n, {}) for n in self.rungs}
         self.plans = {n: optimisation({**base, **changes}, f"{where}: rungs: {n}") for n, changes in own.items()}
         for n, o in self.plans.items():
-            self.world.share(o.batch, f"{where}: rungs: {n}")
-        self.images = load_split(self.content["data"], "train", data)
+            self.world.share(o.part, f"{where}: rungs: {n}")
+        self.images = load_split(self.content["data"], "train", data).near(self.device)
         self.root = load_teacher(self.r["teacher"], device=self.device)
         check_images(self.images, self.root, where)
         self.noises = HeldOut(self.root, self.r["held_out"], self.device, where)
@@ -84,19 +85,20 @@ class Ladder:
     def train(self) -> Path:
         """Train what is not done yet (algorithm 2, the outer loop); returns the path of ladder.json."""
         kept = {k: v for k, v in self.r.items() if k not in ("end", "rungs")}  # a ladder may be made longer
-        teacher, rows = self.root, []  # type: Teacher, list[dict[str, Any]]
+        parent, rows = {"name": self.root.name, "sha256": self.root.sha256}, []  # type: dict[str, Any], list[dict[str, Any]]
+        above: ZooEntry | None = None
         top: Tensor | None = None
         for steps in self.rungs:
             identity = {
-                "recipe": {"data": self.content["data"], METHOD: {**kept, "optimisation": vars(self.plans[steps])}},
-                "parent": {"name": teacher.name, "sha256": teacher.sha256, "steps": 2 * steps},
+                "recipe": {"data": self.content["data"], METHOD: {**kept, "optimisation": self.plans[steps].to_dict()}},
+                "parent": {**parent, "steps": 2 * steps},
                 "data_sha256": self.images.sha256,
             }
             entry = self.made[steps]
             if entry is None:
                 top = _decoded(self.root, self.noises, self.r["start"]) if top is None else top
                 cost = rows[-1]["cost"] if rows else dict.fromkeys(("student_forwards", "teacher_forwards", "seconds"), 0)
-                self._rung(steps, teacher, top, identity, cost)
+                self._rung(steps, self.root if above is None else load_student(above, self.device), top, identity, cost)
                 entry = find_card(KIND, self._card(steps))
             elif {k: entry.card.get(k) for k in identity} != json.loads(json.dumps(identity)):
                 raise UserError(f"{entry.path} is of another training; choose another --out or remove it")
@@ -104,7 +106,7 @@ class Ladder:
             if self.world.rank == 0:
                 told = {"teacher": rows[0]["parent"], "rungs": rows}
                 write_whole(self.out / "ladder.json", (json.dumps(told, indent=1) + "\n").encode())
-            teacher = load_student(entry, self.device)
+            parent, above = {k: entry.card[k] for k in parent}, entry
         return self.out / "ladder.json"
 
     def _rung(self, steps: int, teacher: Teacher, top: Tensor, identity: dict[str, Any], cost: dict[str, int]) -> None:
@@ -118,13 +120,14 @@ class Ladder:
         student = as_teacher(root, teacher.network.state_dict())
         weight, metric, mine = WEIGHTS[r["weights"]], METRICS[r["metric"]], slice(self.world.rank, None, self.world.size)
         own = _decoded(teacher, self.noises, 2 * steps)
+        quicken([teacher.network], o, device)
 
         def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-            x0, classes = (v[mine].to(device) for v in self.images.draw(o.batch, r["label_dropout"], generator))
+            x0, classes = (v[mine].to(device) for v in self.images.draw(o.part, r["label_dropout"], generator))
             labels = classes if root.num_classes else None
-            i = torch.randint(1, steps + 1, (o.batch,), generator=generator)
+            i = torch.randint(1, steps + 1, (o.part,), generator=generator)
             s, m, u = (v[mine].to(device) for v in levels(root.schedule, i, steps))
-            eps = torch.randn((o.batch, *x0.shape[1:]), generator=generator)[mine].to(device)
+            eps = normal((o.part, *x0.shape[1:]), generator, device)[mine]
             x = x0 + s.float()[:, None, None, None] * eps
             with autocast(device):
                 with torch.no_grad():

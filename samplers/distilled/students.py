@@ -1,6 +1,7 @@
 """Students that are the teacher's network with other weights: load one, make a fresh one."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,7 +9,6 @@ from torch import Tensor
 
 from samplers.data import ImageSet
 from samplers.errors import UserError, unknown
-from samplers.recipe import check_value
 from samplers.schedule import CosineSchedule
 from samplers.teacher import Teacher, ZooEntry
 from samplers.unet import UNet, UNetConfig, parameter_count
@@ -18,8 +18,11 @@ KIND = "student"
 
 
 def as_teacher(like: Teacher, tensors: Mapping[str, Tensor]) -> Teacher:
-    """A trainable network like a teacher's, with weights of its own, wrapped as the teacher is."""
-    network = UNet(like.network.config)
+    """A trainable network like a teacher's, with weights of its own and no dropout, wrapped as the teacher is.
+
+    Students regress what a teacher says; the papers of progressive and of consistency distillation leave dropout out too.
+    """
+    network = UNet(replace(like.network.config, dropout=0.0))
     fill(network, tensors, like.name)
     copy = Teacher(network, like.parameterisation, like.schedule)
     return copy.to(next(like.parameters()).device).to(memory_format=torch.channels_last)
@@ -31,7 +34,7 @@ def card_of(method: str, teacher: Teacher, label_dropout: float) -> dict[str, An
         "kind": KIND,
         "method": method,
         "teacher": {"name": teacher.name, "sha256": teacher.sha256},
-        "network": teacher.network.config.to_dict(),
+        "network": replace(teacher.network.config, dropout=0.0).to_dict(),
         "parameterisation": teacher.parameterisation,
         "sigma_min": teacher.sigma_min,
         "sigma_max": teacher.sigma_max,
@@ -53,13 +56,6 @@ def check_choice(value: Any, known: Iterable[str], key: str, where: str) -> None
     """Refuse what is not one of the known words."""
     if not isinstance(value, str) or value not in known:
         raise unknown(f"{key} of {where}", str(value), known)
-
-
-def check_share(value: Any, where: str) -> None:
-    """Refuse what is not a number of at least 0 and below 1."""
-    check_value(value, float, where, 0)
-    if not value < 1:
-        raise UserError(f"{where} must be below 1, got {value}")
 
 
 def load_student(entry: ZooEntry, device: torch.device | str = "cpu") -> Teacher:

@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rehearsal import shrunk
 from rich.console import Console
 
+import samplers.teacher
+import samplers.training
 from bench.ceilings import MATRIX
 from bench.cli import main
 from bench.doctor import examine
@@ -33,6 +36,8 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *words:
         (["run", "--calls", "five"], "'five' is not a comma-separated list of whole numbers"),
         (["run", "--device", "tpu"], "device 'tpu'"),
         (["run", "--plan", "nowhere.yaml"], "cannot read the plan nowhere.yaml"),
+        (["run", "--plan", "cifar11"], "unknown plan 'cifar11'; did you mean 'cifar10'?"),
+        (["run", "--zoo", "nowhere"], "no folder nowhere to find cards in"),
         (["run", "--images", "some"], "--images'"),
         (["run", "--flag"], "--flag"),
         (["run", "--mode", "compiled"], "did you mean 'compile'?"),
@@ -49,6 +54,10 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *words:
         (["train", "teacher", "--recipe", "mnist23"], "unknown recipe 'mnist23'; did you mean 'mnist32'?"),
         (["train", "teacher", "--data", "nowhere"], "no data at nowhere"),
         (["train", "extractor", "--data", "nowhere"], "no data at nowhere"),
+        (["campaign", "--recipe", "mnist32"], "mnist32.yaml has no section 'campaign'"),
+        (["campaign", "--recipe", "cifar10", "--data", "nowhere"], "no data at nowhere"),
+        (["pack", "parts", "nowhere"], "no file or folder nowhere to pack"),
+        (["unpack", "nowhere", "out"], "name a folder that 'bench pack' or 'bench campaign' wrote"),
         (["compare", "HEAD", "--effect", "5"], "effect must be between 0 and 1"),
         (["compare", "HEAD", "--calls", "0"], "calls, threads and budget must be above 0"),
         (["compare", "HEAD"], "not a git repository"),
@@ -172,3 +181,56 @@ def test_damaged_weights_are_one_line_and_exit_code_2(damage, told, small, tmp_p
     assert told in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_parcel_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data/a.zip").write_bytes(bytes(range(256)) * 9000)
+    code, out, _ = call(monkeypatch, capsys, "pack", "parts", "data", "--mib", "1")
+    assert code == 0
+    assert "1 files in 3 parts" in out
+    code, out, _ = call(monkeypatch, capsys, "unpack", "parts", "there")
+    assert code == 0
+    assert Path("there/data/a.zip").read_bytes() == Path("data/a.zip").read_bytes()
+
+
+def test_a_campaign_from_the_command_line(tmp_path, monkeypatch, capsys):
+    """One slice of no time is one update of the first stage; the same command goes on, from what came home too."""
+    monkeypatch.setattr(samplers.training, "available_cores", lambda: 1)
+    monkeypatch.setattr(samplers.teacher, "_trained", [])
+    recipe = shrunk("cifar10", tmp_path / "data")
+    words = ["campaign", "--recipe", str(recipe), "--data", str(recipe.parent), "--slice", "0", "--device", "cpu", "--quiet"]
+    code, out, _ = call(monkeypatch, capsys, *words, "--out", str(tmp_path / "a"), "--from", str(tmp_path / "home"))
+    assert code == 0
+    assert "0 of 9 stages done; extractor is next" in out
+    (tmp_path / "a" / "export").rename(tmp_path / "home")
+    there = ["--out", str(tmp_path / "b"), "--from", str(tmp_path / "home"), "--export", str(tmp_path / "new")]
+    code, out, _ = call(monkeypatch, capsys, *words, *there)
+    assert code == 0
+    assert "1 of 9 stages done; teacher is next" in out
+    assert (tmp_path / "new" / "contents.json").exists()
+
+
+def test_trainings_count_as_shipped_where_they_are_told_of(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(samplers.teacher, "_trained", [])
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "--teacher", "tiny", "--extractor", "features", "--samplers", "ddim", "--calls", "1", "--images", "8"]
+    words += [
+        "--trajectory-images",
+        "0",
+        "--batch-size",
+        "4",
+        "--repetitions",
+        "3",
+        "--device",
+        "cpu",
+        "--quiet",
+        "--no-report",
+    ]
+    code, _, err = call(monkeypatch, capsys, *words)
+    assert code == 2
+    assert "unknown teacher 'tiny'" in err
+    code, out, _ = call(monkeypatch, capsys, *words, "--zoo", str(Path(tiny["teacher"]).parent))
+    assert code == 0
+    assert "1 records" in out

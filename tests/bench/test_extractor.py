@@ -11,7 +11,7 @@ import torch
 import yaml
 from PIL import Image
 
-from bench.quality.extractor import Classifier, ClassifierConfig, extract, find_extractor, load_extractor, register
+from bench.quality.extractor import Classifier, ClassifierConfig, Residual, extract, find_extractor, load_extractor, register
 from bench.quality.extractor_training import KEYS, accuracy, train
 from bench.quality.frechet import Moments, Reference, frechet_distance
 from bench.quality.images import to_uint8
@@ -243,6 +243,32 @@ def test_training_again_from_its_checkpoint_gives_the_same_files(trained):
     before = {name: (path.parent / name).read_bytes() for name in ("tiny.safetensors", "tiny_reference.safetensors")}
     train(folder / "tiny.yaml", folder, path.parent, quiet=True)
     assert all((path.parent / name).read_bytes() == content for name, content in before.items())
+
+
+def test_a_residual_network_trains_on_mirrored_images_too_and_loads(trained, tmp_path):
+    folder, _ = trained
+    recipe = yaml.safe_load((folder / "tiny.yaml").read_text())
+    recipe["data"]["flip"] = True
+    recipe["extractor"]["network"] |= {"blocks": 1}
+    (tmp_path / "residual.yaml").write_text(yaml.safe_dump(recipe))
+    extractor = load_extractor(train(tmp_path / "residual.yaml", folder, tmp_path / "out", quiet=True))
+    assert sum(isinstance(m, Residual) for m in extractor.network.modules()) == 3
+    assert extractor.card["network"]["blocks"] == 1
+    assert extractor.card["test_accuracy"] > 0.9
+    recipe["extractor"]["optimisation"]["steps"] = 2
+    weights = set()
+    for flip in (True, False):
+        recipe["data"]["flip"] = flip
+        (tmp_path / "residual.yaml").write_text(yaml.safe_dump(recipe))
+        train(tmp_path / "residual.yaml", folder, tmp_path / f"{flip}", quiet=True)
+        weights.add((tmp_path / f"{flip}" / "tiny.safetensors").read_bytes())
+    assert len(weights) == 2
+
+
+def test_a_card_without_residual_blocks_does_not_tell_of_them(mnist):
+    assert mnist.network.config.to_dict() == mnist.card["network"]
+    with pytest.raises(UserError, match="blocks must be a whole number from 0 on, not -1"):
+        ClassifierConfig.from_dict(mnist.card["network"] | {"blocks": -1})
 
 
 def test_the_shipped_recipe_is_that_of_the_shipped_extractor(mnist):

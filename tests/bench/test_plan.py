@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 import bench
-from bench.plan import Plan, cells, load_plan
+from bench.plan import PLANS, Plan, cells, load_plan
 from samplers import UserError
+from samplers.recipe import RECIPES
 
 
 def test_budgets_become_the_most_steps_within_them():
@@ -119,3 +120,16 @@ def test_all_means_those_that_can_take_the_steps():
     assert {c.steps for c in cells(bench.make_plan(samplers=("all",), steps=(1, 4))) if c.sampler == "dsno"} == {1}
     with pytest.raises(UserError, match="dsno cannot take 4 steps; it takes 1"):
         cells(bench.make_plan(samplers=("dsno", "ddim"), steps=(4,)))
+
+
+@pytest.mark.parametrize("path", sorted(PLANS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_plans_are_whole_and_known_by_name(path, tmp_path, monkeypatch):
+    """Each names the teacher of the recipe whose campaign runs it; a file of the name wins."""
+    monkeypatch.chdir(tmp_path)
+    plan = bench.make_plan(path.stem, images=100, batch_size=50)
+    assert plan == bench.make_plan(path, images=100, batch_size=50)
+    assert len(cells(plan)) > 30
+    recipes = [yaml.safe_load(p.read_text()) for p in RECIPES.glob("*.yaml")]
+    assert [r["teacher"]["name"] for r in recipes if r.get("campaign", {}).get("plan") == path.stem] == [plan.teacher]
+    (tmp_path / path.stem).write_text("teacher: mine\n")
+    assert bench.make_plan(path.stem).teacher == "mine"

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import samplers.registry
 from bench.accounting import Meter
 from bench.clock import Clock
 from samplers import Card, Sampler, UserError
+from samplers.time_limit import TimeUpError, time_limit
 
 
 def quality(folder: Path) -> dict[str, dict]:
@@ -216,3 +218,16 @@ def test_bf16_is_measured_and_differs_by_its_rounding_only(small: dict, tmp_path
 def test_a_teacher_s_extractor_must_fit(small: dict, tmp_path: Path):
     with pytest.raises(UserError, match="scores images"):
         bench.run(out=tmp_path / "run", quiet=True, **small | {"extractor": "mnist"})
+
+
+def test_a_time_limit_keeps_every_repetition(small: dict, tmp_path: Path):
+    """With no time at all each call times one repetition or makes one batch; in the end the scores are an unbroken run's."""
+    options = small | {"samplers": ("ddim",), "calls": (1,), "trajectory_images": 0}
+    bench.run(out=tmp_path / "whole", quiet=True, **options)
+    calls = 0
+    while not (tmp_path / "cut" / "records.jsonl").exists() and calls < 20:
+        calls += 1
+        with contextlib.suppress(TimeUpError), time_limit(0):
+            bench.run(out=tmp_path / "cut", quiet=True, **options)
+    assert calls == 5  # three repetitions, of three batches; the fourth batch; then the score
+    assert quality(tmp_path / "cut") == quality(tmp_path / "whole")

@@ -267,8 +267,17 @@ def test_a_rung_missing_in_the_middle_is_named(whole, teacher_card, data, tmp_pa
 
 
 def test_a_rung_without_its_weights(whole, teacher_card, data, tmp_path):
-    (copied(whole, tmp_path) / "ladder-2.safetensors").unlink()
+    """Needed where the next one down is still to be trained, and only there: a ladder may travel without those above."""
+    out = copied(whole, tmp_path)
+    before = (out / "ladder-1.safetensors").read_bytes()
+    (out / "ladder-1.json").unlink()
+    (out / "ladder-2.safetensors").rename(tmp_path / "aside")
     assert "no weights at" in refused(tmp_path, data, progressive(teacher_card))
+    (tmp_path / "aside").rename(out / "ladder-2.safetensors")
+    (out / "ladder-4.safetensors").unlink()
+    (out / "ladder-1.safetensors").unlink()
+    train(tmp_path, data, progressive(teacher_card))
+    assert (out / "ladder-1.safetensors").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from small import LABELS, METHODS, make_teacher, relative, start_of, write_teach
 import samplers
 import samplers.distilled.sampling
 from samplers import Student, UserError, load_teacher
-from samplers.distilled.students import load_student
+from samplers.distilled.students import as_teacher, card_of, load_student
+from samplers.unet import UNet
 from samplers.weights import load_tensors, save_tensors, sha256
 
 
@@ -195,3 +197,11 @@ def test_a_broken_card_in_the_folder(folder, teacher):
     (folder / "a.json").write_text("[1]")
     image = samplers.get(f"progressive:student={folder}").sample(teacher, start_of(teacher), steps=1, labels=LABELS)
     assert image.shape == (3, 1, 8, 8)
+
+
+def test_a_student_trains_without_its_teacher_s_dropout():
+    teacher = make_teacher()
+    teacher.network = UNet(replace(teacher.network.config, dropout=0.5))
+    student = as_teacher(teacher, teacher.network.state_dict())
+    assert {m.p for m in student.modules() if isinstance(m, torch.nn.Dropout)} == {0.0}
+    assert card_of("consistency", teacher, 0.0)["network"]["dropout"] == 0.0

@@ -208,3 +208,11 @@ def test_cuda_graph_gives_equal_images(form):
         z.copy_(z.flip(0))
         graph.replay()
     assert relative(out, expected) < 1e-4
+
+
+def test_dropout_is_the_student_s_own():
+    """Whatever the teacher trained with, a student trains with none unless so asked; its images are the same."""
+    teacher = teacher_of(replace(SIZES, dropout=0.5))
+    plain, dropping = from_teacher(teacher, DSNOConfig()), from_teacher(teacher, DSNOConfig(), dropout=0.25)
+    assert [{m.p for m in n.modules() if isinstance(m, torch.nn.Dropout)} for n in (plain, dropping)] == [{0.0}, {0.25}]
+    assert (plain.config.dropout, dropping.config.dropout) == (0.0, 0.25)

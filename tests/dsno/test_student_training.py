@@ -345,6 +345,29 @@ def test_nan_says_the_step_and_keeps_the_checkpoint(folder, teacher_card, tmp_pa
     assert not (tmp_path / "learner.json").exists()
 
 
+def test_trajectories_made_again_elsewhere_are_the_same_training(trained, folder, teacher_card, tmp_path):
+    """Another machine's differ in their last bits, and so in their hashes; a checkpoint goes on with them."""
+    remade = shutil.copytree(folder, tmp_path / "trajectories")
+    manifest = json.loads((remade / "trajectories.json").read_text())
+    for shard in manifest["shards"]:
+        tensors, stamp = load_tensors(remade / shard["file"])
+        tensors["frames"] = torch.nextafter(tensors["frames"], torch.zeros_like(tensors["frames"]))
+        shard["sha256"] = save_tensors(remade / shard["file"], tensors, stamp)
+    (remade / "trajectories.json").write_text(json.dumps(manifest))
+    out = shutil.copytree(trained.parent, tmp_path / "student")
+    before = (out / "learner.safetensors").read_bytes()
+    card = json.loads(train_student(learning(teacher_card), remade, out, quiet=True).read_text())
+    assert (out / "learner.safetensors").read_bytes() == before
+    assert card["data_sha256"] == sha256(remade / "trajectories.json") != sha256(folder / "trajectories.json")
+
+
+def test_dropout_of_the_recipe_is_the_student_s(folder, teacher_card, tmp_path):
+    card = json.loads(train_student(learning(teacher_card) | {"dropout": 0.5}, folder, tmp_path, quiet=True).read_text())
+    assert card["network"]["dropout"] == 0.5
+    with pytest.raises(UserError, match="dropout must be below 1, got 1"):
+        train_student(learning(teacher_card) | {"dropout": 1}, folder, tmp_path / "no", quiet=True)
+
+
 def test_another_recipe_in_the_same_folder(trained, folder, teacher_card, tmp_path):
     out = shutil.copytree(trained.parent, tmp_path / "student")
     before = (out / "learner.safetensors").read_bytes()

@@ -17,6 +17,7 @@ from dsno.trajectories import MANIFEST, Trajectories, shard_name
 from dsno.trajectory_making import SECONDS, Maker, seconds_taken, train
 from samplers import CosineSchedule, UserError, load_teacher, sigmas
 from samplers.paths import levels_through, path_of
+from samplers.time_limit import TimeUpError, time_limit
 from samplers.weights import sha256
 
 SCHEDULE = CosineSchedule(0.002, 80.0)
@@ -399,3 +400,28 @@ def test_a_truncated_shard_is_one_line_without_hashes_too(own, teacher):
 
 def test_teacher_of_the_trajectories_may_be_named_by_path(teacher_card, teacher):
     assert load_teacher(teacher_card).sha256 == teacher.sha256
+
+
+def test_trajectories_near_a_device_are_those_on_disk(folder, teacher, monkeypatch):
+    far, near = (Trajectories(folder, teacher.sha256, TIMES, count=8) for _ in range(2))
+    near.near(torch.device("cpu"))
+    near._files = []  # nothing is read from disk any more
+    chosen = [7, 0, 3, 3]
+    assert torch.equal(near.noise(chosen), far.noise(chosen))
+    for mine, theirs in zip(near.frames(chosen), far.frames(chosen), strict=True):
+        assert torch.equal(mine, theirs)
+        assert mine.dtype == theirs.dtype
+    monkeypatch.setattr("dsno.trajectories.RESIDENT", 100)
+    far.near(torch.device("cpu"))
+    assert far._kept is None  # too large for the device
+
+
+def test_a_time_limit_stops_after_a_shard(teacher_card, folder, tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.yaml", trajectories=making(teacher_card))
+    for made in (1, 2):
+        with pytest.raises(TimeUpError), time_limit(0):
+            train(recipe, None, tmp_path / "out", quiet=True)
+        assert len(list((tmp_path / "out").glob("shard-*"))) == made
+    with time_limit(0):
+        train(recipe, None, tmp_path / "out", quiet=True)
+    assert (tmp_path / "out" / MANIFEST).read_bytes() == (folder / MANIFEST).read_bytes()

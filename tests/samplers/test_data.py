@@ -196,3 +196,28 @@ def test_split_of_a_recipe(tmp_path):
 def test_unknown_torchvision_set():
     pytest.importorskip("torchvision")
     refused("torchvision:NMIST:nowhere", "torchvision has no data set 'NMIST'")
+
+
+def test_flips_come_from_the_generator_and_leave_the_rest_of_a_draw_alone(tmp_path):
+    write(tmp_path / "a", files_of(COLOUR))
+    plain = load_split({"train": ["a"], "held_out": ["a"]}, "train", tmp_path)
+    flipping = load_split({"train": ["a"], "held_out": ["a"], "flip": True}, "train", tmp_path)
+
+    def draw(images, seed=0):
+        return images.draw(64, 0.5, torch.Generator().manual_seed(seed))
+
+    (as_is, labels), (images, same_labels) = draw(plain), draw(flipping)
+    assert torch.equal(labels, same_labels)
+    kept, turned = (images == as_is).flatten(1).all(1), (images == as_is.flip(3)).flatten(1).all(1)
+    assert (kept ^ turned).all()
+    assert 16 < int(turned.sum()) < 48
+    assert torch.equal(draw(flipping)[0], images)
+    assert flipping.sha256 == plain.sha256
+
+
+def test_held_out_images_are_never_flipped(tmp_path):
+    write(tmp_path / "a", files_of(COLOUR))
+    data = {"train": ["a"], "held_out": ["a"], "flip": True}
+    assert not load_split(data, "held_out", tmp_path).flip
+    with pytest.raises(UserError, match="flip must be true or false, not 'yes'"):
+        load_split(data | {"flip": "yes"}, "train", tmp_path)

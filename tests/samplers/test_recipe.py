@@ -3,12 +3,14 @@
 from dataclasses import fields
 
 import pytest
+import torch
 
 from samplers import CosineSchedule, UserError
+from samplers.data import ImageSet
 from samplers.recipe import DATA, RECIPES, load_recipe, optimisation
-from samplers.teacher import PARAMETERISATIONS
+from samplers.teacher import PARAMETERISATIONS, find_card
 from samplers.teacher_training import KEYS
-from samplers.training import Optimisation
+from samplers.training import Optimisation, step_generator
 from samplers.unet import UNetConfig
 
 
@@ -91,3 +93,18 @@ def test_learning_rate():
     flat = Optimisation(steps=100, learning_rate=1.0, warmup=0, decay="none")
     assert {flat.rate_at(k) for k in range(100)} == {1.0}
     assert all(f.name for f in fields(Optimisation))
+
+
+def test_the_shipped_teacher_s_training_is_still_the_recipe_s():
+    """What a checkpoint and a card are told apart by; optional keys that came later must not change it."""
+    card = find_card("teacher", "mnist32").card
+    assert load_recipe("mnist32", {"data": DATA, "teacher": KEYS}) == card["recipe"]
+    assert UNetConfig.from_dict(card["network"]).to_dict() == card["network"]
+
+
+def test_draws_of_a_recipe_without_flips_are_what_they_were():
+    """The numbers that the shipped weights were trained on."""
+    images = ImageSet(torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1), torch.arange(20), "")
+    x0, labels = images.draw(6, 0.5, step_generator(0, 3))
+    assert ((x0.flatten() + 1) * 127.5).round().tolist() == [19, 19, 6, 13, 4, 3]
+    assert labels.tolist() == [-1, 19, -1, -1, 4, -1]

@@ -7,8 +7,9 @@ import torch
 from exact import Gaussian
 from torch import nn
 
+import samplers.teacher
 from samplers import CosineSchedule, Denoiser, Teacher, UserError, load_teacher
-from samplers.teacher import PARAMETERISATIONS, find_card, schedule_of
+from samplers.teacher import PARAMETERISATIONS, add_zoo, find_card, known_cards, schedule_of, zoo
 from samplers.unet import UNet, UNetConfig
 from samplers.weights import save_tensors
 
@@ -170,3 +171,22 @@ def test_unknown_teacher_is_one_line():
 def test_missing_card_file(tmp_path):
     with pytest.raises(UserError, match="not a readable card"):
         load_teacher(tmp_path / "none.json")
+
+
+def test_a_user_s_own_trainings_are_found_before_what_ships(card, tmp_path, monkeypatch):
+    """In the folder told of and in those right in it, by name; a folder asked for stays what it is."""
+    monkeypatch.setattr(samplers.teacher, "_trained", [])
+    content = card[1]
+    with pytest.raises(UserError, match="unknown teacher 'tiny'"):
+        load_teacher("tiny")
+    add_zoo(tmp_path)
+    assert load_teacher("tiny").sha256 == content["sha256"]
+    assert load_teacher("mnist32").name == "mnist32"
+    below = tmp_path / "mine-teacher"
+    below.mkdir()
+    (below / "mnist32.json").write_text(json.dumps(content | {"name": "own", "weights": "../tiny.safetensors"}))
+    assert load_teacher("mnist32").name == "own"
+    assert list(known_cards("teacher"))[:2] == ["tiny", "mnist32"]
+    assert "tiny" not in zoo("teacher")
+    with pytest.raises(UserError, match=r"no folder .*none to find cards in"):
+        add_zoo(tmp_path / "none")

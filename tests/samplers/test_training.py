@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from samplers import UserError
-from samplers.training import Optimisation, fit, step_generator
+from samplers.checkpoint import restore, slim
+from samplers.time_limit import TimeUpError, limited, time_limit
+from samplers.training import Optimisation, Target, fit, quicken, step_generator
 from samplers.weights import load_tensors
 
 # A checkpoint after every step: any time is longer than a negative one.
@@ -234,3 +236,83 @@ def test_generator_depends_on_seed_and_step_alone():
 
     assert draw(1, 2) == draw(1, 2)
     assert len({draw(s, k) for s in range(4) for k in range(50)}) == 200
+
+
+def test_time_that_is_up_stops_after_an_update_and_the_next_call_goes_on(tmp_path):
+    """With a limit of no time at all each call takes one update, keeps it and stops; the last one ends as an unbroken run."""
+    whole = train(tmp_path / "whole")
+    rare = replace(OPTIMISATION, checkpoint_seconds=1e9)
+    for step in range(1, 20):
+        with pytest.raises(TimeUpError), time_limit(0):
+            train(tmp_path / "cut", optimisation=rare)
+        assert load_tensors(tmp_path / "cut" / "checkpoint.safetensors")[1]["step"] == step
+    with time_limit(0):
+        last = train(tmp_path / "cut", optimisation=rare)
+    assert all(torch.equal(last.ema[k], whole.ema[k]) for k in whole.ema)
+    assert not limited()
+
+
+def test_a_batch_in_parts_is_the_batch(tmp_path):
+    """Two parts of four images, drawn one after another, give the mean of their gradients."""
+
+    def parts(count):
+        def drawn(net, generator, step):
+            x = torch.randn(8 // count, 1, 6, 6, generator=generator)
+            return (net(x) - x[:, :, 1:-1, 1:-1].abs()).square().mean()
+
+        return drawn
+
+    o = replace(OPTIMISATION, steps=3, clip=1e9)
+    whole = train(tmp_path / "whole", loss=parts(1), optimisation=o)
+    halves = train(tmp_path / "halves", loss=parts(2), optimisation=replace(o, accumulate=2))
+    once = train(tmp_path / "once", loss=parts(2), optimisation=o)
+    for k in whole.ema:
+        torch.testing.assert_close(halves.ema[k], whole.ema[k], rtol=1e-4, atol=1e-6)
+    assert any((once.ema[k] - whole.ema[k]).abs().max() > 1e-4 for k in whole.ema)
+    assert log(tmp_path / "halves")[-1]["loss"] == pytest.approx(log(tmp_path / "whole")[-1]["loss"], abs=1e-5)
+    with pytest.raises(UserError, match="a batch of 8 has no 3 equal parts"):
+        replace(o, accumulate=3)
+
+
+def test_later_keys_are_no_part_of_an_older_training_s_identity():
+    assert Optimisation(steps=5).to_dict().keys() == vars(Optimisation(steps=5)).keys() - {"accumulate", "compile"}
+    later = Optimisation(steps=5, batch=4, accumulate=2, compile=True).to_dict()
+    assert (later["accumulate"], later["compile"]) == (2, True)
+
+
+def test_networks_are_compiled_on_a_gpu_alone_and_keep_their_names(monkeypatch):
+    seen = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: seen.append(options))
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    net, o, gpu = network(), replace(OPTIMISATION, compile=True), torch.device("cuda")
+    names = net.state_dict().keys()
+    assert not quicken([net], o, torch.device("cpu"))
+    assert not quicken([net], OPTIMISATION, gpu)
+    assert seen == []
+    assert quicken([net], o, gpu)
+    assert quicken([net], replace(o, accumulate=2), gpu)
+    assert seen == [{"dynamic": False, "mode": "reduce-overhead"}, {"dynamic": False, "mode": "default"}]
+    assert net.state_dict().keys() == names
+
+
+def test_a_slim_checkpoint_goes_on_from_its_step(tmp_path):
+    """At 10 bytes a parameter instead of 16: nearly the same weights at the end as without the journey."""
+    whole = train(tmp_path / "whole", target=Target(network(), 0.5))
+    with pytest.raises(KilledError):
+        train(tmp_path / "cut", loss=fails_at(12, kill), target=Target(network(), 0.5))
+    path = tmp_path / "cut" / "checkpoint.safetensors"
+    before, info = load_tensors(path)
+    slim(path, tmp_path / "slim.safetensors")
+    restore(tmp_path / "slim.safetensors", path)
+    after, same = load_tensors(path)
+    assert same == info
+    assert after.keys() == before.keys()
+    assert all(v.dtype == torch.float32 for v in after.values())
+    assert all(torch.equal(after[k], before[k]) for k in before if k[0] in "rt" and not k.startswith("target/"))
+    for k in before:
+        torch.testing.assert_close(after[k], before[k], rtol=5e-3, atol=5e-3 * float(before[k].abs().max()))
+    on_disk = sum(v.numel() * v.element_size() for v in load_tensors(tmp_path / "slim.safetensors")[0].values())
+    assert on_disk < 0.65 * sum(v.numel() * v.element_size() for v in before.values())
+    resumed = train(tmp_path / "cut", target=Target(network(), 0.5))
+    for k in whole.ema:
+        torch.testing.assert_close(resumed.ema[k], whole.ema[k], rtol=0.05, atol=5e-3)

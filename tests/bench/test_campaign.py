@@ -1,0 +1,313 @@
+"""A whole study at toy scale: cut into slices, killed, and gone on with on another machine from what came home."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import processes
+import pytest
+import torch
+import yaml
+from rehearsal import shrunk
+
+import bench.campaign
+import bench.profiling
+import dsno.trajectory_making
+import samplers.teacher
+import samplers.training
+from bench.campaign import FILES, NEEDS, PARCEL, PART, Campaign
+from bench.parcels import MIB, TABLE, read_table, unpack
+from samplers import UserError
+from samplers.time_limit import TimeUpError, time_limit
+from samplers.weights import load_tensors, save_tensors
+
+CPU = torch.device("cpu")
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+import bench.campaign, dsno.trajectory_making, samplers.training
+samplers.training.available_cores = lambda: 1
+dsno.trajectory_making.CHECKED = 2
+draw, left = samplers.training.step_generator, [5]
+def step_generator(seed, step):
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    return draw(seed, step)
+samplers.training.step_generator = step_generator
+bench.campaign.Campaign(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), torch.device("cpu"), quiet=True).run(1e9)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers.training, "available_cores", lambda: 1)
+    monkeypatch.setattr("bench.profiling.matrix_rate", lambda device, clock: 1e9)
+    monkeypatch.setattr("bench.profiling.Setting", partial(bench.profiling.Setting, repetitions=6))
+    monkeypatch.setattr(samplers.teacher, "_trained", [])
+    monkeypatch.setattr(dsno.trajectory_making, "CHECKED", 2)
+    monkeypatch.setattr("samplers.distilled.consistency_training.REFERENCE", ("ddim", 2))
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    return shrunk("cifar10", tmp_path / "data")
+
+
+def begin(recipe: Path, out: Path) -> Campaign:
+    """A campaign on a machine of its own: it knows no cards but its own."""
+    samplers.teacher._trained.clear()
+    return Campaign(recipe, recipe.parent, out, CPU, quiet=True)
+
+
+def step_of(campaign: Campaign, stage: str) -> int:
+    return load_tensors(campaign.folder(stage) / "checkpoint.safetensors")[1]["step"]
+
+
+def test_a_study_survives_kill_9_slices_and_another_machine(recipe: Path, tmp_path: Path):
+    # One machine, taken away in the second update of DSNO: the extractor and the teacher are done.
+    command = [sys.executable, "-c", KILLED, str(recipe), str(recipe.parent), str(tmp_path / "a")]
+    shared = {"PYTHONPATH": str(processes.ROOT), "OMP_NUM_THREADS": "1"}
+    assert subprocess.run(command, env=os.environ | shared, check=False).returncode == -signal.SIGKILL
+    a = begin(recipe, tmp_path / "a")
+    assert (a.done, a.next(), step_of(a, "dsno")) == (["extractor", "teacher", "trajectories"], "dsno", 1)
+    home = shutil.copytree(a.export, tmp_path / "home")
+    # Had it come back, it would have gone on there.
+    assert not a.run(0)
+    assert a.done[-1] == "dsno"
+
+    # The next machine has what was exported last; trajectories are too large to travel and made again.
+    b = begin(recipe, tmp_path / "b")
+    b.start_from(tmp_path / "nothing came home yet")
+    assert b.done == []
+    b.start_from(home)
+    assert b.done == ["extractor", "teacher"]
+    units = []
+    while b.next() in ("trajectories", "dsno") and len(units) < 3:
+        units.append(b.next())
+        assert not b.run(0)  # a slice of no time: one shard, one update
+    assert units == ["trajectories", "trajectories", "dsno"]
+    assert step_of(b, "dsno") == 1
+    table = read_table(b.export)
+    assert (table["stages"]["teacher"], table["stages"]["dsno"], table["stages"]["profile"]) == ("done", "begun", "waiting")
+    assert not table["finished"]
+
+    # A third one takes DSNO up where the second stopped, and is taken away in the last rung of the ladder.
+    c = begin(recipe, tmp_path / "c")
+    c.start_from(b.export)
+    assert (c.done, step_of(c, "dsno")) == (["extractor", "teacher"], 1)
+    rows = (c.folder("dsno") / "log.jsonl").read_text()
+    for _ in range(9):  # an update of each: DSNO's second, two of the control, six of three rungs
+        if not (c.folder("progressive") / "1" / "checkpoint.safetensors").exists():
+            assert not c.run(0)
+    assert c.done == ["extractor", "teacher", "trajectories", "dsno", "knowledge_distillation"]
+    assert (c.folder("dsno") / "log.jsonl").read_text().startswith(rows)
+
+    # The fourth has of the ladder what it needs: the cards, the last rung's weights, the checkpoint. It ends.
+    d = begin(recipe, tmp_path / "d")
+    d.start_from(c.export)
+    ladder = d.folder("progressive")
+    assert d.done == c.done
+    assert {p.name for p in ladder.glob("*.safetensors")} == {"progressive-cifar10-base-2.safetensors"}
+    assert {p.name for p in ladder.rglob("checkpoint*")} == {"checkpoint.safetensors"}
+    assert load_tensors(ladder / "1" / "checkpoint.safetensors")[1]["step"] == 1
+    assert d.run(1e9)
+    assert d.done == list(NEEDS)
+    weights = [m.folder("teacher") / "cifar10-base.safetensors" for m in (a, b, c, d)]
+    assert len({w.read_bytes() for w in weights}) == 1
+    records = [json.loads(line) for line in (d.folder("run") / "records.jsonl").read_text().splitlines()]
+    assert {r["status"] for r in records} == {"ok"}
+    assert {r["family"] for r in records} >= {"dsno", "knowledge_distillation", "progressive", "consistency"}
+    assert (d.folder("profile") / "eager" / "profile.json").exists()
+
+    # What comes home is whole, small, and nothing but safetensors and one table.
+    files = list(d.export.iterdir())
+    assert {p.suffix for p in files} == {".safetensors", ".json"}
+    assert len(files) <= FILES
+    assert max(p.stat().st_size for p in files) <= PART
+    table = unpack(d.export, tmp_path / "study")
+    assert table["finished"]
+    assert set(table["stages"].values()) == {"done"}
+    for made in ("teacher/cifar10-base", "progressive/progressive-cifar10-base-1", "dsno/dsno-cifar10-base"):
+        path = Path("training") / f"cifar10-{made}.safetensors"
+        assert (tmp_path / "study" / path).read_bytes() == (tmp_path / "d" / path).read_bytes()
+    assert not list((tmp_path / "study").rglob("checkpoint*"))
+    last = begin(recipe, tmp_path / "e")
+    last.start_from(d.export)
+    assert last.next() is None
+
+
+def worked(recipe: Path, out: Path, sizes: dict[str, int], begun: dict[str, int]) -> Campaign:
+    """A campaign with made-up results: stages done, and checkpoints of those begun, of so many bytes."""
+    campaign = begin(recipe, out)
+    for stage, size in sizes.items():
+        folder = campaign.folder(stage)
+        folder.mkdir(parents=True)
+        (folder / "made-1.safetensors").write_bytes(torch.randint(256, (size,), dtype=torch.uint8).numpy().tobytes())
+        campaign.done.append(stage)
+    for stage, size in begun.items():
+        folder = campaign.folder(stage)
+        folder.mkdir(parents=True)
+        (folder / "log.jsonl").write_text("")
+        save_tensors(folder / "checkpoint.safetensors", {"raw/w": torch.randn(size // 4)})
+    campaign._keep()
+    return campaign
+
+
+def test_what_does_not_fit_waits_until_the_rest_is_at_home(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bench.campaign, "PART", 100_000)
+    monkeypatch.setattr(bench.campaign, "PARCEL", 400_000)
+    sizes = {"extractor": 150_000, "teacher": 150_000, "progressive": 190_000}
+    work = worked(recipe, tmp_path / "a", sizes, {"consistency": 120_000})
+    work.write()
+    table = read_table(work.export)
+    assert table["left_out"][0].endswith("cifar10-consistency/checkpoint.safetensors.slim")
+    assert table["left_out"][1:] == ["consistency", "progressive"]
+    assert table["campaign"]["done"] == ["extractor", "teacher"]
+    assert sum(p.stat().st_size for p in work.export.glob("part-*")) <= 400_000
+    home = work.export.rename(tmp_path / "home")
+    work.start_from(home)  # the same machine, which is further than the parts; these are at home now
+    assert work.done == list(sizes)
+    work.write()
+    table = read_table(work.export)
+    assert table["left_out"] == []
+    assert {r["file"] for r in table["parts"] if r["held"]} <= {p.name for p in home.iterdir()}
+    for p in work.export.iterdir():
+        p.replace(home / p.name)
+    next_one = begin(recipe, tmp_path / "b")
+    next_one.start_from(home)
+    assert next_one.done == list(sizes)
+
+
+def test_a_ladder_that_does_not_fit_whole_stays_without_its_checkpoint(recipe: Path, tmp_path: Path, monkeypatch):
+    """Its finished rungs go home; where these do not fit, nothing of it: cards without weights would be of no use."""
+    work = worked(recipe, tmp_path / "a", {"extractor": 100_000}, {"progressive": 120_000})
+    folder = work.folder("progressive")
+    (folder / "name-4.json").write_text("{}")
+    (folder / "name-4.safetensors").write_bytes(torch.randint(256, (150_000,), dtype=torch.uint8).numpy().tobytes())
+    for allowed, left in ((300_000, ["training/cifar10-progressive/checkpoint.safetensors.slim"]), (200_000, None)):
+        monkeypatch.setattr(bench.campaign, "PARCEL", allowed)
+        work.write()
+        table = read_table(work.export)
+        mine = [f["path"] for f in table["files"] if "progressive" in f["path"]]
+        if left is None:
+            assert (table["left_out"][-1], mine) == ("progressive", [])
+        else:
+            assert table["left_out"] == left
+            assert {Path(p).name for p in mine} == {"log.jsonl", "name-4.json", "name-4.safetensors"}
+
+
+def test_a_ladder_travels_with_the_rungs_that_are_asked_for_and_the_last(recipe: Path, tmp_path: Path):
+    work = begin(recipe, tmp_path / "a")
+    folder = work.folder("progressive")
+    for steps in (8, 4, 2):
+        (folder / str(steps)).mkdir(parents=True)
+        (folder / f"name-{steps}.json").write_text("{}")
+        (folder / f"name-{steps}.safetensors").write_bytes(b"weights")
+        (folder / str(steps) / "log.jsonl").write_text("")
+    packed = {Path(i.path).name for i in work._items("progressive")}
+    assert packed == {"name-8.json", "name-4.json", "name-2.json", "name-2.safetensors", "log.jsonl"}
+    work.settings["rungs"] = [4]
+    work.done.append("progressive")
+    assert {"name-4.safetensors", "name-2.safetensors"} <= {Path(i.path).name for i in work._items("progressive")}
+
+
+def test_a_stage_whose_seconds_are_used_up_waits_for_the_others(recipe: Path, tmp_path: Path):
+    work = begin(recipe, tmp_path / "a")
+    assert work.next() == "extractor"
+    work.done = ["extractor"]
+    work.spent["teacher"] = work.settings["seconds"]["teacher"]
+    assert work.next() == "teacher"  # the others need it
+    work.done = ["extractor", "teacher", "trajectories"]
+    work.spent["dsno"] = work.settings["seconds"]["dsno"] + 1
+    assert work.next() == "knowledge_distillation"
+    work.done += ["knowledge_distillation", "progressive", "consistency"]
+    assert work.next() == "dsno"
+
+
+def test_a_stage_that_fails_leaves_the_others_their_turn(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    done = []
+
+    def do(self, stage):
+        if stage == "dsno" and "dsno" not in done:
+            done.append(stage)
+            raise UserError("loss is not finite")
+        done.append(stage)
+
+    monkeypatch.setattr(Campaign, "_do", do)
+    work = begin(recipe, tmp_path / "a")
+    with pytest.raises(UserError, match="loss is not finite"):
+        work.run(1e9)
+    assert done == [s for s in NEEDS if s not in ("run", "profile")]
+    table = read_table(work.export)
+    assert (table["failed"], table["finished"]) == ({"dsno": "loss is not finite"}, False)
+    again = begin(recipe, tmp_path / "a")
+    assert again.run(1e9)
+    assert done[-3:] == ["dsno", "run", "profile"]
+    assert read_table(again.export)["finished"]
+
+
+def test_a_gpu_profiles_every_mode_once(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A slice that ends between two modes keeps the first."""
+    told = []
+
+    class Fake:
+        def __init__(self, setting, device):
+            told.append((setting.mode, setting.teacher, device.type))
+
+        def measure(self):
+            return {}
+
+    def write(result, folder):
+        folder.mkdir(parents=True)
+        (folder / "profile.json").write_text("{}")
+
+    monkeypatch.setattr("bench.profiling.Profiler", Fake)
+    monkeypatch.setattr("bench.profile_page.write_profile", write)
+    work = begin(recipe, tmp_path / "a")
+    work.device = torch.device("cuda")
+    for _ in range(2):
+        with pytest.raises(TimeUpError), time_limit(0):
+            work._profile()
+    with time_limit(0):
+        work._profile()
+    assert told == [(mode, "cifar10-base", "cuda") for mode in ("eager", "compile", "graph")]
+
+
+def test_a_campaign_that_cannot_be(recipe: Path, tmp_path: Path):
+    content = yaml.safe_load(recipe.read_text())
+    for change, told in (
+        ({"rungs": 1}, "rungs is a list of whole numbers"),
+        ({"seconds": {"teacher": 5}}, "seconds gives each of extractor, teacher"),
+        ({"plan": 3}, "plan must be a word"),
+        ({"plan": "cifar11"}, "unknown plan 'cifar11'; did you mean 'cifar10'"),
+    ):
+        recipe.write_text(yaml.safe_dump(content | {"campaign": content["campaign"] | change}))
+        with pytest.raises(UserError, match=told):
+            begin(recipe, tmp_path / "a")
+    (recipe.parent / "test").rename(recipe.parent / "aside")
+    recipe.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match=r"no data at .*test; name its folder with --data"):
+        begin(recipe, tmp_path / "a")
+    (recipe.parent / "aside").rename(recipe.parent / "test")
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(UserError, match="has no section 'campaign'"):
+        begin(Path("mnist32"), tmp_path / "a")
+    work = begin(recipe, tmp_path / "a")
+    work.write()
+    other = recipe.rename(recipe.with_name("other.yaml"))
+    with pytest.raises(UserError, match=r"is of recipe 'cifar10'; choose another --out or --from"):
+        begin(other, tmp_path / "b").start_from(work.export)
+    assert not (tmp_path / "b").exists()
+    assert (work.export / TABLE).exists()
+
+
+def test_the_way_home_is_what_the_issue_says():
+    assert (PART, PARCEL, FILES) == (16 * MIB, 64 * MIB, 8)

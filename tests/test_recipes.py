@@ -1,0 +1,107 @@
+"""Every shipped recipe trains: each of its sections for two updates, on a few small images, each student from its teacher."""
+
+import json
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from rehearsal import shrunk
+
+import dsno.trajectory_making
+import samplers.teacher
+import samplers.training
+from dsno.network import DSNO, DSNOConfig
+from samplers.recipe import RECIPES
+from samplers.teacher import add_zoo
+from samplers.unet import UNet, UNetConfig, parameter_count
+
+ORDER = (
+    "extractor",
+    "teacher",
+    "trajectories",
+    "dsno",
+    "knowledge_distillation",
+    "progressive",
+    "consistency",
+    "consistency_training",
+)
+
+
+@pytest.fixture
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers.training, "available_cores", lambda: 1)
+    monkeypatch.setattr(samplers.teacher, "_trained", [])
+    monkeypatch.setattr(dsno.trajectory_making, "CHECKED", 2)
+    monkeypatch.setattr("samplers.distilled.consistency_training.REFERENCE", ("ddim", 2))
+
+
+@pytest.mark.usefixtures("_small")
+@pytest.mark.parametrize("name", sorted(p.stem for p in RECIPES.glob("*.yaml")))
+def test_every_section_trains(name: str, tmp_path: Path):
+    path = shrunk(name, tmp_path)
+    recipe = yaml.safe_load(path.read_text())
+    trainers = {e.name: e for e in entry_points(group="bench.trainers")}
+    training = tmp_path / "training"
+    training.mkdir()
+    add_zoo(training)
+    made = {}
+    for what in (w for w in ORDER if w in recipe):
+        written = trainers[what].load()(
+            path, tmp_path if what not in ORDER[2:5] else None, training / f"{name}-{what}", quiet=True
+        )
+        made[what] = json.loads(written.read_text())
+    assert {
+        "extractor",
+        "teacher",
+        "trajectories",
+        "dsno",
+        "knowledge_distillation",
+        "progressive",
+        "consistency",
+    } <= made.keys()
+    teacher = made["teacher"]
+    whole = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
+    assert teacher["network"]["attention"] == whole["teacher"]["network"]["attention"]
+    assert teacher["network"]["dropout"] == whole["teacher"]["network"].get("dropout", 0.0)
+    assert teacher["network"]["classes"] == whole["teacher"]["network"].get("classes", 3)
+    for what in ("trajectories", "dsno", "knowledge_distillation", "consistency"):
+        assert made[what]["teacher"]["sha256"] == teacher["sha256"], what
+    assert [r["steps"] for r in made["progressive"]["rungs"]] == [4, 2, 1]
+    assert made["progressive"]["teacher"]["sha256"] == teacher["sha256"]
+    assert made["dsno"]["network"]["dropout"] == whole["dsno"].get("dropout", 0.0)
+    assert (made["dsno"]["operator"]["points"], made["knowledge_distillation"]["operator"]["points"]) == (4, 1)
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in RECIPES.glob("*.yaml")))
+def test_knowledge_distillation_does_dsno_s_work(name: str):
+    """As many forwards of the network: M = 4 time points against four times the images."""
+    recipe = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
+    own = recipe["dsno"]["optimisation"]
+    control = own | (recipe["knowledge_distillation"] or {}).get("optimisation", {})
+    forwards = own["steps"] * own["batch"] * recipe["dsno"]["network"]["points"]
+    if name != "mnist32":  # whose control has as many updates instead
+        assert control["steps"] * control["batch"] == forwards
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "backbone", "student", "updates", "batch", "dropout", "grid"),
+    [
+        ("cifar10-paper", {"image_size": 32, "classes": 0}, 60_004_099, 65_771_267, 400_000, 256, 0.2, "quadratic"),
+        ("imagenet64-paper", {"image_size": 64, "classes": 1000}, 295_900_035, 329_225_091, 120_000, 2048, 0.1, "uniform"),
+    ],
+)
+def test_paper_recipes_hold_dsno_s_published_settings(name, sizes, backbone, student, updates, batch, dropout, grid):
+    """Of the released code, sizes of its networks included."""
+    recipe = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
+    config = UNetConfig.from_dict({**sizes, **recipe["teacher"]["network"]})
+    with torch.device("meta"):
+        assert parameter_count(UNet(config)) == backbone
+        own = DSNO(config, DSNOConfig(**recipe["dsno"]["network"]))
+    assert parameter_count(own) == student
+    section, o = recipe["dsno"], recipe["dsno"]["optimisation"]
+    assert (o["steps"], o["batch"], o["learning_rate"], o["warmup"], o["ema"]) == (updates, batch, 2e-4, 10_000, 0.9999)
+    assert (section["dropout"], recipe["teacher"]["network"]["dropout"]) == (dropout, dropout)
+    assert section["network"] == {"points": 4, "grid": grid, "modes": 2}
+    assert config.classes == sizes["classes"]
