@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.plan import Cell, Plan
+from samplers.teacher import add_zoo, added_zoos
 
 STAGES = ("load", "compile", "first_image")
 
@@ -32,6 +33,7 @@ def cold_start(
     """
     names = ("teacher", "seed", "labels", "precision")
     setting = {k: getattr(plan, k) for k in names} | {"sampler": cell.sampler, "steps": cell.steps, "mode": cell.mode}
+    setting["zoo"] = [str(folder) for folder in added_zoos()]
     root = str(Path(__file__).parent.parent)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
@@ -68,6 +70,8 @@ def _start(setting: dict[str, Any]) -> None:
     from bench.modes import Run, ready
     from samplers.training import exact_float32
 
+    for folder in setting["zoo"]:
+        add_zoo(Path(folder))
     device = torch.device(setting["device"])
     if device.type == "cuda":
         torch.cuda.set_device(device.index or 0)  # graphs take the current device

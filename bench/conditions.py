@@ -19,6 +19,8 @@ SHORT, counters that stand still) their `valid` is: unknown, not good.
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -104,20 +106,21 @@ class GpuWatch:
         ask, library = self._gpu.ask, self._gpu.library
         processes = ask("nvmlDeviceGetComputeRunningProcesses")
         return {
-            "bits": ask("nvmlDeviceGetCurrentClocksThrottleReasons") or 0,
+            "bits": ask("nvmlDeviceGetCurrentClocksThrottleReasons"),
             "sm_mhz": ask("nvmlDeviceGetClockInfo", library.NVML_CLOCK_SM),
             "temperature_c": ask("nvmlDeviceGetTemperature", library.NVML_TEMPERATURE_GPU),
-            # In a container the list may be empty or have foreign numbers, so ours is not looked for but taken off.
-            "others": None if processes is None else max(len(processes) - 1, 0),
+            # In a container the list may have foreign numbers, so ours is not looked for but taken off; or be empty.
+            "others": len(processes) - 1 if processes else None,
         }
 
     def between(self, before: dict[str, Any], after: dict[str, Any]) -> Reading:
         """What two looks saw, the worse of each."""
         looks = (before, after)
-        bits = before["bits"] | after["bits"]
+        known = [x["bits"] for x in looks if x["bits"] is not None]
+        bits = reduce(or_, known, 0)
         reasons = [REASONS[bit] for bit in SLOWDOWNS if bits & bit]
         # An idle card's clock is low because nothing runs; the next kernel raises it.
-        clocks = [x["sm_mhz"] for x in looks if x["sm_mhz"] is not None and not x["bits"] & IDLE]
+        clocks = [x["sm_mhz"] for x in looks if x["sm_mhz"] is not None and not (x["bits"] or 0) & IDLE]
         slowest = min(clocks, default=None)
         if slowest is not None and self._nominal and slowest < CLOCK * self._nominal:
             reasons.append(f"SM clock under {CLOCK:.0%} of its maximum")
@@ -130,6 +133,7 @@ class GpuWatch:
             "temperature_c": max((x["temperature_c"] for x in looks if x["temperature_c"] is not None), default=None),
             "other_processes": others,
             "power_capped": bool(bits & POWER_CAP),
+            "told": bool(known),
         }
 
     def verdict(self, readings: Sequence[Reading]) -> dict[str, Any]:
@@ -137,12 +141,13 @@ class GpuWatch:
         dropped = [r for r in readings if r["dropped"]]
         reasons = sorted({reason for r in dropped for reason in r["dropped"]})
         bad = len(dropped) > DROPPED * len(readings)
+        told = any(r["told"] for r in readings)
 
         def seen(key: str, worst: Callable[..., Any]) -> Any:
             return worst((r[key] for r in readings if r[key] is not None), default=None)
 
         return {
-            "valid": not bad,
+            "valid": False if bad else True if told else None,
             "reasons": [f"{len(dropped)} of {len(readings)} repetitions dropped: {', '.join(reasons)}"] if dropped else [],
             "dropped": len(dropped),
             "sm_mhz": seen("sm_mhz", min),

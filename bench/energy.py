@@ -77,7 +77,7 @@ def energy_of(
     """Joules an image: {joules_per_image, images, seconds, counter}, or None without a counter.
 
     Args:
-        run: makes `images` images and returns once the device is done: how many seconds it took.
+        run: makes `images` images and returns once the device is done: how many seconds that took by the host's clock.
         images: of one run.
         counter: of the device.
         seconds: to run for, at least once.

@@ -120,7 +120,7 @@ class Job:
             "images_per_s": summarise([size / r.batch.seconds for r in kept]),
             "precision_asked": asked,
             "precision_reached": None if asked is None or None in widths else max(w for w in widths if w is not None),
-            "sweep": [p.record() for p in self.sweep if p.error is None] if plan.sweep else None,
+            "sweep": [p.record(watch) for p in self.sweep if p.error is None] if plan.sweep else None,
             "sweep_stopped": stopped(self.sweep, plan.sweep),
             "cold_start_s": self.cold_start,
             "overhead_fraction": summarise(overheads)["median"] if overheads else None,
@@ -130,7 +130,7 @@ class Job:
         }
 
     def _readings(self) -> list[Reading]:
-        return [r.reading for r in self.timed if r.reading is not None] + [r for p in self.sweep for r in p.readings]
+        return [r.reading for r in self.timed if r.reading is not None]
 
     def _raw(self) -> dict[str, Any]:
         """All repetitions in the order they were made, dropped ones too, by number with their reasons."""

@@ -82,6 +82,23 @@ class Passes:
         self._advance(job.counted["forwards"] * len(indices))
         return Pass(_finite(images), elapsed, None)
 
+    def again(self, job: Job, size: int) -> Callable[[], float]:
+        """A pass on the same noises again and again, with nothing else between two: returns the host's seconds of one."""
+        z, labels = self.inputs(range(size))
+
+        @torch.no_grad()
+        def eager(z: Tensor, labels: Tensor | None) -> Tensor:
+            with self.autocast():
+                return job.sampler.sample(self.teacher, z, steps=job.cell.steps, labels=labels)
+
+        run = eager if job.cell.mode == "eager" else job.runs[size]
+
+        def once() -> float:
+            _, elapsed = self.clock.time(lambda: run(z, labels))
+            return elapsed.seconds if elapsed.host_seconds is None else elapsed.host_seconds
+
+        return torch.no_grad()(once)
+
     def peak(self, job: Job, size: int) -> int | None:
         """Peak bytes since `peak_memory_start`; of a graph, what capturing it took, since a replay takes nothing."""
         return job.graph_bytes[size] if job.cell.mode == "graph" else peak_memory(self.device)

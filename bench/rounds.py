@@ -63,12 +63,17 @@ class Rounds:
         for job in jobs:
             parts = self.store.parts(job.cell, "timed").values()
             job.timed = [Repetition.from_dict(json.loads(str(part["repetition"]))) for part in parts]
+            for part in self.store.parts(job.cell, "warm").values():
+                job.warm_up = json.loads(str(part["warm_up"]))
             if self._pending(job):
                 job.attempt(self._warm_up)
         turn = 0
         while pending := [j for j in jobs if self._pending(j)]:
-            for job in self._shuffled([j for j in pending if len(j.timed) <= turn]):
+            behind = self._shuffled([j for j in pending if len(j.timed) <= turn])
+            for job in behind:
                 job.attempt(self._repetition)
+            if behind:
+                stop_in_time()  # after a whole round: the warm-ups of all cells go before the first
             turn += 1
 
     def _shuffled(self, turns: list[Turn]) -> list[Turn]:
@@ -89,7 +94,10 @@ class Rounds:
             one, batch = self.passes.sample(job, range(1)), self.passes.sample(job, range(self.plan.batch_size))
             return one.elapsed.seconds + batch.elapsed.seconds
 
-        job.warm_up = warm_up(once)
+        found = warm_up(once)
+        if job.warm_up is None:  # the record tells of the first, whenever its run was interrupted
+            job.warm_up = found
+            self._save(job, "warm", "warm_up", found)
 
     def _repetition(self, job: Job) -> None:
         """One image (latency) and one batch (throughput); the batches are those that are scored, kept as they come."""
@@ -108,7 +116,6 @@ class Rounds:
         repetition = Repetition(one.elapsed, batch.elapsed, batch.overhead, peak, reading)
         self._save(job, f"timed{r:06d}", "repetition", dataclasses.asdict(repetition))
         job.timed.append(repetition)
-        stop_in_time()
 
     def _save(self, job: Job, name: str, key: str, values: dict[str, Any]) -> None:
         self.store.save_part(job.cell, name, {key: np.array(json.dumps(values))})
@@ -163,7 +170,9 @@ class Rounds:
 
         def measure(job: Job) -> None:
             self.passes.ready(job, size)
-            job.energy = energy_of(lambda: self.passes.sample(job, range(size)).elapsed.seconds, size, counter)
+            again = self.passes.again(job, size)
+            again()
+            job.energy = energy_of(again, size, counter)
 
         for job in jobs if counter is not None else ():
             job.attempt(measure)

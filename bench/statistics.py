@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import binom
 
+LOOK = 5
+"""Repetitions between two looks at the precision reached. Each look gives chance another turn, so the coverage is nominal."""
 FLOOR = 2.0
 """Seconds timed at least before an interval is believed to be narrow: a shorter stretch may see one state of the machine."""
 
@@ -44,7 +46,7 @@ def wants_more(
     """Whether a cell needs another timed repetition.
 
     Without a precision there are exactly `least`. With one they go on from there until FLOOR seconds were timed and every
-    series' `half_width` is no more than it, or `budget` seconds are spent.
+    series' `half_width` is no more than it, which is looked at every LOOK repetitions, or `budget` seconds are spent.
 
     Args:
         series: the times measured so far, those of dropped repetitions left out.
@@ -58,5 +60,7 @@ def wants_more(
         return True
     if precision is None or spent >= budget:
         return False
+    if (done - least) % LOOK:  # a look after each would find, sooner or later, a lucky one
+        return True
     widths = [half_width(values) if len(values) else None for values in series]
     return spent < FLOOR or any(w is None or w > precision for w in widths)

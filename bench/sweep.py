@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.conditions import Reading
+from bench.conditions import Reading, Watch
 from bench.statistics import summarise
 
 GROWTH = 1.03
@@ -43,10 +43,16 @@ class Point:
         """Images a second."""
         return self.batch_size / float(np.median(self.kept))
 
-    def record(self) -> dict[str, Any]:
-        """The point in the record's `time.sweep`."""
+    def record(self, watch: Watch | None) -> dict[str, Any]:
+        """The point in the record's `time.sweep`, with the conditions of its own passes."""
         rates = summarise([self.batch_size / s for s in self.kept])
-        return {"batch_size": self.batch_size, "images_per_s": rates, "peak_bytes": self.peak_bytes}
+        conditions = watch.verdict(self.readings) if watch is not None else None
+        return {
+            "batch_size": self.batch_size,
+            "images_per_s": rates,
+            "peak_bytes": self.peak_bytes,
+            "conditions": conditions,
+        }
 
 
 def stopped(points: Sequence[Point], sizes: Sequence[int]) -> str | None:

@@ -19,18 +19,26 @@ def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def sweep_table(section: Section) -> str:
-    """Images a second by batch size, a row a cell, the best of a row in bold; empty where nothing was swept."""
+    """Images a second by batch size, a row a cell, the best of a row in bold; empty where nothing was swept.
+
+    What something disturbed is marked, and is nobody's best.
+    """
     if "time.sweep" not in section.rows:
         return ""
     rows = _sorted(section.rows[[isinstance(points, list) for points in section.rows["time.sweep"]]])
-    found = [{p["batch_size"]: p["images_per_s"]["median"] for p in points} for points in rows["time.sweep"]]
-    sizes = sorted({size for rates in found for size in rates})
+    found = [{p["batch_size"]: p for p in points} for points in rows["time.sweep"]]
+    sizes = sorted({size for points in found for size in points})
     if rows.empty:
         return ""
     lines = []
-    for (_, row), rates in zip(rows.iterrows(), found, strict=True):
-        best = max(rates.values(), default=None)
-        cells = [f"**{measured(rates[s])}**" if rates.get(s) == best else measured(rates.get(s, float("nan"))) for s in sizes]
+    for (_, row), points in zip(rows.iterrows(), found, strict=True):
+        rates = {s: p["images_per_s"]["median"] for s, p in points.items()}
+        invalid = {s for s, p in points.items() if (p.get("conditions") or {}).get("valid") is False}
+        best = max((r for s, r in rates.items() if s not in invalid), default=None)
+        cells = []
+        for s in sizes:
+            text = measured(rates.get(s, float("nan")))
+            cells.append(f"{text} (not valid)" if s in invalid else f"**{text}**" if s in rates and rates[s] == best else text)
         lines.append([plain(row["timed"]), num(row["steps"]), *cells, plain(row["time.sweep_stopped"])])
     header = ["sampler", "steps", *(f"batch {s}" for s in sizes), "ended because"]
     return markdown(header, lines, range(1, len(sizes) + 2))

@@ -16,7 +16,7 @@ def warm_up(
     seconds: float = 5.0,
     now: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float | int | bool]:
-    """Run until one repetition more changes the estimate by no more than `steady` of it: {repetitions, seconds, steady}.
+    """Run until the last WINDOW differ from the WINDOW before by no more than `steady`: {repetitions, seconds, steady}.
 
     Args:
         run: one repetition at the real steps and shapes (two steps never reach a multistep branch): the seconds it took.
@@ -28,7 +28,7 @@ def warm_up(
     begin, times, settled = now(), [run()], False
     while not settled and len(times) < most and now() - begin < seconds:
         times.append(run())
-        if len(times) > WINDOW:
-            before, after = median(times[-WINDOW - 1 : -1]), median(times[-WINDOW:])
+        if len(times) >= 2 * WINDOW:
+            before, after = median(times[-2 * WINDOW : -WINDOW]), median(times[-WINDOW:])
             settled = abs(after - before) <= steady * before
     return {"repetitions": len(times), "seconds": round(now() - begin, 4), "steady": settled}

@@ -119,6 +119,11 @@ def add_zoo(folder: Path) -> None:
     _trained.append(folder.resolve())
 
 
+def added_zoos() -> list[Path]:
+    """Folders of `add_zoo`, so that another process can add them too."""
+    return list(_trained)
+
+
 def zoo(kind: str, folder: Path = ZOO) -> dict[str, ZooEntry]:
     """Name -> card of what is in a folder, of one kind ("teacher", "extractor", ...); by default what ships.
 

@@ -1,9 +1,11 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from bench.cold_start import between, cold_start
 from bench.plan import Plan, cells
+from samplers.teacher import add_zoo
 
 
 def plan(tiny: dict[str, str], **changes) -> Plan:
@@ -58,3 +60,10 @@ def test_each_line_is_a_reading_of_the_clock_and_other_output_is_not(tiny: dict[
     with pytest.raises(RuntimeError, match="ended with 1"):
         cold_start(own, cells(own)[0], "cpu", 3, now=lambda: next(ticks))
     assert (asked["mode"], asked["threads"], asked["steps"], asked["caches"]) == ("compile", 3, 2, "1")
+
+
+def test_the_process_finds_the_trainings_that_this_one_was_told_of(tiny: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("samplers.teacher._trained", [])
+    add_zoo(Path(tiny["teacher"]).parent)
+    own = plan(tiny | {"teacher": "tiny"})
+    assert cold_start(own, cells(own)[0], "cpu", 1)["first_image"] > 0

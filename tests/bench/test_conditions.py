@@ -164,6 +164,14 @@ def test_a_card_that_tells_nothing_of_its_clock_drops_nothing_for_it():
     assert card.watch.between(card.look(mhz=100), card.look(mhz=100))["dropped"] == []
 
 
+def test_a_card_that_does_not_tell_why_its_clock_is_low_is_not_called_undisturbed():
+    card = Card()
+    silent = card.watch.between(card.look(bits=None), card.look(bits=None))
+    assert card.watch.verdict([silent] * 10)["valid"] is None
+    assert card.watch.verdict([silent] * 9 + [reading()])["valid"] is True
+    assert reading({"processes": 0}, {"processes": 0})["other_processes"] is None
+
+
 def test_who_watches(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("bench.conditions.nvml", lambda device: None)
     assert watch(torch.device("cuda"), 1) is None

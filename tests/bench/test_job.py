@@ -64,15 +64,13 @@ def test_dropped_repetitions_stay_in_the_raw_values_and_nowhere_else():
     assert len(job(repetition(1, 0.5, dropped=("heat",))).kept) == 1
 
 
-def test_conditions_are_those_of_the_repetitions_and_of_the_sweep():
-    seen: list[dict] = []
-    watch = SimpleNamespace(verdict=lambda readings: seen.extend(readings) or "verdict")
+def test_repetitions_and_each_point_of_the_sweep_have_conditions_of_their_own():
+    watch = SimpleNamespace(verdict=lambda readings: [r["dropped"] for r in readings])
     cell = job(repetition(1, 0.5), repetition(2, 0.5, dropped=("heat",)))
     cell.sweep = [Point(1, [0.1], [{"dropped": ["power"]}]), Point(4, error="out of memory")]
     time = cell.time("perf_counter", PLAN, watch)  # type: ignore[arg-type]
-    assert time["conditions"] == "verdict"
-    assert [r["dropped"] for r in seen] == [[], ["heat"], ["power"]]
-    assert [p["batch_size"] for p in time["sweep"]] == [1]
+    assert time["conditions"] == [[], ["heat"]]
+    assert [(p["batch_size"], p["conditions"]) for p in time["sweep"]] == [(1, [["power"]])]
     assert time["sweep_stopped"] == "out of memory at batch 4"
 
 

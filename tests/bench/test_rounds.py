@@ -1,3 +1,4 @@
+import contextlib
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bench.passes import Passes
 from bench.record import caveats
 from bench.runner import Runner
 from samplers import Card, Sampler, UserError
+from samplers.time_limit import TimeUpError, time_limit
 
 
 @pytest.fixture
@@ -103,7 +105,14 @@ class Watched(GpuWatch):
     def between(self, before: dict, after: dict) -> dict:
         self._seen += 1
         reasons = ["heat"] if self._seen - 1 in self._hot else []
-        return {"dropped": reasons, "sm_mhz": 1900, "temperature_c": 70, "other_processes": 0, "power_capped": False}
+        return {
+            "dropped": reasons,
+            "sm_mhz": 1900,
+            "temperature_c": 70,
+            "other_processes": 0,
+            "power_capped": False,
+            "told": True,
+        }
 
 
 @pytest.mark.parametrize(
@@ -343,3 +352,13 @@ def test_graph_without_cuda_is_the_user_s_mistake(one: dict, tmp_path: Path):
     with pytest.raises(UserError, match="mode graph needs a CUDA device"):
         bench.run(out=tmp_path / "run", quiet=True, mode="graph", **one)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupted_run_s_record_tells_of_the_first_warm_up(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    told = iter([{"repetitions": 1}, {"repetitions": 2}, {"repetitions": 3}, {"repetitions": 4}])
+    monkeypatch.setattr("bench.rounds.warm_up", lambda once: next(told))
+    for _ in range(20):
+        with contextlib.suppress(TimeUpError), time_limit(0):
+            bench.run(out=tmp_path / "cut", quiet=True, **one)
+            break
+    assert only(tmp_path / "cut")["time"]["warm_up"] == {"repetitions": 1}

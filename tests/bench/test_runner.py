@@ -221,7 +221,7 @@ def test_a_teacher_s_extractor_must_fit(small: dict, tmp_path: Path):
 
 
 def test_a_time_limit_keeps_every_repetition(small: dict, tmp_path: Path):
-    """With no time at all each call times one repetition or makes one batch; in the end the scores are an unbroken run's."""
+    """With no time at all each call times one round or makes one batch; in the end the scores are an unbroken run's."""
     options = small | {"samplers": ("ddim",), "calls": (1,), "trajectory_images": 0}
     bench.run(out=tmp_path / "whole", quiet=True, **options)
     calls = 0

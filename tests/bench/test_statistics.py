@@ -54,7 +54,8 @@ WIDE, NARROW = [[9.0, 10, 11, 10, 10, 10]], [[10.0] * 6]
         ([*NARROW, *WIDE], 10, 3.0, 0.02, True),  # latency and throughput both
         ([[]], 10, 3.0, 0.02, True),  # all were dropped
         (WIDE, 10, 30.0, 0.02, False),  # the budget is spent
-        (NARROW, 10, 1.0, 0.02, True),
+        (NARROW, 11, 3.0, 0.02, True),  # looked at every five
+        (NARROW, 15, 3.0, 0.02, False),
     ],
 )
 def test_repetitions_go_on_until_they_are_precise_or_the_budget_is_spent(

@@ -10,7 +10,7 @@ def test_a_point_is_its_median_rate_without_the_disturbed_passes():
     good, hot = {"dropped": []}, {"dropped": ["heat"]}
     point = Point(4, [0.5, 9.0, 0.4, 0.8], [good, hot, good, good], peak_bytes=7)
     assert point.rate == 8
-    record = point.record()
+    record = point.record(None)
     assert (record["batch_size"], record["peak_bytes"]) == (4, 7)
     assert record["images_per_s"]["n"] == 3
     assert record["images_per_s"]["median"] == 8

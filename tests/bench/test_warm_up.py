@@ -13,13 +13,13 @@ def warmed(times: list[float], **options) -> dict:
     return warm_up(run, now=lambda: now["at"], **options)
 
 
-def test_it_ends_when_one_more_changes_nothing():
-    found = warmed([3.0, 0.2, 0.1, 0.1, 0.1, 0.1], seconds=60)
-    assert found == {"repetitions": 5, "seconds": 3.5, "steady": True}
+def test_it_ends_when_three_more_change_nothing():
+    found = warmed([3.0, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1], seconds=60)
+    assert found == {"repetitions": 7, "seconds": 3.7, "steady": True}
 
 
 def test_a_time_that_still_falls_is_not_steady():
-    found = warmed([1.0 * 0.8**k for k in range(30)], most=20, seconds=60)
+    found = warmed([1.0 * 0.96**k for k in range(30)], most=20, seconds=60)
     assert found["repetitions"] == 20
     assert found["steady"] is False
 
