@@ -137,3 +137,9 @@ def student(tiny: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> s
     }
     write_card(folder / "tiny-dsno.json", card)
     return str(folder / "tiny-dsno.json")
+
+
+@pytest.fixture
+def one(small: dict) -> dict:
+    """Options of a plan of one cell."""
+    return small | {"samplers": ("ddim",), "calls": (3,)}
