@@ -1,5 +1,6 @@
 """Tiny teacher, trajectories and student card, made once."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, teacher_card: Path) -> Path
     made = tmp_path_factory.mktemp("made")
     recipe = write_recipe(made / "recipe.yaml", trajectories=making(teacher_card))
     return dsno.trajectory_making.train(recipe, None, made / "trajectories", quiet=True).parent
+
+
+@pytest.fixture
+def own(folder: Path, tmp_path: Path) -> Path:
+    """A copy of the ten trajectories, to be changed."""
+    return shutil.copytree(folder, tmp_path / "own")
 
 
 @pytest.fixture

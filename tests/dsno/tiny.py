@@ -1,6 +1,7 @@
 """A teacher, its trajectories and students, small enough for seconds: random weights, 8 x 8 images, three classes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 from torch import Tensor, nn
 
 from dsno.network import DSNO, DSNOConfig, from_teacher
+from dsno.trajectory_making import train
 from samplers import CosineSchedule, Teacher
 from samplers.unet import UNet, UNetConfig
 from samplers.weights import save_tensors
@@ -163,11 +165,27 @@ def write_recipe(path: Path, **sections: Any) -> Path:
     return path
 
 
+def make(folder: Path, teacher_card: Path, **changes: Any) -> dict[str, Any]:
+    """Trajectories of the tiny teacher in a folder; returns their manifest."""
+    recipe = write_recipe(folder.parent / f"{folder.name}.yaml", trajectories=making(teacher_card, **changes))
+    return json.loads(train(recipe, None, folder, quiet=True).read_text())
+
+
+def wanted_at(times: Sequence[float], schedule: CosineSchedule) -> list[float]:
+    """Noise levels at times, 0 at time 0."""
+    return [schedule.sigma(t) if t > 0 else 0.0 for t in times]
+
+
 def in_two_processes(code: str, folder: Path) -> None:
     """Run `code` twice at once, as torchrun would on one machine, one thread each."""
     alone = "import dsno.training, dsno.trajectory_making as t\n"
     alone += "dsno.training.use_all_cores = t.use_all_cores = lambda: None\n"
     processes.in_two_processes(alone + f"t.CHECKED = {CHECKED}\n" + code, folder)
+
+
+def images(seed: int, *shape: int) -> Tensor:
+    """Gaussian, of a shape."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def relative(a: Tensor, b: Tensor) -> float:
