@@ -35,12 +35,18 @@ def folder_of(plan: Plan, out: str | Path | None = None) -> Path:
 
 
 def run_plan(plan: Plan, folder: Path, *, quiet: bool = False) -> list[dict[str, Any]]:
-    """Measure what `folder` does not hold yet of a plan, and return all its records."""
-    from bench.runner import Runner
+    """Measure what `folder` does not hold yet of a plan, and return all its records.
 
-    runner = Runner(plan, folder, quiet=quiet)
-    runner.run()
-    return runner.store.records()
+    Raises:
+        UserError: anything asked for that cannot be, or another process at work in the folder.
+    """
+    from bench.runner import Runner
+    from samplers.alone import alone_in
+
+    with alone_in(folder):
+        runner = Runner(plan, folder, quiet=quiet)
+        runner.run()
+        return runner.store.records()
 
 
 def run(

@@ -28,6 +28,7 @@ def train(
     from importlib.metadata import entry_points
 
     from bench.environment import resolve_device
+    from samplers.alone import alone_in
     from samplers.errors import unknown
 
     trainers = {e.name: e for e in entry_points(group="bench.trainers")}
@@ -37,7 +38,8 @@ def train(
         zoo = [TRAINING]  # a recipe's students learn from its teacher, trained before
     add_zoos(zoo)
     folder = out or TRAINING / f"{Path(recipe).stem}-{what}"
-    card = trainers[what].load()(recipe, data, folder, device=resolve_device(device), quiet=quiet)
+    with alone_in(folder):
+        card = trainers[what].load()(recipe, data, folder, device=resolve_device(device), quiet=quiet)
     console.print(f"card: {card}")
 
 
@@ -54,12 +56,14 @@ def campaign(
     """A whole study, train to profile, in slices of time on machines that may be taken away; call it until all is done."""
     from bench.campaign import NEEDS, Campaign
     from bench.environment import resolve_device
+    from samplers.alone import alone_in
 
     folder = out or Path("runs") / f"campaign-{Path(recipe).stem}"
     work = Campaign(recipe, data, folder, resolve_device(device), export, quiet)
-    if home is not None:
-        work.start_from(home)
-    finished = work.run(seconds)
+    with alone_in(folder):
+        if home is not None:
+            work.start_from(home)
+        finished = work.run(seconds)
     after = "all is done" if finished else f"{work.next()} is next; the same command goes on"
     console.print(f"{len(work.done)} of {len(NEEDS)} stages done; {after}. To take home: {work.export}")
 
