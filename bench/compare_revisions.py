@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.contest import Wanted
+from bench.plan import split
 from bench.proxies import Proxies, compare
 from bench.revisions import Revision, exported
 from bench.verdicts import PROCESSES, Outcome, Row, agreed, middle, settled
@@ -49,9 +50,8 @@ class Terms:
             raise UserError(f"effect must be between 0 and 1 (5 % is 0.05), got {self.effect}")
         if not self.samplers:
             raise UserError("no sampler asked for; name some with --samplers, or 'all'")
-        for spec, at, own in (s.partition("@") for s in self.samplers):
-            if at and not (own.isdecimal() and own.isascii() and int(own) > 0):
-                raise UserError(f"{spec}@{own}: write a step count after the @, as in {spec}@50")
+        for full in self.samplers:
+            split(full)
         if self.calls < 1 or self.threads < 1 or self.budget <= 0:
             raise UserError(f"calls, threads and budget must be above 0, got {self.calls}, {self.threads} and {self.budget}")
 

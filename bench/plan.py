@@ -149,12 +149,10 @@ def cells(plan: Plan) -> list[Cell]:
     """
     found: dict[Cell, None] = {}
     for full in expand(plan):
-        spec, at, own = full.partition("@")
+        spec, own = split(full)
         card = samplers.get(spec).card
-        if at and not (own.isdecimal() and own.isascii() and int(own) > 0):
-            raise UserError(f"{full}: write a step count after the @, as in {spec}@50")
-        if at or plan.steps:
-            steps = (int(own),) if at else plan.steps
+        if own or plan.steps:
+            steps = (own,) if own else plan.steps
             wrong = [n for n in steps if card.steps is not None and n not in card.steps]
             if wrong and full in plan.samplers:
                 raise UserError(f"{card.name} cannot take {wrong[0]} steps; it takes {', '.join(map(str, card.steps or ()))}")
@@ -167,6 +165,18 @@ def cells(plan: Plan) -> list[Cell]:
     if not found:
         raise UserError("no sampler of the plan fits its budgets of calls; raise --calls or give --steps")
     return list(found)
+
+
+def split(full: str) -> tuple[str, int | None]:
+    """A sampler as plans and flags name it, "ddim:eta=0.5@50", in its spec and its own step count, if it has one.
+
+    Raises:
+        UserError: what stands after the @ is no number above 0.
+    """
+    spec, at, own = full.partition("@")
+    if at and not (own.isdecimal() and own.isascii() and int(own) > 0):
+        raise UserError(f"{full}: write a step count after the @, as in {spec}@50")
+    return spec, int(own) if at else None
 
 
 def expand(plan: Plan) -> list[str]:

@@ -18,7 +18,7 @@ from bench.environment import resolve_device
 from bench.job import Job
 from bench.modes import check_mode
 from bench.passes import Passes
-from bench.plan import Cell, Plan, cells
+from bench.plan import Cell, Plan, cells, split
 from bench.progress import Display
 from bench.proxies import Operations
 from bench.quality.extractor import Extractor, find_extractor
@@ -119,7 +119,7 @@ class Runner:
                 need = "with class labels" if student.labels == "balanced" else "without class labels"
                 raise UserError(f"{spec} was trained {need}; ask for --labels {student.labels}")
         except UserError as e:
-            if spec in {name.partition("@")[0] for name in self.plan.samplers}:
+            if spec in {split(full)[0] for full in self.plan.samplers}:
                 raise
             return str(e)
         return None
