@@ -5,6 +5,7 @@ over. What is finished, and how far the rest is, is exported as parts that fit a
 those parts alone.
 """
 
+import gc
 import json
 import time
 from collections.abc import Mapping
@@ -33,12 +34,14 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "knowledge_distillation": ("trajectories",),
     "progressive": ("teacher",),
     "consistency": ("teacher",),
-    "run": ("extractor", "dsno", "knowledge_distillation", "progressive", "consistency"),
     "profile": ("dsno",),
+    "run": ("extractor", "dsno", "knowledge_distillation", "progressive", "consistency"),
 }
 """The stages in order, and which must be done before each."""
 MEASURED = ("run", "profile")
 """Stages that train nothing."""
+LEAST = {False: 0.15, True: 0.4}
+"""Share of a slice that must be left to begin another stage in it: one that trains, one that measures."""
 KEYS = ("plan", "rungs", "batch_sizes", "seconds")
 PART, PARCEL, FILES = 16 * MIB, 64 * MIB, 8
 """The way home: bytes of a part, bytes of all that is written at once, and files, the table of contents among them."""
@@ -128,11 +131,14 @@ class Campaign:
         Raises:
             Exception: the first that a stage raised, after those that do not need it had their turn, and the export.
         """
-        end = time.monotonic() + seconds
+        worked, end = False, time.monotonic() + seconds
         (self.out / "training").mkdir(parents=True, exist_ok=True)
         add_zoo(self.out / "training")
         try:
             while (stage := self.next()) is not None:
+                if worked and end - time.monotonic() < LEAST[stage in MEASURED] * seconds:
+                    break  # loading and compiling would take what is left
+                worked = True
                 self._work(stage, end)
                 if stage in self.done:
                     self.write()
@@ -180,6 +186,10 @@ class Campaign:
         return self.out / stage if stage in MEASURED else self.out / "training" / f"{self.stem}-{stage}"
 
     def _do(self, stage: str) -> None:
+        if stage in MEASURED and self.device.type == "cuda":
+            torch._dynamo.reset()  # the networks and graphs of trainings before: their memory would be counted
+            gc.collect()
+            torch.cuda.empty_cache()
         if stage == "run":
             bench.run_plan(
                 bench.make_plan(self.settings["plan"], device=str(self.device)), self.folder(stage), quiet=self.quiet
@@ -199,6 +209,8 @@ class Campaign:
         modes = MODES if self.device.type == "cuda" else MODES[:1]
         for mode in (m for m in modes if not (self.folder("profile") / m / "profile.json").exists()):
             sizes = tuple(self.settings["batch_sizes"])
+            if mode == "compile":  # each size is compiled for itself, three networks of it: the ends and the middle tell enough
+                sizes = tuple(sorted({sizes[0], sizes[len(sizes) // 2], sizes[-1]}))
             profiler = Profiler(Setting(teacher=self.teacher, mode=mode, batch_sizes=sizes), self.device)
             write_profile(profiler.measure(), self.folder("profile") / mode)
             if mode != modes[-1]:
@@ -243,7 +255,7 @@ class Campaign:
     def _items(self, stage: str) -> list[Item]:
         """The files of a stage that go home, if it has begun."""
         folder, finished = self.folder(stage), stage in self.done
-        if stage == "trajectories" or (stage in MEASURED and not finished) or not folder.exists():
+        if stage == "trajectories" or (stage == "run" and not finished) or not folder.exists():
             return []  # too large, or of one machine's time
         found = [p for p in sorted(folder.rglob("*")) if p.is_file() and self._goes(stage, p)]
         rows = [p for p in found if p.name != NAME]
@@ -268,6 +280,8 @@ class Campaign:
         """Whether a file goes home: not what is made again in seconds, nor the weights of rungs that nobody asks for."""
         if path.name == "held_out.safetensors" or path.suffix in (".partial", SLIM):
             return False
+        if stage == "profile":
+            return (path.parent / "profile.json").exists()  # a mode that is whole
         if stage != "progressive" or path.suffix != ".safetensors" or path.name == NAME:
             return True
         wanted = {str(n) for n in self.settings["rungs"]} | set(self._rungs(stage)[-1:])

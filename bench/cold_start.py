@@ -68,7 +68,7 @@ def _start(setting: dict[str, Any]) -> None:
 
     import samplers
     from bench.modes import Run, ready
-    from samplers.training import exact_float32
+    from samplers.training import reproducible_float32
 
     for folder in setting["zoo"]:
         add_zoo(Path(folder))
@@ -76,7 +76,7 @@ def _start(setting: dict[str, Any]) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device.index or 0)  # graphs take the current device
     torch.set_num_threads(setting["threads"])
-    exact_float32()
+    reproducible_float32()
     teacher = samplers.load_teacher(setting["teacher"], device=device)
     sampler = samplers.get(setting["sampler"])
     sampler.prepare(teacher, device, setting["steps"])

@@ -20,7 +20,7 @@ from bench.pairs import Paired, Rule, Run, measure
 from bench.proxies import Proxies
 from bench.revisions import Packages, Revision
 from samplers.errors import UserError, unknown
-from samplers.training import exact_float32
+from samplers.training import reproducible_float32
 from samplers.weights import write_whole
 
 
@@ -140,7 +140,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
             spawned, time.monotonic() when the process was asked for: what it took to start counts.
     """
     torch.set_num_threads(request["threads"])
-    exact_float32()
+    reproducible_float32()
     device = resolve_device(request["device"])
     a, b = (Revision(s["name"], s["commit"], Path(s["root"])) for s in request["sides"])
     contest = Contest((a, b), request["teacher"], device, request["first"])

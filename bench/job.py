@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from bench.clock import Elapsed
 from bench.conditions import Reading, Watch
 from bench.modes import Run
@@ -12,6 +14,10 @@ from bench.statistics import half_width, summarise
 from bench.sweep import Point, stopped
 from samplers.errors import UserError
 from samplers.protocol import Card, Sampler
+
+
+class DeviceLostError(UserError):
+    """A fault of the device itself, after which a process cannot use it any more."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,11 @@ class Job:
         return not self.card.draws_noise(self.cell.steps)
 
     def attempt(self, phase: Callable[["Job"], None]) -> None:
-        """Run a phase; what goes wrong in the sampler becomes the job's error, and the other jobs go on."""
+        """Run a phase; what goes wrong in the sampler becomes the job's error, and the other jobs go on.
+
+        Raises:
+            DeviceLostError: as well as the job's error, where no other job can go on in this process.
+        """
         if self.error is not None:
             return
         try:
@@ -88,6 +98,8 @@ class Job:
             raise  # a full disk, say: not the sampler's fault
         except Exception as e:
             self.error = f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"
+            if isinstance(e, torch.AcceleratorError):  # whatever comes after it in this process fails too
+                raise DeviceLostError(f"the device failed in {self.cell.id} ({self.error}); the same command goes on") from e
 
     @property
     def kept(self) -> list[Repetition]:

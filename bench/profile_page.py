@@ -133,12 +133,13 @@ def figure(result: dict[str, Any], path: Path) -> None:
 
 def write_profile(result: dict[str, Any], folder: Path) -> Path:
     """Write profile.json, stages.csv, batches.csv, profile.md and the figure; returns the page's path."""
-    write_whole(folder / "profile.json", (json.dumps(result, indent=1) + "\n").encode())
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "stages.csv").unlink(missing_ok=True)  # of an earlier profile in another mode
     _csv(folder / "stages.csv", result["stages"])
     _csv(folder / "batches.csv", result["batches"])
     figure(result, folder / "profile.png")
     write_whole(folder / "profile.md", page(result).encode())
+    write_whole(folder / "profile.json", (json.dumps(result, indent=1) + "\n").encode())  # last: it says that all is there
     return folder / "profile.md"
 
 

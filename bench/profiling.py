@@ -20,7 +20,7 @@ from bench.stages import stage_times
 from bench.statistics import summarise
 from samplers.errors import UserError, unknown
 from samplers.teacher import Teacher
-from samplers.training import available_cores, exact_float32
+from samplers.training import available_cores, reproducible_float32
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Profiler:
         if device.type == "cuda":
             torch.cuda.set_device(device.index or 0)  # streams and graphs take the current device
         torch.set_num_threads(setting.threads or available_cores())
-        exact_float32()
+        reproducible_float32()
         self.clock = Clock(device)
         self.teacher: Teacher = samplers.load_teacher(setting.teacher, device=device)
         self.sampler = samplers.get(setting.sampler)

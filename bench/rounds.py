@@ -173,6 +173,12 @@ class Rounds:
             again = self.passes.again(job, size)
             again()
             job.energy = energy_of(again, size, counter)
+            if job.energy is not None:
+                self._save(job, "energy", "energy", job.energy)
 
         for job in jobs if counter is not None else ():
-            job.attempt(measure)
+            for part in self.store.parts(job.cell, "energy").values():
+                job.energy = json.loads(str(part["energy"]))
+            if job.energy is None:
+                job.attempt(measure)
+                stop_in_time()

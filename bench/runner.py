@@ -15,7 +15,7 @@ from bench.clock import Clock
 from bench.cold_start import cold_start
 from bench.conditions import watch
 from bench.environment import resolve_device
-from bench.job import Job
+from bench.job import DeviceLostError, Job
 from bench.modes import check_mode
 from bench.passes import Passes
 from bench.plan import Cell, Plan, cells, split
@@ -32,7 +32,7 @@ from samplers.errors import UserError
 from samplers.protocol import Sampler
 from samplers.teacher import Teacher
 from samplers.time_limit import stop_in_time
-from samplers.training import available_cores, exact_float32
+from samplers.training import available_cores, reproducible_float32
 from samplers.zoo_writer import machine
 
 ROW = 10
@@ -55,7 +55,7 @@ class Runner:
             torch.cuda.set_device(self.device.index or 0)  # streams and graphs take the current device
         torch.set_num_threads(plan.threads or available_cores())
         self.watch = watch(self.device, torch.get_num_threads())
-        exact_float32()
+        reproducible_float32()
         self.teacher: Teacher = samplers.load_teacher(plan.teacher, device=self.device)
         self.extractor: Extractor = find_extractor(plan.extractor, self.teacher)
         self.display = Display(quiet)
@@ -98,6 +98,11 @@ class Runner:
         try:
             with self.display:
                 self._measure(jobs)
+        except DeviceLostError:
+            kept = {r["cell"] for r in self.store.records()}
+            for job in [j for j in jobs if j.error is not None and j.cell.id not in kept]:
+                self._add(job)  # so that the next process goes on with the others
+            raise
         finally:
             self._end(len(jobs))
 

@@ -17,7 +17,7 @@ from bench.proxies import Proxies, compare
 from bench.revisions import repository, state
 from bench.verdicts import Outcome, Row
 from samplers.errors import UserError
-from samplers.training import exact_float32
+from samplers.training import reproducible_float32
 from samplers.weights import write_whole
 
 SCHEMA = 1
@@ -54,7 +54,7 @@ def count(
         UserError: a bad teacher or device.
     """
     where = resolve_device(device)
-    exact_float32()
+    reproducible_float32()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # what is counted does not depend on them, and on a busy machine one is fastest
     try:

@@ -19,7 +19,7 @@ from samplers.errors import UserError, unknown
 from samplers.held_out import check_held_out
 from samplers.recipe import build, check_share, check_value, load_recipe, optimisation
 from samplers.teacher import Teacher, load_teacher
-from samplers.training import autocast, exact_float32, fit, use_all_cores
+from samplers.training import autocast, fit, reproducible_float32, use_all_cores
 from samplers.training_log import read_log
 from samplers.unet import parameter_count
 from samplers.weights import load_tensors, save_tensors
@@ -72,7 +72,7 @@ def train_student(
 ) -> Path:
     """As `train`, from the content `r` of a recipe's section."""
     use_all_cores()
-    exact_float32()
+    reproducible_float32()
     world = World.join(device)
     if extra := sorted(r.keys() - {*KEYS, *OPTIONAL}):
         raise unknown(f"key of dsno '{r['name']}'", extra[0], (*KEYS, *OPTIONAL))

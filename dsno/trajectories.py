@@ -106,13 +106,18 @@ class Trajectories:
     def noise(self, indices: Sequence[int]) -> Tensor:
         """Where trajectories `indices` start: [B, C, H, W]."""
         if self._kept is not None:
-            return self._kept[0][list(indices)]
+            return self._kept[0][self._chosen(indices)]
         return samplers.noise(self.seed, indices, self.shape)
+
+    def _chosen(self, indices: Sequence[int]) -> Tensor:
+        """Indices near the trajectories kept there; a device does not wait for them."""
+        assert self._kept is not None
+        return torch.as_tensor(list(indices)).to(self._kept[0].device, non_blocking=True)
 
     def frames(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(frames float32 [B, M, C, H, W] at the student's times, labels int64 [B])."""
         if self._kept is not None:
-            chosen = list(indices)
+            chosen = self._chosen(indices)
             return self._kept[1][chosen].float(), self._kept[2][chosen]
         frames, labels = [], []
         for i in indices:

@@ -21,7 +21,7 @@ from samplers.recipe import check_value, load_recipe
 from samplers.schedule import sigmas
 from samplers.teacher import Teacher, load_teacher
 from samplers.time_limit import stop_in_time
-from samplers.training import exact_float32, use_all_cores
+from samplers.training import reproducible_float32, use_all_cores
 from samplers.weights import load_tensors, save_tensors, sha256, write_whole
 
 SECONDS = "seconds.jsonl"
@@ -46,7 +46,7 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
         TimeUpError: the time limit around it is over; the shards that are made are kept.
     """
     use_all_cores()
-    exact_float32()
+    reproducible_float32()
     r = load_recipe(recipe, {"trajectories": KEYS})["trajectories"]
     _check(r, f"{recipe}: trajectories")
     world = World.join(device)

@@ -55,8 +55,8 @@ class ImageSet:
     def draw(self, count: int, label_dropout: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A batch at random: images [count, C, H, W] and labels [count], some of them -1 (no class) by chance."""
         device = self.images.device
-        chosen = torch.randint(len(self.images), (count,), generator=generator).to(device)
-        dropped = (torch.rand(count, generator=generator) < label_dropout).to(device)
+        chosen = torch.randint(len(self.images), (count,), generator=generator).to(device, non_blocking=True)
+        dropped = (torch.rand(count, generator=generator) < label_dropout).to(device, non_blocking=True)
         images = self.floats(chosen)
         if self.flip:
             images = mirrored(images, generator)
@@ -65,7 +65,7 @@ class ImageSet:
 
 def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
     """Images [B, C, H, W], each left to right with probability 1/2."""
-    chosen = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
+    chosen = (torch.rand(len(images), generator=generator) < 0.5).to(images.device, non_blocking=True)
     return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 

@@ -54,10 +54,10 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     teacher = Teacher(UNet(config), r["parameterisation"], schedule).to(device).to(memory_format=torch.channels_last)
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-        x0, labels = (v[mine].to(device) for v in train_set.draw(o.part, r["label_dropout"], generator))
+        x0, labels = (v[mine].to(device, non_blocking=True) for v in train_set.draw(o.part, r["label_dropout"], generator))
         # One time in each of `part` equal intervals: uniform over the batch, with less variance than independent draws.
         t = (torch.arange(o.part) + torch.rand(o.part, generator=generator)) / o.part
-        sigma = torch.tensor([schedule.sigma(float(u)) for u in t[mine]], device=device)
+        sigma = torch.tensor([schedule.sigma(u) for u in t[mine].tolist()]).to(device, non_blocking=True)
         eps = normal((o.part, *x0.shape[1:]), generator, device)[mine]
         return denoising_loss(teacher, x0, sigma, eps, labels, r["snr_cap"])
 

@@ -24,6 +24,8 @@ from samplers.errors import UserError, unknown
 from samplers.time_limit import TimeUpError, limited, time_is_up
 from samplers.training_log import Log
 
+WARMING = 10
+"""Updates that no rate counts: networks are compiled and caches filled in them."""
 LOOK = 16
 """Updates between two looks at a GPU's numbers."""
 
@@ -168,7 +170,8 @@ def fit(
     Args:
         network: on its device, freshly initialised (the same way each time).
         loss: draws `optimisation.part` images with the given generator and returns a scalar; told the update's number (from 0).
-        folder: gets `checkpoint.safetensors` and `log.jsonl` (step, loss, images_per_s, and what `validate` returns).
+        folder: gets `checkpoint.safetensors` and `log.jsonl` (step, loss, images_per_s without the first few updates, in which
+            networks are compiled, and what `validate` returns).
         title: for the progress bar.
         identity: what makes this training this one (recipe, data hash); a checkpoint of another identity is refused.
         validate: scores the network holding the averaged weights.
@@ -198,7 +201,8 @@ def fit(
     log = Log(folder / "log.jsonl", start) if first else None
     mark = saved = time.monotonic()
     zero = torch.zeros((), device=device)
-    running, since, since_time = zero.double(), 0, mark
+    running, since = zero.double(), 0
+    rate_from, since_time = start, mark
     bad = zero + math.inf  # the first update whose loss or gradient was not finite
 
     columns = (
@@ -230,6 +234,8 @@ def fit(
             bad = torch.where(torch.isfinite(value) & torch.isfinite(norm), bad, bad.clamp(max=step))
             running, since = running + value, since + 1
             done, now = step + 1, time.monotonic()
+            if done == start + WARMING:
+                rate_from, since_time = done, now
             stops = world.any(time_is_up()) if limited() else False
             tells = done % o.validate_every == 0 or done == o.steps
             saves = now - saved > o.checkpoint_seconds or done == o.steps or stops
@@ -248,9 +254,10 @@ def fit(
             if log is not None and tells:
                 now = time.monotonic()
                 last = _validated(network, parameters, ema, validate, compiled)
-                rate, spent = since * o.batch / (now - since_time), seconds + now - mark
+                rate, spent = (done - rate_from) * o.batch / (now - since_time), seconds + now - mark
                 log.write({"step": done, "loss": float(running) / since, "images_per_s": rate, "seconds": spent, **last})
-                running, since, since_time = zero.double(), 0, time.monotonic()
+                running, since = zero.double(), 0
+                rate_from, since_time = done, time.monotonic()
             if first and saves:
                 seconds, mark = seconds + time.monotonic() - mark, time.monotonic()
                 state.save(checkpoint, {"step": done, "seconds": seconds, "last": last, "identity": identity})
@@ -295,6 +302,11 @@ def use_all_cores() -> None:
     torch.set_num_threads(max(available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1))
 
 
-def exact_float32() -> None:
-    """Make a GPU's float32 products and convolutions float32: TensorFloat-32 has a mantissa of 10 bits."""
+def reproducible_float32() -> None:
+    """Let a GPU's float32 be float32 (TensorFloat-32 has a mantissa of 10 bits), and its algorithms the same in each process.
+
+    Trainers that compile their networks let cuDNN try which algorithm is fastest; what is measured or scored after them in the
+    same process must not depend on that.
+    """
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False

@@ -237,6 +237,8 @@ def register(extractor: Extractor) -> str:
 def find_extractor(name: str | Path | None, teacher: Teacher) -> Extractor:
     """The extractor asked for, or, for None, the one in the zoo that was trained on the teacher's data.
 
+    Of several it is the first by name, one of `add_zoo` before those that ship.
+
     Raises:
         UserError: as `load_extractor`, no extractor for the teacher's data, or one for images of another shape.
     """

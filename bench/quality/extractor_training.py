@@ -11,7 +11,7 @@ from bench.quality.extractor import Classifier, ClassifierConfig, extract
 from bench.quality.frechet import Moments, Reference, frechet_distance
 from samplers.data import mirrored
 from samplers.recipe import DATA, load_recipe, load_split, optimisation
-from samplers.training import autocast, fit, use_all_cores
+from samplers.training import autocast, fit, reproducible_float32, use_all_cores
 from samplers.weights import save_tensors
 from samplers.zoo_writer import write_zoo
 
@@ -56,12 +56,14 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         chosen = torch.randint(shape[0], (o.part,), generator=generator)
         dy, dx = torch.randint(shifts, (2, o.part), generator=generator)
-        images = windows[chosen.to(device), :, dy.to(device), dx.to(device)].float() / 127.5 - 1  # [B, C, H, W]
+        labels = train_set.labels[chosen].to(device, non_blocking=True)
+        i, y, x = (v.to(device, non_blocking=True) for v in (chosen, dy, dx))
+        images = windows[i, :, y, x].float() / 127.5 - 1  # [B, C, H, W]
         if train_set.flip:
             images = mirrored(images, generator)
         with autocast(device) if config.blocks else nullcontext():  # the plain one is too small to gain by bfloat16
-            _, logits = network(images.to(device))
-        return F.cross_entropy(logits.float(), train_set.labels[chosen].to(device))
+            _, logits = network(images)
+        return F.cross_entropy(logits.float(), labels)
 
     def validate(network: nn.Module) -> dict[str, float]:
         assert isinstance(network, Classifier)
@@ -69,8 +71,12 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
 
     identity = {"recipe": content, "data_sha256": train_set.sha256}
     result = fit(network, loss, o, out, title=f"extractor {r['name']}", identity=identity, validate=validate, quiet=quiet)
+    network = Classifier(config).to(device)  # not the one that was compiled for training
+    if config.blocks:
+        network.to(memory_format=torch.channels_last)
     network.load_state_dict({k: v.half() for k, v in result.ema.items()})
     network.eval()
+    reproducible_float32()  # as 'bench run' scores
     features = extract(network, train_set.images.to(device))[0].cpu()
     order = torch.randperm(len(features), generator=torch.Generator().manual_seed(o.seed))
     moments = Moments.of(features)

@@ -22,6 +22,8 @@ METRICS = {
     "prc": "precision and recall: share inside the other side's manifold (higher is better; as many as the reference keeps)",
     "isc": "inception score with the extractor's classes (higher is better; knows nothing of the reference)",
 }
+LIBRARY = frozenset({"kid", "prc", "isc"})
+"""Those that torch-fidelity computes."""
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
 PRC_LIMIT = 10_000
@@ -39,10 +41,10 @@ class Scores(NamedTuple):
 
 
 def check_metrics(metrics: Sequence[str], images: int) -> None:
-    """Refuse metrics that are not in METRICS, or that need more images than there are.
+    """Refuse metrics that are not in METRICS, that need more images than there are, or a package that is not there.
 
     Raises:
-        UserError: either of them.
+        UserError: any of them.
     """
     for metric in metrics:
         if metric not in METRICS:
@@ -50,6 +52,12 @@ def check_metrics(metrics: Sequence[str], images: int) -> None:
     least = ISC_SPLITS if "isc" in metrics else 4 if "prc" in metrics else 2
     if images < least:
         raise UserError(f"{', '.join(metrics)} needs at least {least} images, not {images}; ask for more with --images")
+    if not LIBRARY.isdisjoint(metrics):
+        try:  # now, not when all images are made
+            import torch_fidelity  # noqa: F401
+        except ImportError as e:
+            asked = ", ".join(sorted(LIBRARY.intersection(metrics)))
+            raise UserError(f"{asked} needs torch-fidelity, which does not load ({e}); install it") from e
 
 
 def score(features: Array, logits: Array, extractor: Extractor, metrics: Sequence[str], seed: int) -> Scores:

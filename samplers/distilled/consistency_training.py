@@ -17,7 +17,7 @@ from samplers.recipe import DATA, check_share, check_value, load_recipe, load_sp
 from samplers.registry import get
 from samplers.schedule import GRIDS
 from samplers.teacher import load_teacher
-from samplers.training import Target, autocast, exact_float32, fit, normal, quicken, use_all_cores
+from samplers.training import Target, autocast, fit, normal, quicken, reproducible_float32, use_all_cores
 from samplers.training_log import read_log
 from samplers.zoo_writer import write_zoo
 
@@ -51,7 +51,7 @@ def train_from_data(
 
 def _train(method: str, recipe: str | Path, data: Path | None, out: Path, device: torch.device | str, quiet: bool) -> Path:
     use_all_cores()
-    exact_float32()
+    reproducible_float32()
     world = World.join(device)
     device = world.device
     keys = (*SHARED, "ode_step") if method == "consistency" else SHARED
@@ -76,10 +76,10 @@ def _train(method: str, recipe: str | Path, data: Path | None, out: Path, device
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         sigma = grids[intervals_at(step, o.steps, first, last)]
-        x0, classes = (v[mine].to(device) for v in images.draw(o.part, r["label_dropout"], generator))
+        x0, classes = (v[mine].to(device, non_blocking=True) for v in images.draw(o.part, r["label_dropout"], generator))
         labels = classes if teacher.num_classes else None
         n = torch.randint(len(sigma) - 1, (o.part,), generator=generator)[mine]
-        s, t = sigma[n + 1].float().to(device), sigma[n].float().to(device)  # neighbours s > t
+        s, t = (sigma[k].float().to(device, non_blocking=True) for k in (n + 1, n))  # neighbours s > t
         eps = normal((o.part, *x0.shape[1:]), generator, device)[mine]
         x_s = x0 + s[:, None, None, None] * eps
         with autocast(device):

@@ -17,7 +17,7 @@ from samplers.held_out import HeldOut, relative_rmse
 from samplers.recipe import DATA, check_share, check_value, load_recipe, load_split, optimisation
 from samplers.solvers.euler import DDIM
 from samplers.teacher import Teacher, ZooEntry, find_card, load_teacher
-from samplers.training import autocast, exact_float32, fit, normal, quicken, use_all_cores
+from samplers.training import autocast, fit, normal, quicken, reproducible_float32, use_all_cores
 from samplers.training_log import read_log
 from samplers.weights import write_whole
 from samplers.zoo_writer import write_zoo
@@ -38,7 +38,7 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
         UserError: bad recipe or data, another training's folder, a rung missing in the middle, NaN in the loss.
     """
     use_all_cores()
-    exact_float32()
+    reproducible_float32()
     return Ladder(recipe, data or Path("data"), out, device, quiet).train()
 
 
@@ -123,10 +123,12 @@ class Ladder:
         quicken([teacher.network], o, device)
 
         def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-            x0, classes = (v[mine].to(device) for v in self.images.draw(o.part, r["label_dropout"], generator))
+            x0, classes = (
+                v[mine].to(device, non_blocking=True) for v in self.images.draw(o.part, r["label_dropout"], generator)
+            )
             labels = classes if root.num_classes else None
             i = torch.randint(1, steps + 1, (o.part,), generator=generator)
-            s, m, u = (v[mine].to(device) for v in levels(root.schedule, i, steps))
+            s, m, u = (v[mine].to(device, non_blocking=True) for v in levels(root.schedule, i, steps))
             eps = normal((o.part, *x0.shape[1:]), generator, device)[mine]
             x = x0 + s.float()[:, None, None, None] * eps
             with autocast(device):

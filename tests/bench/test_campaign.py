@@ -232,6 +232,44 @@ def test_a_stage_whose_seconds_are_used_up_waits_for_the_others(recipe: Path, tm
     assert work.next() == "dsno"
 
 
+def test_what_cannot_be_worth_loading_waits_for_the_next_slice(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The first stage of a slice always begins; another one only with a share of the slice left, a larger one to measure."""
+    clock, begun = [0.0], []
+
+    def do(self, stage):
+        begun.append(stage)
+        clock[0] += took
+
+    monkeypatch.setattr(bench.campaign.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(Campaign, "_do", do)
+    work = begin(recipe, tmp_path / "a")
+    took = 84.0
+    assert not work.run(100)
+    assert begun == ["extractor", "teacher"]
+    took = 86.0
+    assert not work.run(100)
+    assert begun[2:] == ["trajectories"]
+    work.done += ["dsno", "knowledge_distillation", "progressive"]
+    took = 61.0
+    assert not work.run(100)
+    assert begun[3:] == ["consistency"]
+    took = 10.0
+    assert work.run(100)
+    assert begun[4:] == ["profile", "run"]
+
+
+def test_a_mode_that_was_profiled_goes_home_before_the_others(recipe: Path, tmp_path: Path):
+    work = begin(recipe, tmp_path / "a")
+    for mode in ("eager", "compile"):
+        (work.folder("profile") / mode).mkdir(parents=True)
+        (work.folder("profile") / mode / "profile.md").write_text("")
+    (work.folder("profile") / "eager" / "profile.json").write_text("{}")
+    work.write()
+    b = begin(recipe, tmp_path / "b")
+    b.start_from(work.export)
+    assert sorted(p.name for p in b.folder("profile").rglob("*.*")) == ["profile.json", "profile.md"]
+
+
 def test_a_stage_that_fails_leaves_the_others_their_turn(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     done = []
 
@@ -250,7 +288,7 @@ def test_a_stage_that_fails_leaves_the_others_their_turn(recipe: Path, tmp_path:
     assert (table["failed"], table["finished"]) == ({"dsno": "loss is not finite"}, False)
     again = begin(recipe, tmp_path / "a")
     assert again.run(1e9)
-    assert done[-3:] == ["dsno", "run", "profile"]
+    assert done[-3:] == ["dsno", "profile", "run"]
     assert read_table(again.export)["finished"]
 
 
@@ -260,7 +298,7 @@ def test_a_gpu_profiles_every_mode_once(recipe: Path, tmp_path: Path, monkeypatc
 
     class Fake:
         def __init__(self, setting, device):
-            told.append((setting.mode, setting.teacher, device.type))
+            told.append((setting.mode, setting.batch_sizes, setting.teacher, device.type))
 
         def measure(self):
             return {}
@@ -272,13 +310,14 @@ def test_a_gpu_profiles_every_mode_once(recipe: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr("bench.profiling.Profiler", Fake)
     monkeypatch.setattr("bench.profile_page.write_profile", write)
     work = begin(recipe, tmp_path / "a")
-    work.device = torch.device("cuda")
+    work.device, work.settings["batch_sizes"] = torch.device("cuda"), [1, 4, 16, 64]
     for _ in range(2):
         with pytest.raises(TimeUpError), time_limit(0):
             work._profile()
     with time_limit(0):
         work._profile()
-    assert told == [(mode, "cifar10-base", "cuda") for mode in ("eager", "compile", "graph")]
+    sizes = {"eager": (1, 4, 16, 64), "compile": (1, 16, 64), "graph": (1, 4, 16, 64)}
+    assert told == [(mode, sizes[mode], "cifar10-base", "cuda") for mode in sizes]
 
 
 def test_a_campaign_that_cannot_be(recipe: Path, tmp_path: Path):

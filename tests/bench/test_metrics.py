@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -198,6 +200,13 @@ def test_few_images(mnist):
         with pytest.raises(UserError, match=f"at least {least} images, not {least - 1}; ask for more with --images"):
             score(features[: least - 1], logits[: least - 1], mnist, metrics, 0)
         score(features[:least], logits[:least], mnist, metrics, 0)
+
+
+def test_a_package_that_is_missing_is_told_before_the_work(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    check_metrics(["fd"], 100)
+    with pytest.raises(UserError, match=r"isc, prc needs torch-fidelity, which does not load .*; install it"):
+        check_metrics(["fd", "prc", "isc"], 100)
 
 
 def test_only_what_is_asked_for(mnist):

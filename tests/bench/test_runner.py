@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from run_folders import records
 
 import bench
 import samplers.registry
@@ -134,6 +135,21 @@ def test_a_failing_sampler_is_a_record_and_the_others_go_on(
     frame = bench.run(out=tmp_path / "run", quiet=True, **small | {"samplers": ("broken", "ddim")}).set_index("sampler")
     assert set(frame.loc["broken", "status"]) == {"failed"}
     assert why in frame.loc["broken", "error"].iloc[0]
+    assert set(frame.loc["ddim", "status"]) == {"ok"}
+
+
+def test_a_lost_device_ends_the_process_and_the_next_goes_on_with_the_others(
+    small: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    load = samplers.registry.load
+    monkeypatch.setattr(samplers.registry, "load", lambda name: Broken if name == "broken" else load(name))
+    monkeypatch.setattr(Broken, "how", torch.AcceleratorError("an illegal memory access"))
+    plan = small | {"samplers": ("ddim", "broken@1")}
+    with pytest.raises(UserError, match=r"the device failed in broken_n1.* the same command goes on"):
+        bench.run(out=tmp_path / "run", quiet=True, **plan)
+    (first,) = records(tmp_path / "run")
+    assert (first["sampler"], first["status"]) == ("broken", "failed")
+    frame = bench.run(out=tmp_path / "run", quiet=True, **plan).set_index("sampler")
     assert set(frame.loc["ddim", "status"]) == {"ok"}
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from samplers import UserError
 from samplers.checkpoint import restore, slim
 from samplers.time_limit import TimeUpError, limited, time_limit
-from samplers.training import Optimisation, Target, fit, quicken, step_generator
+from samplers.training import WARMING, Optimisation, Target, fit, quicken, step_generator
 from samplers.weights import load_tensors
 
 # A checkpoint after every step: any time is longer than a negative one.
@@ -250,6 +250,20 @@ def test_time_that_is_up_stops_after_an_update_and_the_next_call_goes_on(tmp_pat
         last = train(tmp_path / "cut", optimisation=rare)
     assert all(torch.equal(last.ema[k], whole.ema[k]) for k in whole.ema)
     assert not limited()
+
+
+def test_the_rate_leaves_out_the_first_updates(tmp_path, monkeypatch):
+    """Ten of 100 seconds, in which networks are compiled, then ten of 2 seconds: 4 images/s, in the first row too."""
+    clock = [0.0]
+
+    def slow(net, generator, step):
+        clock[0] += 100.0 if step < WARMING else 2.0
+        return loss(net, generator)
+
+    monkeypatch.setattr("samplers.training.time.monotonic", lambda: clock[0])
+    train(tmp_path, loss=slow, optimisation=replace(OPTIMISATION, validate_every=15))
+    assert [row["images_per_s"] for row in log(tmp_path)] == [4.0, 4.0]
+    assert log(tmp_path)[-1]["seconds"] == 1020
 
 
 def test_a_batch_in_parts_is_the_batch(tmp_path):
