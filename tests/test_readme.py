@@ -15,12 +15,14 @@ from dsno.ablation_table import table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "mnist32-cpu"
+CIFAR = ROOT / "results" / "cifar10-cpu"
 DSNO, ABLATIONS = ROOT / "results" / "mnist32-dsno", ROOT / "results" / "mnist32-ablations"
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_table_is_the_records():
-    (section,) = sections(load_records([RESULTS]))
+@pytest.mark.parametrize("folder", [RESULTS, CIFAR], ids=lambda f: f.name)
+def test_the_table_is_the_records(folder: Path):
+    (section,) = sections(load_records([folder]))
     assert summary_table(section) in README
 
 
@@ -30,6 +32,22 @@ def test_its_figures_are_the_report_s(name: str):
     assert (RESULTS / "report" / name).stat().st_size > 0
 
 
+@pytest.mark.parametrize("name", ["story.png", "samples.png", "learning.png"])
+def test_the_figures_of_cifar_10_are_the_report_s(name: str):
+    assert f"results/cifar10-cpu/report/{name}" in README
+    assert (CIFAR / "report" / name).stat().st_size > 0
+
+
+def test_what_is_said_of_the_training_of_cifar_10_is_on_the_cards():
+    zoo = ROOT / "samplers" / "zoo"
+    teacher, extractor = (json.loads((zoo / f"{n}.json").read_text()) for n in ("cifar10-small", "cifar10-lite"))
+    floor = extractor["floor"]
+    assert f"{teacher['training']['images']:,} images" in README
+    assert f"{teacher['training']['seconds'] / 60:.0f} minutes" in README
+    assert f"{100 * extractor['test_accuracy']:.1f} % of the test images" in README
+    assert f"({floor['images']:,}) score {floor['frechet_distance']:.2g}" in README
+
+
 def test_dsno_s_tables_are_the_records():
     (section,) = sections(load_records([DSNO]))
     assert main_table(section) in README
@@ -37,12 +55,12 @@ def test_dsno_s_tables_are_the_records():
 
 
 def test_every_solver_and_every_shipped_student_is_in_the_run():
-    records = load_records([RESULTS])
+    records, cifar = load_records([RESULTS]), load_records([CIFAR])
     assert set(records["sampler"]) == set(samplers.names())
     shipped = {
         json.loads(p.read_text())["sha256"] for z in ("samplers/distilled", "dsno") for p in (ROOT / z / "zoo").glob("*.json")
     }
-    assert shipped <= set(records["student.sha256"])
+    assert shipped <= set(records["student.sha256"]) | set(cifar["student.sha256"])
 
 
 def test_the_first_ladder_s_scores_are_the_records():
@@ -86,7 +104,8 @@ def test_the_calibration_is_the_recorded_one():
 
 def test_shipped_weights_stay_small():
     found = [p for package in ("bench", "dsno", "samplers") for p in (ROOT / package).rglob("*.safetensors")]
-    assert sum(p.stat().st_size for p in found) < 20e6
+    assert sum(p.stat().st_size for p in found) < 40e6
+    assert sum(p.stat().st_size for p in found if "cifar10" in p.name) < 20e6
 
 
 def test_the_run_is_at_full_scale():
