@@ -58,10 +58,13 @@ def page(result: dict[str, Any]) -> str:
         f"ratio to {forwards} calls", "GFLOP/s", "of matrix rate", "peak MiB",
     ]  # fmt: skip
     parts.append(markdown(header, rows, right=range(len(header))))
-    parts.append(
+    rate = (
         f"Matrix rate: {result['matrix_flops_per_s'] / 1e9:.0f} GFLOP/s, the fastest float32 product of two large square "
         "matrices seen here. FLOPs: 2 a multiply-add; elementwise operations and Fourier transforms are not counted."
     )
+    if any(b["share_of_matrix_rate"] > 1 for b in result["batches"]):
+        rate += " Above 100 %: this library's convolutions are faster than its matrix product, which is then no ceiling."
+    parts.append(rate)
     for batch in dict.fromkeys(s["batch_size"] for s in result["stages"]):
         parts.append(f"## Stages at batch {batch}")
         own = [s for s in result["stages"] if s["batch_size"] == batch]

@@ -80,6 +80,15 @@ def test_dsno_s_profile_is_the_measured_one():
             assert f"| {b['batch_size']} | {b['ms']['median']:#.3g}".rstrip(".") in README
 
 
+def test_the_profile_on_cifar_10_is_the_measured_one():
+    result = json.loads((CIFAR / "profile" / "profile.json").read_text())
+    assert (CIFAR / "profile" / "profile.md").read_text() == page(result)
+    first, last = result["batches"][0], result["batches"][-1]
+    many = [f"{b['ratio_to_m_forwards']['median']:.2f}" for b in (first, last)]
+    assert f"costs {many[1]} (batch {last['batch_size']}) to {many[0]} times (batch {first['batch_size']})" in README
+    assert f"{first['ratio_to_one_forward']['median']:.2f} single forwards" in README
+
+
 @pytest.mark.parametrize("name", ["report/paths.png", "report/learning.png", "profile/profile.png"])
 def test_dsno_s_figures_are_there(name: str):
     assert f"results/mnist32-dsno/{name}" in README
