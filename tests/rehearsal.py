@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from PIL import Image
 
+import samplers.teacher
+from bench.campaign import Campaign
 from samplers.recipe import RECIPES
 
 CLASSES = 3
@@ -74,3 +77,9 @@ def shrunk(name: str, folder: Path) -> Path:
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(recipe))
     return path
+
+
+def begin(recipe: Path, out: Path) -> Campaign:
+    """A campaign on a machine of its own: it knows no cards but its own."""
+    samplers.teacher._trained.clear()
+    return Campaign(recipe, recipe.parent, out, torch.device("cpu"), quiet=True)

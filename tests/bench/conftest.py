@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from rehearsal import shrunk
 from revisions_fixture import make_repository
 
+import samplers.teacher
 from bench.quality.extractor import Classifier, ClassifierConfig
 from bench.quality.frechet import Moments
 from dsno.network import DSNOConfig, from_teacher
@@ -143,3 +145,11 @@ def student(tiny: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> s
 def one(small: dict) -> dict:
     """Options of a plan of one cell."""
     return small | {"samplers": ("ddim",), "calls": (3,)}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A recipe of the CIFAR-10 study, small, with its data beside it; campaigns of it leave no cards behind."""
+    monkeypatch.setattr(samplers.teacher, "_trained", [])
+    (tmp_path / "data").mkdir()
+    return shrunk("cifar10", tmp_path / "data")

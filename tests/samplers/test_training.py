@@ -1,59 +1,17 @@
 """The training loop: a killed run resumes bit for bit, a diverged one keeps its last checkpoint."""
 
-import json
 from dataclasses import replace
 
 import pytest
 import torch
+from tiny_training import IDENTITY, OPTIMISATION, KilledError, fails_at, kill, log, loss, network, train
 from torch import nn
 
 from samplers import UserError
 from samplers.checkpoint import restore, slim
 from samplers.time_limit import TimeUpError, limited, time_limit
-from samplers.training import WARMING, Optimisation, Target, fit, quicken, step_generator
+from samplers.training import Optimisation, Target, quicken, step_generator
 from samplers.weights import load_tensors
-
-# A checkpoint after every step: any time is longer than a negative one.
-OPTIMISATION = Optimisation(
-    steps=20, batch=8, learning_rate=1e-2, warmup=5, ema=0.9, checkpoint_seconds=-1.0, validate_every=6, seed=3
-)
-IDENTITY = {"recipe": {"name": "tiny", "widths": (4, 2)}, "data_sha256": "abc"}
-
-
-class KilledError(Exception):
-    pass
-
-
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 1, 3)).to(memory_format=torch.channels_last)
-
-
-def loss(net: nn.Module, generator: torch.Generator, step: int = 0) -> torch.Tensor:
-    x = torch.randn(8, 1, 6, 6, generator=generator)
-    return (net(x) - x[:, :, 1:-1, 1:-1].abs()).square().mean()
-
-
-def train(folder, *, loss=loss, optimisation=OPTIMISATION, identity=IDENTITY, **options):
-    return fit(network(), loss, optimisation, folder, title="tiny", identity=identity, quiet=True, **options)
-
-
-def fails_at(step: int, how):
-    """The loss, until its call number `step` (from 0)."""
-    calls = iter(range(10**6))
-
-    def failing(net, generator, number):
-        return how(loss(net, generator)) if next(calls) == step else loss(net, generator)
-
-    return failing
-
-
-def kill(value):
-    raise KilledError
-
-
-def log(folder) -> list[dict]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def test_resumed_run_equals_the_unbroken_one_bit_for_bit(tmp_path):
@@ -108,39 +66,6 @@ def test_global_random_state_does_not_matter(tmp_path):
 
     two = train(tmp_path / "b", loss=disturbed)
     assert all(torch.equal(one.ema[k], two.ema[k]) for k in one.ema)
-
-
-def test_log_tells_each_step_once(tmp_path):
-    with pytest.raises(KilledError):
-        train(tmp_path, loss=fails_at(14, kill), validate=lambda net: {"score": 1.5})
-    train(tmp_path, validate=lambda net: {"score": 2.5})
-    rows = log(tmp_path)
-    assert [r["step"] for r in rows] == [6, 12, 18, 20]
-    assert [r["score"] for r in rows] == [1.5, 1.5, 2.5, 2.5]
-    assert all(r.keys() == {"step", "loss", "images_per_s", "seconds", "score"} for r in rows)
-
-
-def test_log_drops_what_came_after_the_checkpoint(tmp_path):
-    """A run killed long after its last checkpoint takes those steps again, and tells them once."""
-    path = tmp_path / "checkpoint.safetensors"
-    with pytest.raises(KilledError):
-        train(tmp_path, loss=fails_at(10, kill))
-    at_10 = path.read_bytes()
-    with pytest.raises(KilledError):
-        train(tmp_path, loss=fails_at(5, kill))
-    assert [r["step"] for r in log(tmp_path)] == [6, 12]
-    path.write_bytes(at_10)
-    train(tmp_path)
-    assert [r["step"] for r in log(tmp_path)] == [6, 12, 18, 20]
-
-
-def test_log_line_cut_by_a_kill_is_dropped(tmp_path):
-    with pytest.raises(KilledError):
-        train(tmp_path, loss=fails_at(8, kill))
-    with open(tmp_path / "log.jsonl", "a") as f:
-        f.write('{"step": 7, "lo')
-    train(tmp_path)
-    assert [r["step"] for r in log(tmp_path)] == [6, 12, 18, 20]
 
 
 @pytest.mark.parametrize("spoil", [lambda v: v * float("nan"), lambda v: v * float("inf")])
@@ -250,20 +175,6 @@ def test_time_that_is_up_stops_after_an_update_and_the_next_call_goes_on(tmp_pat
         last = train(tmp_path / "cut", optimisation=rare)
     assert all(torch.equal(last.ema[k], whole.ema[k]) for k in whole.ema)
     assert not limited()
-
-
-def test_the_rate_leaves_out_the_first_updates(tmp_path, monkeypatch):
-    """Ten of 100 seconds, in which networks are compiled, then ten of 2 seconds: 4 images/s, in the first row too."""
-    clock = [0.0]
-
-    def slow(net, generator, step):
-        clock[0] += 100.0 if step < WARMING else 2.0
-        return loss(net, generator)
-
-    monkeypatch.setattr("samplers.training.time.monotonic", lambda: clock[0])
-    train(tmp_path, loss=slow, optimisation=replace(OPTIMISATION, validate_every=15))
-    assert [row["images_per_s"] for row in log(tmp_path)] == [4.0, 4.0]
-    assert log(tmp_path)[-1]["seconds"] == 1020
 
 
 def test_a_batch_in_parts_is_the_batch(tmp_path):
