@@ -46,9 +46,12 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     config = ClassifierConfig.from_dict(
         {"channels": shape[1], "image_size": shape[2], "classes": train_set.num_classes, **r["network"]}
     )
-    network = Classifier(config).to(device)
-    if config.blocks:
-        network.to(memory_format=torch.channels_last)
+
+    def fresh() -> Classifier:
+        network = Classifier(config).to(device)
+        return network.to(memory_format=torch.channels_last) if config.blocks else network
+
+    network = fresh()
     shifts = 2 * r["shift"] + 1
     # All shifts of all images as one view: [N, C, shift y, shift x, H, W].
     windows = F.pad(train_set.images.to(device), (r["shift"],) * 4).unfold(2, shape[2], 1).unfold(3, shape[3], 1)
@@ -71,9 +74,7 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
 
     identity = {"recipe": content, "data_sha256": train_set.sha256}
     result = fit(network, loss, o, out, title=f"extractor {r['name']}", identity=identity, validate=validate, quiet=quiet)
-    network = Classifier(config).to(device)  # not the one that was compiled for training
-    if config.blocks:
-        network.to(memory_format=torch.channels_last)
+    network = fresh()  # not the one that was compiled for training
     network.load_state_dict({k: v.half() for k, v in result.ema.items()})
     network.eval()
     reproducible_float32()  # as 'bench run' scores

@@ -10,7 +10,7 @@ from torch import nn
 from samplers import UserError
 from samplers.checkpoint import restore, slim
 from samplers.time_limit import TimeUpError, limited, time_limit
-from samplers.training import Optimisation, Target, quicken, step_generator
+from samplers.training import Optimisation, Target, quicken, reproducible_float32, step_generator
 from samplers.weights import load_tensors
 
 
@@ -241,3 +241,10 @@ def test_a_slim_checkpoint_goes_on_from_its_step(tmp_path):
     resumed = train(tmp_path / "cut", target=Target(network(), 0.5))
     for k in whole.ema:
         torch.testing.assert_close(resumed.ema[k], whole.ema[k], rtol=0.05, atol=5e-3)
+
+
+def test_what_is_measured_after_a_training_does_not_depend_on_it(monkeypatch):
+    for module, flag in ((torch.backends.cudnn, "benchmark"), (torch.backends.cudnn, "allow_tf32")):
+        monkeypatch.setattr(module, flag, True)
+    reproducible_float32()
+    assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32) == (False, False)
