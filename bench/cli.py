@@ -4,9 +4,9 @@ import sys
 
 import typer
 
-from bench.commands import errors
 from bench.commands.judging import compare, gate
 from bench.commands.measuring import doctor, list_, profile, report, run
+from bench.commands.options import errors
 from bench.commands.training import campaign, pack, train, unpack
 from samplers.errors import UserError
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplers.errors import UserError, unknown
-from samplers.teacher import Teacher
-from samplers.weights import fill, load_tensors
+from samplers.models.teacher import Teacher
+from samplers.models.weights import fill, load_tensors
 
 Term = Callable[[Tensor, Tensor], Tensor]
 """Predicted and true images [N, C, H, W] to a loss each, [N]."""

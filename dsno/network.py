@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from dsno.temporal import FASTEST, TemporalLayer
 from dsno.times import time_points
 from samplers.errors import UserError
+from samplers.models.teacher import Teacher
+from samplers.models.unet import Stage, UNet, UNetConfig
 from samplers.schedule import CosineSchedule
-from samplers.teacher import Teacher
-from samplers.unet import Stage, UNet, UNetConfig
 
 
 @dataclass(frozen=True)

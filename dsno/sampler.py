@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from dsno.network import DSNO, logsnr_at
 from dsno.students import KIND, ZOO, load_student, method_of
 from dsno.temporal import FASTEST, FORMS, TemporalLayer
+from samplers.denoiser import Denoiser
 from samplers.errors import unknown
+from samplers.models.unet import Attention, ResBlock
+from samplers.models.zoo import ZooEntry
 from samplers.protocol import Callback, Card
 from samplers.students import StudentSampler
-from samplers.teacher import Denoiser, ZooEntry
-from samplers.unet import Attention, ResBlock
 
 
 class DSNOSampler(StudentSampler):

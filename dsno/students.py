@@ -9,10 +9,10 @@ import torch
 from dsno.network import DSNO, DSNOConfig
 from dsno.temporal import FASTEST
 from samplers.errors import UserError
+from samplers.models.unet import UNetConfig
+from samplers.models.weights import fill, load_tensors
+from samplers.models.zoo import ZooEntry
 from samplers.schedule import CosineSchedule
-from samplers.teacher import ZooEntry
-from samplers.unet import UNetConfig
-from samplers.weights import fill, load_tensors
 
 ZOO = Path(__file__).parent / "zoo"
 KIND = "dsno"

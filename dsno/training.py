@@ -1,6 +1,5 @@
 """`bench train dsno`: fit the network to trajectories of the teacher (arXiv 2211.13449, section 4)."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,22 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import samplers
+from dsno.held_out import HeldOut
 from dsno.losses import path_loss, terms
 from dsno.network import DSNOConfig, from_teacher, logsnr_at
 from dsno.times import loss_weights
 from dsno.trajectories import Trajectories
-from dsno.trajectory_making import Maker, seconds_taken
-from samplers.distributed import World
+from dsno.trajectory_making import seconds_taken
 from samplers.errors import UserError, unknown
-from samplers.held_out import check_held_out
-from samplers.recipe import build, check_share, check_value, load_recipe, optimisation
-from samplers.teacher import Teacher, load_teacher
-from samplers.training import autocast, fit, reproducible_float32, use_all_cores
-from samplers.training_log import read_log
-from samplers.unet import parameter_count
-from samplers.weights import load_tensors, save_tensors
-from samplers.zoo_writer import write_zoo
+from samplers.models.teacher import load_teacher
+from samplers.models.unet import parameter_count
+from samplers.training.cards import write_zoo
+from samplers.training.held_out import check_held_out
+from samplers.training.log import read_log
+from samplers.training.loop import fit
+from samplers.training.precision import autocast, reproducible_float32, use_all_cores
+from samplers.training.recipe import build, check_share, check_value, load_recipe, optimisation
+from samplers.world import World
 
 KEYS = ("name", "teacher", "network", "target", "weights", "loss", "features", "trajectories", "held_out", "optimisation")
 OPTIONAL = ("dropout",)
@@ -150,60 +149,3 @@ def _check(r: Mapping[str, Any], where: str) -> None:
     for term, factor in r["loss"].items():
         check_value(factor, float, f"{where}: loss: {term}", 0)
     check_value(r["features"], str, f"{where}: features")
-
-
-class HeldOut:
-    """Trajectories to score a student on: noise [N, C, H, W], frames [N, M, C, H, W] and labels [N], on one device."""
-
-    def __init__(self, noise: Tensor, frames: Tensor, labels: Tensor):
-        self.noise, self.frames, self.labels = noise, frames, labels
-
-    @classmethod
-    def make(
-        cls, paths: Trajectories, teacher: Teacher, wanted: Mapping[str, int], times: list[float], world: World, folder: Path
-    ) -> "HeldOut":
-        """Solve `wanted` = {count, seed} trajectories of other noises, as those trained on were; `folder` keeps them."""
-        kept = folder / "held_out.safetensors"
-        m = paths.manifest
-        if wanted["seed"] == m["seed"]:
-            raise UserError(f"held_out: seed {wanted['seed']} is that of the trajectories trained on; choose another")
-        maker = Maker(teacher, {**m, "seed": wanted["seed"], "batch": 64})
-        indices = range(wanted["count"])
-        stamp = json.loads(json.dumps({**maker.identity, "count": wanted["count"]}))
-        tensors: dict[str, Tensor] = {}
-        if kept.exists():
-            try:
-                tensors, info = load_tensors(kept)
-                tensors = tensors if info == stamp else {}
-            except UserError:
-                pass  # cut short: made again
-        if not tensors:
-            parts = [maker.solve(range(a, min(a + 64, indices.stop))) for a in range(0, indices.stop, 64)]
-            tensors = {"frames": torch.cat([f for f, _ in parts]), "labels": torch.cat([n for _, n in parts])}
-            if world.rank == 0:
-                save_tensors(kept, tensors, stamp)
-        columns = [min(range(len(maker.times)), key=lambda n: abs(maker.times[n] - t)) for t in times]
-        device = next(teacher.parameters()).device
-        z = samplers.noise(wanted["seed"], indices, teacher.shape, device=device)
-        return cls(z, tensors["frames"][:, columns].to(device), tensors["labels"].to(device))
-
-    @classmethod
-    def first(cls, paths: Trajectories, count: int) -> "HeldOut":
-        """The first trajectories of those trained on, to tell learning from memorising."""
-        chosen = range(min(count, len(paths)))
-        frames, labels = paths.frames(chosen)
-        return cls(paths.noise(chosen), frames, labels)
-
-    @torch.no_grad()
-    def squared_error(self, network: nn.Module, logsnr: Tensor) -> Tensor:
-        """Mean squared error of each trajectory at each time, float64 [N, M]."""
-        device, found = logsnr.device, []
-        for z, frames, labels in zip(self.noise.split(64), self.frames.split(64), self.labels.split(64), strict=True):
-            predicted = network(z.to(device), logsnr.expand(len(z), -1), labels.to(device))
-            found.append((predicted - frames.to(device)).double().square().mean(dim=(2, 3, 4)))
-        return torch.cat(found)
-
-    def error(self, network: nn.Module, logsnr: Tensor) -> list[float]:
-        """Relative RMSE at each time: root of the mean squared error over the mean square of the true frames."""
-        scale = self.frames.double().square().mean(dim=(0, 2, 3, 4))
-        return [float(v) for v in (self.squared_error(network, logsnr).mean(dim=0).cpu() / scale.cpu()).sqrt()]

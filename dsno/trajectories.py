@@ -16,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 import samplers
-from samplers.data import RESIDENT
 from samplers.errors import UserError
-from samplers.weights import sha256
+from samplers.files import sha256
+from samplers.training.data import RESIDENT
 
 MANIFEST = "trajectories.json"
 CLOSE = 1e-6  # in t

@@ -14,15 +14,16 @@ from torch import Tensor
 import samplers
 from dsno.times import time_points
 from dsno.trajectories import MANIFEST, shard_name
-from samplers.distributed import World
 from samplers.errors import UserError, unknown
-from samplers.paths import TARGETS, levels_through, path_of
-from samplers.recipe import check_value, load_recipe
+from samplers.files import sha256, write_whole
+from samplers.models.teacher import Teacher, load_teacher
+from samplers.models.weights import load_tensors, save_tensors
 from samplers.schedule import sigmas
-from samplers.teacher import Teacher, load_teacher
+from samplers.solvers.paths import TARGETS, levels_through, path_of
 from samplers.time_limit import stop_in_time
-from samplers.training import reproducible_float32, use_all_cores
-from samplers.weights import load_tensors, save_tensors, sha256, write_whole
+from samplers.training.precision import reproducible_float32, use_all_cores
+from samplers.training.recipe import check_value, load_recipe
+from samplers.world import World
 
 SECONDS = "seconds.jsonl"
 """What each shard took, one JSON object a line: {file, seconds}."""

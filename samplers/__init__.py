@@ -7,13 +7,14 @@ z = samplers.noise(seed=0, indices=range(16), shape=teacher.shape)
 images = samplers.get("dpmpp_2m").sample(teacher, z, steps=10)
 """
 
+from samplers.denoiser import Denoiser
 from samplers.errors import UserError
+from samplers.models.teacher import Teacher, load_teacher
 from samplers.noise import FreshNoise, noise
 from samplers.protocol import Card, Sampler, Student
 from samplers.registry import card, get, names
 from samplers.schedule import CosineSchedule, sigmas
 from samplers.solvers.base import Solver, Walk
-from samplers.teacher import Denoiser, Teacher, load_teacher
 
 __all__ = [
     "Card",

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from samplers.denoiser import Denoiser
 from samplers.errors import UserError
-from samplers.teacher import Denoiser
 
 Callback = Callable[[int, float, Tensor, Tensor], None]
 """Called after each step as callback(step from 0, sigma after the step, x there, the denoised image it was made from).

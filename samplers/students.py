@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from samplers.denoiser import Denoiser
 from samplers.errors import UserError
+from samplers.models.zoo import ZooEntry, find_card, known_cards, zoo
 from samplers.protocol import Sampler, Student, check
-from samplers.teacher import Denoiser, ZooEntry, find_card, known_cards, zoo
 
 
 class StudentSampler(Sampler):

@@ -14,11 +14,11 @@ from torch import nn
 
 # pytest puts this folder first on sys.path, where tests/samplers would pass for a namespace package `samplers` and hide the
 # editable install, which is asked last. A real package wins over a namespace one, so the root has to be on the path too.
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import samplers.training
 from samplers import CosineSchedule, Teacher
-from samplers.unet import UNet, UNetConfig
+from samplers.models.unet import UNet, UNetConfig
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,7 +30,7 @@ def _one_thread():
 def _float32():
     """Train in float32 on every processor: with native bfloat16 a batch and its halves differ by more than the tests allow."""
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(samplers.training, "has_fast_bf16", lambda device: False)
+        m.setattr("samplers.training.precision.has_fast_bf16", lambda device: False)
         yield
 
 

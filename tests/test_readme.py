@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 import samplers
-from bench.calibration import read_trials
-from bench.calibration_page import table as calibration_table
-from bench.profile_page import page
-from bench.report_data import load_records, sections
-from bench.tables import main_table, summary_table
-from dsno.ablation_table import table
+from bench.comparison.calibration_page import table as calibration_table
+from bench.comparison.trials import read_trials
+from bench.profiling.page import page
+from bench.records.frame import load_records
+from bench.reports.sections import sections
+from bench.reports.tables import main_table, summary_table
+from dsno.ablations.table import table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "mnist32-cpu"

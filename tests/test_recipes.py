@@ -10,12 +10,10 @@ import yaml
 from rehearsal import shrunk
 
 import dsno.trajectory_making
-import samplers.teacher
-import samplers.training
 from dsno.network import DSNO, DSNOConfig
-from samplers.recipe import RECIPES
-from samplers.teacher import add_zoo
-from samplers.unet import UNet, UNetConfig, parameter_count
+from samplers.models.unet import UNet, UNetConfig, parameter_count
+from samplers.models.zoo import add_zoo
+from samplers.training.recipe import RECIPES
 
 ORDER = (
     "extractor",
@@ -31,8 +29,8 @@ ORDER = (
 
 @pytest.fixture
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samplers.training, "available_cores", lambda: 1)
-    monkeypatch.setattr(samplers.teacher, "_trained", [])
+    monkeypatch.setattr("samplers.training.precision.available_cores", lambda: 1)
+    monkeypatch.setattr("samplers.models.zoo._trained", [])
     monkeypatch.setattr(dsno.trajectory_making, "CHECKED", 2)
     monkeypatch.setattr("samplers.distilled.consistency_training.REFERENCE", ("ddim", 2))
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands import errors, listed
+from bench.commands.options import errors, listed
 from samplers.errors import UserError
 
 Sides = "a git revision, the folder of a run, or a JSON file of pytest-benchmark"
@@ -35,9 +35,9 @@ def compare(
     out: Annotated[Path, typer.Option(help="folder of comparison.json")] = Path("runs/comparison"),
 ) -> None:
     """Two revisions, runs or speed results side by side: work, images, quality and time, with a verdict a row."""
-    from bench.compare_revisions import Terms
-    from bench.comparison import compare
-    from bench.verdicts import table
+    from bench.comparison.compare import compare
+    from bench.comparison.revisions import Terms
+    from bench.comparison.verdicts import table
 
     given = _given(samplers, calls, teacher, budget, threads, device, timed)
     with errors.status("comparing", spinner="dots") as status:
@@ -69,9 +69,9 @@ def gate(
     out: Annotated[Path, typer.Option(help="folder of comparison.json")] = Path("runs/gate"),
 ) -> None:
     """Fail on a regression: exit code 0 pass, 1 regression, 3 ambiguous or not comparable, 2 misuse."""
-    from bench.compare_revisions import Terms
-    from bench.gate import decide, update_counts
-    from bench.speed_file import write_action
+    from bench.comparison.gate import decide, update_counts
+    from bench.comparison.pytest_benchmark import write_action
+    from bench.comparison.revisions import Terms
 
     given = _given(samplers, calls, teacher, budget, threads, device, timed)
     if a is not None and (update or stored is not None):

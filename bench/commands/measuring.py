@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands import Device, Quiet, Teacher, Zoo, add_zoos, console, errors, listed
+from bench.commands.options import Device, Quiet, Teacher, Zoo, add_zoos, console, errors, listed
 from samplers.errors import UserError
 
 
@@ -41,8 +41,10 @@ def run(
 ) -> None:
     """Measure samplers: quality, calls, work, time. Resumes what was interrupted; renders the report."""
     import bench
-    from bench.record import caveats
-    from bench.report import write_report
+    import bench.runs.plan
+    import bench.runs.run
+    from bench.records.caveats import caveats
+    from bench.reports.report import write_report
 
     add_zoos(zoo)
     given: dict[str, Any] = {
@@ -83,7 +85,7 @@ def run(
 
 def list_() -> None:
     """Samplers, teachers, extractors and metrics, with their cards."""
-    from bench.listing import show
+    from bench.commands.listing import show
 
     show(console)
 
@@ -93,7 +95,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="folder for the report; default: report/ in the first run")] = None,
 ) -> None:
     """Tables and figures again, from records alone."""
-    from bench.report import write_report
+    from bench.reports.report import write_report
 
     console.print(f"report: {write_report(runs, out)}")
 
@@ -113,9 +115,9 @@ def profile(
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
 ) -> None:
     """Where one pass of a trained sampler spends its time, and what it costs in teacher forwards."""
-    from bench.environment import resolve_device
-    from bench.profile_page import write_profile
-    from bench.profiling import Profiler, Setting
+    from bench.machine.device import resolve_device
+    from bench.profiling.page import write_profile
+    from bench.profiling.profiler import Profiler, Setting
 
     add_zoos(zoo)
     sizes = tuple(listed(batch_sizes, int) or ())
@@ -136,8 +138,8 @@ def doctor(
     out: Annotated[Path | None, typer.Option(help="file that gets what was measured, as JSON")] = None,
 ) -> None:
     """What this machine can run, what is missing and how to get it, and how well it measures."""
-    from bench import doctor
-    from bench.environment import resolve_device
+    from bench.commands import doctor
+    from bench.machine.device import resolve_device
 
     timed = resolve_device(device)
     if out is not None and not measure:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands import Device, Quiet, Zoo, add_zoos, console
+from bench.commands.options import Device, Quiet, Zoo, add_zoos, console
 
 TRAINING = Path("training")
 """Where 'bench train' writes."""
@@ -27,9 +27,9 @@ def train(
     """Train by a recipe, or resume; ends with a card and its weights."""
     from importlib.metadata import entry_points
 
-    from bench.environment import resolve_device
-    from samplers.alone import alone_in
+    from bench.machine.device import resolve_device
     from samplers.errors import unknown
+    from samplers.files import alone_in
 
     trainers = {e.name: e for e in entry_points(group="bench.trainers")}
     if what not in trainers:
@@ -54,9 +54,9 @@ def campaign(
     quiet: Quiet = False,
 ) -> None:
     """A whole study, train to profile, in slices of time on machines that may be taken away; call it until all is done."""
-    from bench.campaign import NEEDS, Campaign
-    from bench.environment import resolve_device
-    from samplers.alone import alone_in
+    from bench.machine.device import resolve_device
+    from bench.studies.study import NEEDS, Campaign
+    from samplers.files import alone_in
 
     folder = out or Path("runs") / f"campaign-{Path(recipe).stem}"
     work = Campaign(recipe, data, folder, resolve_device(device), export, quiet)
@@ -74,8 +74,8 @@ def pack(
     mib: Annotated[int, typer.Option(help="largest part")] = 60,
 ) -> None:
     """Cut files into parts for a journey, verified by 'bench unpack' at its end."""
-    from bench.parcels import MIB, items_of, write
-    from bench.parcels import pack as cut
+    from bench.studies.parts import MIB, items_of, write
+    from bench.studies.parts import pack as cut
 
     parcel = cut(items_of(paths), mib * MIB)
     console.print(f"{len(parcel.files)} files in {len(parcel.parts)} parts: {write(parcel, out)}")
@@ -86,6 +86,6 @@ def unpack(
     out: Annotated[Path, typer.Argument(help="folder for the files")],
 ) -> None:
     """The files of a parcel again, each checked by its hash."""
-    from bench.parcels import unpack as restore
+    from bench.studies.parts import unpack as restore
 
     console.print(f"{len(restore(folder, out)['files'])} files in {out}")

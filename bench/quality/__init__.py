@@ -1,1 +1,1 @@
-"""Image quality: the extractor of features, the Frechet distance with its interval, and the other metrics."""
+"""How good images are: extractors, references, distances, trajectory error. Imports samplers alone."""

@@ -7,13 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.quality.extractor import Classifier, ClassifierConfig, extract
+from bench.quality.classifier import Classifier, ClassifierConfig, extract
 from bench.quality.frechet import Moments, Reference, frechet_distance
-from samplers.data import mirrored
-from samplers.recipe import DATA, load_recipe, load_split, optimisation
-from samplers.training import autocast, fit, reproducible_float32, use_all_cores
-from samplers.weights import save_tensors
-from samplers.zoo_writer import write_zoo
+from samplers.models.weights import save_tensors
+from samplers.training.cards import write_zoo
+from samplers.training.data import mirrored
+from samplers.training.loop import fit
+from samplers.training.precision import autocast, reproducible_float32, use_all_cores
+from samplers.training.recipe import DATA, load_recipe, load_split, optimisation
 
 KEYS = ("name", "network", "shift", "reference_images", "optimisation")
 

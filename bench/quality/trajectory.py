@@ -18,9 +18,9 @@ from torch import Tensor
 
 import samplers
 from samplers.errors import UserError
-from samplers.paths import levels_through, path_of
-from samplers.teacher import Teacher
-from samplers.weights import load_tensors, save_tensors
+from samplers.models.teacher import Teacher
+from samplers.models.weights import load_tensors, save_tensors
+from samplers.solvers.paths import levels_through, path_of
 
 SOLVER, STEPS = "unipc:grid=logsnr", 200
 BATCH = 64

@@ -17,8 +17,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from samplers.denoiser import Denoiser
 from samplers.schedule import GRIDS, CosineSchedule
-from samplers.teacher import Denoiser
 
 
 class ConsistencyFunction:

@@ -8,18 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from samplers.distilled.consistency import ODE_STEPS, ConsistencyFunction, intervals_at, nodes
-from samplers.distilled.metrics import METRICS
-from samplers.distilled.students import as_teacher, card_of, check_choice, check_images
-from samplers.distributed import World
+from samplers.distilled.loading import as_teacher, card_of, check_choice, check_images
+from samplers.distilled.losses import METRICS
 from samplers.errors import UserError, unknown
-from samplers.held_out import HeldOut, relative_rmse
-from samplers.recipe import DATA, check_share, check_value, load_recipe, load_split, optimisation
+from samplers.models.teacher import load_teacher
 from samplers.registry import get
 from samplers.schedule import GRIDS
-from samplers.teacher import load_teacher
-from samplers.training import Target, autocast, fit, normal, quicken, reproducible_float32, use_all_cores
-from samplers.training_log import read_log
-from samplers.zoo_writer import write_zoo
+from samplers.training.cards import write_zoo
+from samplers.training.held_out import HeldOut, relative_rmse
+from samplers.training.log import read_log
+from samplers.training.loop import Target, fit
+from samplers.training.optimisation import normal
+from samplers.training.precision import autocast, quicken, reproducible_float32, use_all_cores
+from samplers.training.recipe import DATA, check_share, check_value, load_recipe, load_split, optimisation
+from samplers.world import World
 
 SHARED = ("name", "teacher", "grid", "intervals", "metric", "target_ema", "label_dropout", "held_out", "optimisation")
 REFERENCE = ("ipndm", 24)  # solver and steps of the images that held-out ones are compared with

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from samplers.denoiser import Denoiser
 from samplers.errors import UserError
 from samplers.schedule import CosineSchedule
-from samplers.teacher import Denoiser
 
 WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
     "truncated_snr": lambda s: s.pow(-2).clamp(min=1),

@@ -8,19 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samplers.distilled.metrics import METRICS
+from samplers.distilled.loading import KIND, as_teacher, card_of, check_choice, check_images, load_student
+from samplers.distilled.losses import METRICS
 from samplers.distilled.progressive import WEIGHTS, ladder, levels, two_step_target
-from samplers.distilled.students import KIND, as_teacher, card_of, check_choice, check_images, load_student
-from samplers.distributed import World
 from samplers.errors import UserError, unknown
-from samplers.held_out import HeldOut, relative_rmse
-from samplers.recipe import DATA, check_share, check_value, load_recipe, load_split, optimisation
+from samplers.files import write_whole
+from samplers.models.teacher import Teacher, load_teacher
+from samplers.models.zoo import ZooEntry, find_card
 from samplers.solvers.euler import DDIM
-from samplers.teacher import Teacher, ZooEntry, find_card, load_teacher
-from samplers.training import autocast, fit, normal, quicken, reproducible_float32, use_all_cores
-from samplers.training_log import read_log
-from samplers.weights import write_whole
-from samplers.zoo_writer import write_zoo
+from samplers.training.cards import write_zoo
+from samplers.training.held_out import HeldOut, relative_rmse
+from samplers.training.log import read_log
+from samplers.training.loop import fit
+from samplers.training.optimisation import normal
+from samplers.training.precision import autocast, quicken, reproducible_float32, use_all_cores
+from samplers.training.recipe import DATA, check_share, check_value, load_recipe, load_split, optimisation
+from samplers.world import World
 
 KEYS = ("name", "teacher", "start", "end", "weights", "metric", "label_dropout", "held_out", "optimisation", "rungs")
 METHOD = "progressive"

@@ -7,15 +7,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from samplers.denoiser import Denoiser
 from samplers.distilled.consistency import ConsistencyFunction, nodes
-from samplers.distilled.students import KIND, load_student
+from samplers.distilled.loading import KIND, load_student
 from samplers.errors import unknown
+from samplers.models.teacher import Teacher
+from samplers.models.zoo import ZooEntry
 from samplers.noise import FreshNoise
 from samplers.protocol import Callback, Card
 from samplers.schedule import GRIDS
 from samplers.solvers.euler import DDIM
 from samplers.students import StudentSampler
-from samplers.teacher import Denoiser, Teacher, ZooEntry
 
 
 class DistilledSampler(StudentSampler):

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from samplers.denoiser import Denoiser, schedule_of
 from samplers.errors import unknown
 from samplers.noise import FreshNoise
 from samplers.protocol import Callback, Sampler, check
 from samplers.schedule import GRIDS, CosineSchedule, sigmas
-from samplers.teacher import Denoiser, schedule_of
 
 
 class Point(NamedTuple):

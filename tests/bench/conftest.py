@@ -9,14 +9,13 @@ import torch
 from rehearsal import shrunk
 from revisions_fixture import make_repository
 
-import samplers.teacher
-from bench.quality.extractor import Classifier, ClassifierConfig
+from bench.quality.classifier import Classifier, ClassifierConfig
 from bench.quality.frechet import Moments
 from dsno.network import DSNOConfig, from_teacher
-from samplers.teacher import load_teacher
-from samplers.unet import UNet, UNetConfig
-from samplers.weights import save_tensors
-from samplers.zoo_writer import write_card
+from samplers.models.teacher import load_teacher
+from samplers.models.unet import UNet, UNetConfig
+from samplers.models.weights import save_tensors
+from samplers.training.cards import write_card
 
 CLASSES, SIZE = 3, 8
 
@@ -81,7 +80,7 @@ def small(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Options of a plan that takes a second; converged solutions are cached in the test's own folder."""
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("bench.quality.trajectory.STEPS", 8)
-    monkeypatch.setattr("bench.rounds.energy_counter", lambda device: None)  # two seconds a cell where there is one
+    monkeypatch.setattr("bench.runs.timing.energy_counter", lambda device: None)  # two seconds a cell where there is one
     return {
         **tiny,
         "samplers": ("ddim", "heun"),
@@ -150,6 +149,6 @@ def one(small: dict) -> dict:
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recipe of the CIFAR-10 study, small, with its data beside it; campaigns of it leave no cards behind."""
-    monkeypatch.setattr(samplers.teacher, "_trained", [])
+    monkeypatch.setattr("samplers.models.zoo._trained", [])
     (tmp_path / "data").mkdir()
     return shrunk("cifar10", tmp_path / "data")

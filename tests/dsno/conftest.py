@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tiny import CHECKED, making, write_recipe, write_student, write_teacher
 
-import dsno.ablation
+import dsno.ablations.training
 import dsno.training
 import dsno.trajectory_making
 from dsno.network import DSNOConfig
@@ -16,7 +16,7 @@ from samplers import Teacher, load_teacher
 @pytest.fixture(scope="session", autouse=True)
 def _gently(_one_thread):
     with pytest.MonkeyPatch.context() as m:
-        for module in (dsno.ablation, dsno.training, dsno.trajectory_making):
+        for module in (dsno.ablations.training, dsno.training, dsno.trajectory_making):
             m.setattr(module, "use_all_cores", lambda: None)
         m.setattr(dsno.trajectory_making, "CHECKED", CHECKED)
         yield

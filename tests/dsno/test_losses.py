@@ -13,7 +13,7 @@ from torch import nn
 
 from dsno.losses import Perceptual, l1, l2, path_loss, teacher_features, terms, vgg_features
 from samplers import UserError
-from samplers.weights import save_tensors
+from samplers.models.weights import save_tensors
 
 
 @pytest.mark.parametrize(

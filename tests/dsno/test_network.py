@@ -10,7 +10,7 @@ from dsno.network import DSNO, DSNOConfig, from_teacher, logsnr_at
 from dsno.temporal import FORMS
 from dsno.times import loss_weights, time_points
 from samplers import CosineSchedule, UserError
-from samplers.unet import UNet, UNetConfig, parameter_count
+from samplers.models.unet import UNet, UNetConfig, parameter_count
 
 IMAGENET = UNetConfig(
     image_size=64, width=192, multipliers=(1, 2, 3, 4), attention=(32, 16, 8), heads=0, embedding=768, classes=1000

@@ -11,7 +11,7 @@ import samplers
 from dsno.network import DSNOConfig
 from dsno.times import time_points
 from samplers import CosineSchedule, sigmas
-from samplers.paths import levels_through, path_of
+from samplers.solvers.paths import levels_through, path_of
 
 SCHEDULE = CosineSchedule(0.002, 80.0)
 TIMES = DSNOConfig().times()

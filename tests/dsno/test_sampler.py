@@ -9,15 +9,16 @@ import torch
 from tiny import SIZES, mixing, relative, teacher_of, write_student, write_teacher
 
 import samplers
-from bench.accounting import Meter
-from bench.clock import Clock
+from bench.instruments.clock import Clock
+from bench.instruments.meter import Meter
 from dsno.network import DSNOConfig, from_teacher, logsnr_at
 from dsno.students import load_student
 from dsno.temporal import FORMS
 from samplers import Student, UserError, load_teacher
-from samplers.teacher import find_card
-from samplers.unet import Attention, ResBlock
-from samplers.weights import load_tensors, save_tensors, sha256
+from samplers.files import sha256
+from samplers.models.unet import Attention, ResBlock
+from samplers.models.weights import load_tensors, save_tensors
+from samplers.models.zoo import find_card
 
 LABELS = torch.tensor([0, 2, 1])
 

@@ -21,11 +21,13 @@ from dsno.times import loss_weights
 from dsno.training import train_student
 from dsno.trajectory_making import seconds_taken
 from samplers import CosineSchedule, UserError, sigmas
-from samplers.distributed import World
-from samplers.paths import levels_through, path_of
-from samplers.teacher import find_card
-from samplers.training import Optimisation, fit
-from samplers.weights import load_tensors, save_tensors, sha256
+from samplers.files import sha256
+from samplers.models.weights import load_tensors, save_tensors
+from samplers.models.zoo import find_card
+from samplers.solvers.paths import levels_through, path_of
+from samplers.training.loop import fit
+from samplers.training.optimisation import Optimisation
+from samplers.world import World
 
 # Gaussian data, where the whole path is known
 

@@ -11,7 +11,7 @@ import samplers
 from dsno.network import DSNOConfig
 from dsno.trajectories import MANIFEST, Trajectories, shard_name
 from samplers import UserError, sigmas
-from samplers.paths import levels_through, path_of
+from samplers.solvers.paths import levels_through, path_of
 
 TIMES = DSNOConfig().times()
 

@@ -12,9 +12,9 @@ from dsno.network import DSNOConfig
 from dsno.trajectories import MANIFEST, Trajectories, shard_name
 from dsno.trajectory_making import SECONDS, Maker, seconds_taken, train
 from samplers import UserError, sigmas
-from samplers.paths import levels_through, path_of
+from samplers.files import sha256
+from samplers.solvers.paths import levels_through, path_of
 from samplers.time_limit import TimeUpError, time_limit
-from samplers.weights import sha256
 
 TIMES = DSNOConfig().times()
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import samplers
-from bench.cohort import fingerprint
+from bench.machine.environment import fingerprint
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    """So that `bench.speed_file` can refuse to compare two kinds of machine; pytest-benchmark only warns."""
+    """So that `bench.comparison.pytest_benchmark` can refuse to compare two kinds of machine; pytest-benchmark only warns."""
     torch.set_num_threads(1)  # as every benchmark runs, even where the file is asked for before the first has
     machine_info["cohort"] = fingerprint()
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import samplers
-from bench.clock import Clock
+from bench.instruments.clock import Clock
 
 BATCH = 512
 """Large enough that kernels, and not their launches, take the time."""

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import samplers
-from bench.accounting import Meter
-from bench.clock import Clock
-from bench.job import Job
-from bench.plan import Plan
-from bench.runner import Runner
+from bench.instruments.clock import Clock
+from bench.instruments.meter import Meter
+from bench.runs.measurement import Job
+from bench.runs.plan import Plan
+from bench.runs.runner import Runner
 
 LIMIT_MS = 0.1
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import samplers
-from bench.accounting import Meter
-from bench.clock import Clock
-from samplers.teacher import find_card
+from bench.instruments.clock import Clock
+from bench.instruments.meter import Meter
+from samplers.models.zoo import find_card
 
 TEACHER = "mnist32"
 STEPS = (1, 2)

@@ -1,0 +1,165 @@
+"""The gate that needs no clock: every sampler's counts and images against those that the repository stores.
+
+Exact, the same on every machine and at any load, so it can hold each push. Operators, synchronisations and peak bytes depend
+on the version of PyTorch and the kind of device, so they are compared only with the same ones.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.comparison.checkout import repository, state
+from bench.comparison.subject import AbsentError, Request, Subject, told
+from bench.comparison.verdicts import Outcome, Row
+from bench.comparison.work import Work, compare
+from bench.machine.device import resolve_device
+from samplers.errors import UserError
+from samplers.files import write_whole
+from samplers.training.precision import reproducible_float32
+
+SCHEMA = 1
+STORED = Path("results/gate/counts.json")
+"""Where a repository keeps them, from its top."""
+BUILD = ("operators", "synchronisations", "peak_bytes")
+"""Counts that another build of PyTorch may change."""
+REMAKE = "make it with 'bench gate --update'"
+
+
+def path_of(given: Path | None) -> Path:
+    """The file of counts: the one given, or STORED in the checkout that the current folder is in."""
+    if given is not None:
+        return given
+    try:
+        top = repository()
+    except UserError:  # no checkout
+        return STORED
+    return STORED if top == Path.cwd() else top / STORED
+
+
+def count(
+    teacher: str = "mnist32", calls: int = 6, device: str = "cpu", advance: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """What every sampler does in one pass at a budget of calls: {schema, torch, device, teacher, calls, cells, failed}.
+
+    Args:
+        teacher: name in the zoo, or path of a card.
+        calls: budget of network calls.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        advance: told the sampler at hand.
+
+    Raises:
+        UserError: a bad teacher or device.
+    """
+    where = resolve_device(device)
+    reproducible_float32()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # what is counted does not depend on them, and on a busy machine one is fastest
+    try:
+        side = Subject(teacher, where)
+        cells, failed = _cells(side, calls, advance)
+    finally:
+        torch.set_num_threads(threads)
+    return {
+        "schema": SCHEMA,
+        "torch": torch.__version__.partition("+")[0],
+        "device": where.type,
+        "teacher": {"name": side.teacher.name, "sha256": side.teacher.sha256},
+        "calls": calls,
+        "cells": cells,
+        "failed": failed,
+    }
+
+
+def _cells(side: Subject, calls: int, advance: Callable[[str], None]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """What each sampler does at its largest step count within the budget, by "sampler@steps"; and why others failed."""
+    cells, failed = {}, {}
+    for name in side.names():
+        advance(name)
+        wanted = Request(name, calls)
+        try:
+            steps = side.steps(wanted)
+            found = side.sampler(wanted, steps, None)
+        except AbsentError as e:  # of one without a student of this teacher, or whose shortest pass has more calls
+            if e.broken:
+                failed[name] = str(e)
+            continue
+        try:
+            cells[f"{name}@{steps}"] = side.count(found, steps).to_dict()
+        except Exception as e:
+            failed[f"{name}@{steps}"] = told(e)
+    return cells, failed
+
+
+def check(stored: dict[str, Any], path: Path, advance: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Count now, on the kind of device on which `stored` was counted, where there is one, and compare.
+
+    Raises:
+        UserError: its teacher is not there.
+    """
+    there = stored["device"] == "cpu" or torch.cuda.is_available()
+    now = count(stored["teacher"]["name"], stored["calls"], stored["device"] if there else "cpu", advance)
+    return Outcome((path.as_posix(), "now"), judge(stored, now), {"schema": SCHEMA, "stored": stored, "now": now})
+
+
+def judge(stored: dict[str, Any], now: dict[str, Any]) -> list[Row]:
+    """A row for each count of each cell that either has."""
+    rows: list[Row] = []
+    other_build = (stored["torch"], stored["device"]) != (now["torch"], now["device"])
+    other_teacher = stored["teacher"]["sha256"] != now["teacher"]["sha256"]
+    rows += [Row(cell, "cell", "", "", "wrong", why) for cell, why in now["failed"].items()]
+    for cell in sorted((stored["cells"].keys() | now["cells"].keys()) - now["failed"].keys()):
+        if cell not in now["cells"]:
+            rows.append(Row(cell, "cell", "counted", "", "not comparable", f"gone; if that is meant, {REMAKE}"))
+        elif cell not in stored["cells"]:
+            rows.append(Row(cell, "cell", "", "counted", "not comparable", f"not stored yet; {REMAKE}"))
+        else:
+            found = compare(cell, Work(**stored["cells"][cell]), Work(**now["cells"][cell]))
+            rows += [
+                r for r in found if not (other_build and r.quantity in BUILD) and not (other_teacher and r.quantity == "images")
+            ]
+    if other_build:
+        a, b = (f"torch {s['torch']}, {s['device']}" for s in (stored, now))
+        why = "they depend on the version and the device; compare revisions instead: bench gate REVISION --no-time"
+        rows.append(Row("every cell", ", ".join(BUILD), a, b, "not comparable", why))
+    if other_teacher:
+        rows.append(Row("every cell", "images", "", "", "not comparable", f"the teacher has other weights; {REMAKE}"))
+    return rows
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Stored counts.
+
+    Raises:
+        UserError: no such file, another schema, or damaged.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+        if found["schema"] != SCHEMA:
+            raise UserError(f"{path} has schema {found['schema']}, this version reads {SCHEMA}; {REMAKE}")
+        for cell in found["cells"].values():
+            Work(**cell)
+        _ = found["torch"], found["device"], found["calls"], found["teacher"]["name"], found["teacher"]["sha256"]
+    except OSError as e:
+        raise UserError(f"no stored counts at {path} ({e.strerror}); {REMAKE}") from e
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise UserError(f"{path} holds no counts; restore it, or {REMAKE}") from e
+    return found
+
+
+def update(path: Path, device: str = "cpu", advance: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Count, and store with the commit of the checkout that the current folder is in.
+
+    Raises:
+        UserError: that has uncommitted changes, or there is none: nobody could tell later what was counted.
+    """
+    now = state(repository())
+    if now.endswith("+"):
+        raise UserError("the checkout has uncommitted changes; commit them, run 'bench gate --update', and amend the commit")
+    found = {"commit": now, **count(device=device, advance=advance)}
+    if found["failed"]:
+        raise UserError(f"nothing is stored: {'; '.join(f'{k}: {v}' for k, v in found['failed'].items())}")
+    write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
+    return found

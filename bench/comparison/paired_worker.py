@@ -1,0 +1,199 @@
+"""One fresh process of a comparison of two revisions: `python -m bench.comparison.paired_worker REQUEST RESULT` (JSON files).
+
+It imports both revisions side by side, counts each cell on both, and times pairs until the request's rule is met.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.comparison.checkout import Packages, Revision
+from bench.comparison.subject import AbsentError, Request, Subject, told
+from bench.comparison.verdicts import judge
+from bench.comparison.work import Work
+from bench.instruments.clock import Clock
+from bench.instruments.paired import Paired, Rule, Run, measure
+from bench.machine.device import resolve_device
+from bench.machine.environment import environment
+from samplers.errors import UserError, unknown
+from samplers.files import write_whole
+from samplers.training.precision import reproducible_float32
+
+
+class PairOfRevisions:
+    """Both revisions loaded on one teacher, in the order asked for (the second finds another heap than the first)."""
+
+    def __init__(self, revisions: tuple[Revision, Revision], teacher: str, device: torch.device, first: int):
+        self.device = device
+        self.packages = tuple(Packages(r) for r in revisions)
+        card = revisions[0].root / "samplers" / "zoo" / f"{teacher}.json"
+        named = str(card) if card.exists() else teacher  # the networks of side A for both
+        sides: dict[int, Subject] = {}
+        for i in (first, 1 - first):
+            with self.packages[i].active():
+                sides[i] = Subject(named, device)
+        self.sides = (sides[0], sides[1])
+
+    @contextmanager
+    def on(self, i: int) -> Iterator[Subject]:
+        """Subject i, its packages importable."""
+        with self.packages[i].active():
+            yield self.sides[i]
+
+    def every(self, wanted: Request) -> list[Request]:
+        """The cell, or where it asks for "all" one of each sampler of either side."""
+        if wanted.spec != "all":
+            return [wanted]
+        return [Request(name, wanted.calls) for name in sorted({*self._names(0), *self._names(1)})]
+
+    def _names(self, i: int) -> list[str]:
+        with self.on(i) as side:
+            return side.names()
+
+    def prepare(self, wanted: Request) -> tuple[int, list[Any]]:
+        """The cell's step count, and its sampler on either side.
+
+        Raises:
+            AbsentError: of which side (the first that lacks it), and why.
+            UserError: neither side has such a sampler, or the options do not fit.
+        """
+        known = {*self._names(0), *self._names(1)}
+        if wanted.name not in known:
+            raise unknown("sampler", wanted.name, known)
+        found, steps, students = [], 0, None
+        for i, packages in enumerate(self.packages):
+            with self.on(i) as side:
+                try:
+                    if wanted.name not in side.names():
+                        raise AbsentError(f"there is no sampler {wanted.name}")
+                    if i == 0:
+                        steps, students = side.steps(wanted), side.students(wanted)
+                    found.append(side.sampler(wanted, steps, students))
+                except AbsentError as e:
+                    name = packages.revision.name
+                    raise AbsentError(f"{name}: {str(e).replace(str(packages.revision.root), name)}", i, e.broken) from e
+        return steps, found
+
+    def count(self, samplers: list[Any], steps: int) -> list[Work]:
+        """Work of the cell on both sides.
+
+        Raises:
+            AbsentError: a side's pass fails.
+        """
+        found = []
+        for i, sampler in enumerate(samplers):
+            with self.on(i) as side:
+                try:
+                    found.append(side.count(sampler, steps))
+                except Exception as e:
+                    raise AbsentError(f"{self.packages[i].revision.name}: {told(e)}", i, broken=True) from e
+        return found
+
+    def runs(self, samplers: list[Any], steps: int) -> tuple[Run, Run]:
+        """A timed pass of each side, which has been seen to work.
+
+        Raises:
+            AbsentError: a side's pass fails.
+        """
+        both = (self.run(0, samplers[0], steps), self.run(1, samplers[1], steps))
+        for i, run in enumerate(both):
+            try:
+                run()
+            except Exception as e:
+                raise AbsentError(f"{self.packages[i].revision.name}: {told(e)}", i, broken=True) from e
+        return both
+
+    def run(self, i: int, sampler: Any, steps: int) -> Run:
+        """One timed pass at batch 1; entering the revision is not part of what is timed (see `timed`)."""
+        with self.on(i) as side:
+            z, labels = side.inputs(1)
+
+        @torch.no_grad()
+        def once() -> Callable[[], float]:
+            clock = Clock(self.device)
+            with self.on(i) as side:
+                clock.settle()
+                span = clock.start()
+                sampler.sample(side.teacher, z, steps=steps, labels=labels)
+                clock.stop(span)
+                clock.settle()
+            return span.seconds
+
+        return once
+
+
+def timed(run: Run) -> float:
+    """Seconds of a `PairOfRevisions.run`, which times itself."""
+    return run()()
+
+
+def judged(pairs: Paired, effect: float) -> dict[str, Any]:
+    """What the pairs of a cell measured, with the verdict on it."""
+    return pairs.summary() | {"verdict": judge(*pairs.interval(), effect)}
+
+
+def work(request: dict[str, Any]) -> dict[str, Any]:
+    """What one process finds.
+
+    Args:
+        request: sides (name, commit, root), teacher, cells ([spec, calls]), device,
+            threads, effect, seconds (for all of this process), seed, first (side that is loaded first), count (whether to), and
+            spawned, time.monotonic() when the process was asked for: what it took to start counts.
+    """
+    torch.set_num_threads(request["threads"])
+    reproducible_float32()
+    device = resolve_device(request["device"])
+    a, b = (Revision(s["name"], s["commit"], Path(s["root"])) for s in request["sides"])
+    contest = PairOfRevisions((a, b), request["teacher"], device, request["first"])
+    wanted = [w for cell in request["cells"] for w in contest.every(Request(*cell))]
+    absent: dict[str, tuple[int | None, str, bool]] = {}
+    proxies: dict[str, list[dict[str, Any]]] = {}
+    runs: dict[str, tuple[Run, Run]] = {}
+    cells: dict[str, list] = {}
+    for w in wanted:
+        try:
+            steps, found = contest.prepare(w)
+            name = f"{w.spec.partition('@')[0]}@{steps}"
+            if request["count"]:
+                counted = [p.to_dict() for p in contest.count(found, steps)]
+            both = contest.runs(found, steps)
+        except AbsentError as e:
+            absent[w.spec] = (e.side, str(e), e.broken)
+            continue
+        cells[name], runs[name] = [name, w.calls], both
+        if request["count"]:
+            proxies[name] = counted
+    started = time.monotonic() - request["spawned"]
+    rule = Rule(request["effect"], request["seconds"] - started)
+    pairs = measure(runs, rule, request["seed"], timed) if rule.seconds > 0 else {n: Paired() for n in runs}
+    return {
+        "cells": cells,
+        "absent": absent,
+        "proxies": proxies,
+        "time": {n: judged(p, rule.effect) if p.a else None for n, p in pairs.items()},
+        "first": request["first"],
+        "seed": request["seed"],
+        "start_s": round(started, 3),
+        "environment": environment(device),
+    }
+
+
+def main() -> None:
+    """Answer one request; a mistake is one line on standard error and exit code 2."""
+    request, result = map(Path, sys.argv[1:])
+    try:
+        found = work(json.loads(request.read_text()))
+        write_whole(result, (json.dumps(found) + "\n").encode())
+    except UserError as e:
+        print(e, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Two revisions of the source tree against each other: counted, and timed in pairs, in fresh processes that must agree."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.comparison.checkout import Revision, exported
+from bench.comparison.subject import Request
+from bench.comparison.verdicts import PROCESSES, Outcome, Row, agreed, middle, settled
+from bench.comparison.work import Work, compare
+from samplers.errors import UserError
+from samplers.files import write_whole
+from samplers.spec import split
+
+ENDING = 1.0
+"""Seconds that a process takes to end after it has measured, on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What to compare, and how hard to look.
+
+    Attributes:
+        samplers: specs, as "ddim", "heun:grid=logsnr", "ddim@50"; "all" for those of either side.
+        calls: budget of network calls a pass.
+        teacher: name in the zoo of the first side, or path of a card; both sides take its networks.
+        effect: relative slowdown that must be found.
+        budget: seconds for everything, starting the processes included.
+        threads: CPU threads; one is the quietest.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        timed: whether to time at all, or only count.
+    """
+
+    samplers: tuple[str, ...] = ("all",)
+    calls: int = 6
+    teacher: str = "mnist32"
+    effect: float = 0.05
+    budget: float = 180.0
+    threads: int = 1
+    device: str = "auto"
+    timed: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.effect < 1:
+            raise UserError(f"effect must be between 0 and 1 (5 % is 0.05), got {self.effect}")
+        if not self.samplers:
+            raise UserError("no sampler asked for; name some with --samplers, or 'all'")
+        for full in self.samplers:
+            split(full)
+        if self.calls < 1 or self.threads < 1 or self.budget <= 0:
+            raise UserError(f"calls, threads and budget must be above 0, got {self.calls}, {self.threads} and {self.budget}")
+
+
+def compare_revisions(
+    names: tuple[str, str], repo: Path, terms: Terms, out: Path, advance: Callable[[str], None] = lambda _: None
+) -> Outcome:
+    """Compare two revisions ("working tree" is one, too); `out` gets what each process found as soon as it has.
+
+    Raises:
+        UserError: no such revision, or one that does not import; a bad teacher or device.
+    """
+    with exported(names, repo) as sides:
+        return contest(sides, terms, out, advance)
+
+
+def contest(
+    sides: tuple[Revision, Revision], terms: Terms, out: Path, advance: Callable[[str], None] = lambda _: None
+) -> Outcome:
+    """As `compare_revisions`, of revisions that are exported already."""
+    begin, processes = time.monotonic(), []  # type: float, list[dict[str, Any]]
+    for earlier in out.glob("process-*.json"):
+        earlier.unlink()
+    cells = [asdict(Request(s, terms.calls)) for s in terms.samplers]
+    shared = {k: v for k, v in asdict(terms).items() if k in ("teacher", "device", "threads", "effect")}
+    shared["sides"] = [{"name": s.name, "commit": s.commit, "root": str(s.root.resolve())} for s in sides]
+    for k in range(PROCESSES if terms.timed else 1):
+        advance(f"process {k + 1}")
+        left = (terms.budget - (time.monotonic() - begin)) / (PROCESSES - k) - ENDING
+        request = {
+            **shared,
+            "cells": [list(c.values()) for c in cells],
+            "seconds": max(left, 0.0) if terms.timed else 0.0,
+            "seed": k,
+            "first": k % 2,
+            "count": k == 0,
+            "spawned": time.monotonic(),
+        }
+        processes.append(_ask(request, out, k))
+        undecided = [n for n in processes[0]["cells"] if not settled(_verdicts(processes, n))]
+        cells = [{"spec": n, "calls": terms.calls} for n in undecided]
+        if not cells:
+            break
+    labels = (_label(sides[0]), _label(sides[1]))
+    data = {"schema": 1, "sides": shared["sides"], "terms": asdict(terms), "processes": processes}
+    for side in data["sides"]:
+        side.pop("root")
+    rows = _rows(processes, terms)
+    data |= {"rows": [r.to_dict() for r in rows], "seconds": round(time.monotonic() - begin, 1)}
+    write_whole(out / "comparison.json", (json.dumps(data) + "\n").encode())
+    return Outcome(labels, rows, data)
+
+
+def _label(side: Revision) -> str:
+    return side.name if side.name.startswith(side.commit[:7]) else f"{side.name} ({side.commit[:7]}{side.commit[40:]})"
+
+
+def _ask(request: dict[str, Any], out: Path, k: int) -> dict[str, Any]:
+    """Run a fresh process and return what it found.
+
+    Raises:
+        UserError: it could not do it, with its own line.
+    """
+    asked, found = out / f"request-{k}.json", out / f"process-{k}.json"
+    out.mkdir(parents=True, exist_ok=True)
+    asked.write_text(json.dumps(request))
+    p = subprocess.run(
+        [sys.executable, "-m", "bench.comparison.paired_worker", asked, found], stderr=subprocess.PIPE, text=True
+    )
+    asked.unlink()
+    if p.returncode or not found.exists():
+        told = p.stderr.strip().splitlines() or [f"process {k} ended with code {p.returncode}"]
+        raise UserError(told[-1])
+    return json.loads(found.read_text())
+
+
+def _verdicts(processes: Sequence[dict[str, Any]], cell: str) -> list[str]:
+    """What each process that timed a cell says of it."""
+    told = [p["time"].get(cell) for p in processes if cell in p["time"]]
+    return [t["verdict"] if t else "ambiguous" for t in told]
+
+
+def _rows(processes: list[dict[str, Any]], terms: Terms) -> list[Row]:
+    """Counts and images from the first process, time from all."""
+    first = processes[0]
+    rows = []
+    for cell, (side, why, broken) in first["absent"].items():
+        # What "all" brought in is only news where the first side has it not, and a loss where the second has it no more.
+        new = side == 0 and cell not in terms.samplers
+        verdict = "wrong" if broken and side == 1 else "skipped" if new else "not comparable"
+        rows.append(Row(cell, "sampler", "", "", verdict, why))
+    for cell in first["cells"]:
+        if cell in first["proxies"]:
+            a, b = (Work(**p) for p in first["proxies"][cell])
+            rows += compare(cell, a, b)
+        if terms.timed:
+            rows.append(_timed_row(processes, cell, terms))
+    return rows
+
+
+def _timed_row(processes: list[dict[str, Any]], cell: str, terms: Terms) -> Row:
+    """The verdict on a cell's time, and the middle one of the processes' ratios."""
+    told = [t for p in processes if (t := p["time"].get(cell))]
+    verdict = agreed(_verdicts(processes, cell))
+    if not told:
+        return Row(cell, "time", "", "", "ambiguous", f"no time left to measure: raise --budget above {terms.budget:g} s")
+    found = middle(told)
+    a, b, note = "", "", "too few pairs"
+    if found is not None:
+        least, ratio, most = (100 * (found[k] - 1) for k in ("ratio_low", "ratio", "ratio_high"))
+        a, b = f"{found['a_ms']:.2f} ms", f"{found['b_ms']:.2f} ms"
+        note = f"{ratio:+.2f} % [{least:+.2f}, {most:+.2f}]"
+    note += f", {len(told)} processes, {sum(t['pairs'] for t in told)} pairs"
+    if verdict == "ambiguous":
+        note += f"; not decided at an effect of {100 * terms.effect:g} %: raise --budget or quieten the machine"
+    data = {"processes": [{k: v for k, v in t.items() if k != "log_ratios"} for t in told]}
+    return Row(cell, "time", a, b, verdict, note, data)

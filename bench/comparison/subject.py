@@ -1,0 +1,145 @@
+"""One side of a comparison: the samplers of one revision, made ready on one teacher, counted and run.
+
+Both sides take the networks of side A, from its shipped weights: what is compared is the code. Everything here is called
+inside `Packages.active()` of the side's revision (or without it, for the packages as they are installed).
+"""
+
+import importlib
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.comparison.work import BATCH, Work, project
+from bench.instruments.clock import Clock
+from bench.instruments.meter import Meter, flops
+from bench.instruments.operations import Operations
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """A cell to compare: a sampler with options, and a budget of network calls, or a step count ("ddim@10")."""
+
+    spec: str
+    calls: int
+
+    @property
+    def name(self) -> str:
+        """Without options."""
+        return self.spec.partition("@")[0].partition(":")[0]
+
+
+class AbsentError(Exception):
+    """A side does not have a cell, or cannot run it; says why in one line.
+
+    Attributes:
+        side: 0 or 1, None where it does not matter.
+        broken: whether the side has the sampler, and it raised.
+    """
+
+    def __init__(self, why: str, side: int | None = None, broken: bool = False):
+        super().__init__(why)
+        self.side, self.broken = side, broken
+
+
+def told(error: Exception) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+class Subject:
+    """A revision's samplers on one teacher.
+
+    Args:
+        teacher: name in the zoo of the packages that are active, or the path of a card.
+        device: of the networks.
+    """
+
+    def __init__(self, teacher: str, device: torch.device):
+        self.samplers: Any = importlib.import_module("samplers")  # the active revision's, not the harness's
+        self.device = device
+        self.teacher = self.samplers.load_teacher(teacher, device=device)
+
+    def names(self) -> list[str]:
+        """Names of its samplers."""
+        return list(self.samplers.names())
+
+    def steps(self, wanted: Request) -> int:
+        """The largest step count within the budget of calls that the sampler can do, or the one asked for.
+
+        Raises:
+            AbsentError: no step count fits.
+        """
+        _, at, own = wanted.spec.partition("@")
+        if at:
+            return int(own)
+        card = self.samplers.get(wanted.spec).card
+        able = [n for n in card.steps or range(1, wanted.calls + 1) if card.calls(n) <= wanted.calls]
+        if not able:
+            raise AbsentError(f"{wanted.spec} needs more than {wanted.calls} calls")
+        return max((n for n in able if self._can(wanted.spec, n)), default=max(able))
+
+    def _can(self, spec: str, steps: int) -> bool:
+        """Whether a sampler of certain step counts only has what it takes for this one (a student that ships)."""
+        found = self.samplers.get(spec)
+        if not found.card.steps:
+            return True
+        try:
+            found.prepare(self.teacher, self.device, steps)
+        except self.samplers.UserError:
+            return False
+        return True
+
+    def students(self, wanted: Request) -> Path | None:
+        """The folder where its students ship; None for a sampler that has none, or whose spec names them."""
+        kind = type(self.samplers.get(wanted.spec.partition("@")[0]))
+        takes = "student" in inspect.signature(kind).parameters and "student=" not in wanted.spec
+        return Path(kind.folder) if takes and hasattr(kind, "folder") else None
+
+    def sampler(self, wanted: Request, steps: int, students: Path | None) -> Any:
+        """The sampler, ready.
+
+        Raises:
+            AbsentError: this side has no such sampler, or it cannot be made ready.
+        """
+        spec = wanted.spec.partition("@")[0] + (f":student={students}" if students is not None else "")
+        try:
+            found = self.samplers.get(spec)
+            found.prepare(self.teacher, self.device, steps)
+        except self.samplers.UserError as e:
+            raise AbsentError(str(e)) from e
+        except Exception as e:
+            raise AbsentError(told(e), broken=True) from e
+        return found
+
+    def inputs(self, batch: int) -> tuple[Tensor, Tensor | None]:
+        """Noise and labels of the first `batch` images."""
+        z = self.samplers.noise(SEED, range(batch), self.teacher.shape, device=self.device)
+        k = self.teacher.num_classes
+        return z, torch.arange(batch, device=self.device) % k if k else None
+
+    @torch.no_grad()
+    def count(self, sampler: Any, steps: int) -> Work:
+        """Everything that is counted of one pass on BATCH images."""
+        z, labels = self.inputs(BATCH)
+        meter = Meter(self.teacher, Clock(self.device))
+        with meter.watching(sampler):
+            images = sampler.sample(meter, z, steps=steps, labels=labels)
+        work = flops(sampler.sample, self.teacher, z, steps=steps, labels=labels)
+        sampler.sample(self.teacher, z, steps=steps, labels=labels)
+        with Operations() as operations:
+            sampler.sample(self.teacher, z, steps=steps, labels=labels)
+        return Work(
+            meter.count.calls,
+            meter.count.forwards,
+            work,
+            operations.operators,
+            operations.synchronisations,
+            operations.peak_bytes,
+            project(images),
+        )

@@ -1,0 +1,1 @@
+"""Where it was measured: device, versions, conditions, energy, noise and ceilings. Imports instruments."""

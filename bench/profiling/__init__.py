@@ -1,0 +1,1 @@
+"""Where one pass of a trained sampler spends its time. Imports machine, instruments, presentation."""

@@ -1,0 +1,226 @@
+"""`bench profile NAME`: where one pass of a trained sampler spends its time, and what the pass costs in teacher forwards."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import samplers
+from bench.instruments.clock import Clock
+from bench.instruments.meter import Meter, flops
+from bench.instruments.modes import MODES, ModeError, Run, check_mode, in_mode
+from bench.instruments.statistics import summarise
+from bench.machine.device import peak_memory, peak_memory_start
+from bench.machine.environment import environment
+from bench.machine.peak_rates import matrix_rate
+from bench.profiling.stages import stage_times
+from samplers.errors import UserError, unknown
+from samplers.models.teacher import Teacher
+from samplers.training.precision import available_cores, reproducible_float32
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What to profile.
+
+    Attributes:
+        sampler: a spec, as "dsno" or "dsno:form=fft"; it must carry a network and say its `stages`.
+        teacher: a teacher's name or card.
+        mode: "eager", "compile" (torch.compile of the network) or "graph" (a CUDA graph of the whole pass).
+        batch_sizes: to measure, increasing; stages are split at the first and the last.
+        repetitions: timed passes of each.
+        threads: CPU threads, 0 for all.
+        seed: of the noises and of the order.
+    """
+
+    sampler: str = "dsno"
+    teacher: str = "mnist32"
+    mode: str = "eager"
+    batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    repetitions: int = 20
+    threads: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise unknown("mode", self.mode, MODES)
+        if self.threads < 0 or self.seed < 0:
+            raise UserError(f"threads and seed must be 0 or more, got {self.threads} and {self.seed}")
+        if self.repetitions < 6:
+            raise UserError(f"repetitions must be at least 6, for an interval of the median; got {self.repetitions}")
+        if not self.batch_sizes or min(self.batch_sizes) < 1 or list(self.batch_sizes) != sorted(set(self.batch_sizes)):
+            raise UserError("batch sizes must be increasing whole numbers from 1 on")
+
+
+class Profiler:
+    """Measures one setting on one device: build it (which checks everything), then `measure()`."""
+
+    def __init__(self, setting: Setting, device: torch.device):
+        check_mode(setting.mode, device)
+        self.setting, self.device = setting, device
+        if device.type == "cuda":
+            torch.cuda.set_device(device.index or 0)  # streams and graphs take the current device
+        torch.set_num_threads(setting.threads or available_cores())
+        reproducible_float32()
+        self.clock = Clock(device)
+        self.teacher: Teacher = samplers.load_teacher(setting.teacher, device=device)
+        self.sampler = samplers.get(setting.sampler)
+        self.sampler.prepare(self.teacher, device, 1)
+        self.stages = self.sampler.stages()
+        if not self.sampler.networks() or not self.stages:
+            raise UserError(
+                f"{setting.sampler} carries no network whose stages can be told apart; profile a trained sampler, as dsno"
+            )
+
+    # ------------------------------------------------------------------ passes
+
+    def inputs(self, batch: int) -> tuple[Tensor, Tensor | None]:
+        """Noise and labels of the first `batch` images."""
+        z = samplers.noise(self.setting.seed, range(batch), self.teacher.shape, device=self.device)
+        k = self.teacher.num_classes
+        return z, torch.arange(batch, device=self.device) % k if k else None
+
+    @torch.no_grad()
+    def eager(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """One pass: noise to images."""
+        return self.sampler.sample(self.teacher, z, steps=1, labels=labels)
+
+    def runner(self, batch: int) -> Callable[[], Tensor]:
+        """A pass at this batch size, in the mode asked for."""
+        return self._in_mode(self.eager, self.sampler.networks(), *self.inputs(batch))
+
+    def forward(self, batch: int) -> Callable[[], Tensor]:
+        """One call of the teacher's own network on `batch` images, in the same mode."""
+        z, labels = self.inputs(batch)
+        network = self.teacher.network
+        z, logsnr = z.contiguous(memory_format=torch.channels_last), torch.zeros(batch, device=self.device)
+
+        @torch.no_grad()
+        def run(z: Tensor, labels: Tensor | None) -> Tensor:
+            return network(z, logsnr, labels)
+
+        return self._in_mode(run, [network], z, labels)
+
+    def _in_mode(self, run: Run, networks: Sequence[nn.Module], z: Tensor, labels: Tensor | None) -> Callable[[], Tensor]:
+        """`run` on these inputs, compiled or captured if so asked.
+
+        Raises:
+            UserError: that does not work here, or gives other images than eager.
+        """
+        try:
+            other = in_mode(self.setting.mode, run, networks, z, labels, "fp32")
+        except ModeError as e:
+            raise UserError(str(e)) from e
+        return lambda: other(z, labels)
+
+    # ------------------------------------------------------------------ measurements
+
+    def measure(self, advance: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+        """All of it, as a dictionary ready for JSON: see the keys of `bench profile`'s profile.json."""
+        s = self.setting
+        meter = Meter(self.teacher, self.clock)
+        z, labels = self.inputs(1)
+        with meter.watching(self.sampler), torch.no_grad():
+            self.sampler.sample(meter, z, steps=1, labels=labels)
+        forwards = meter.count.forwards
+        own = flops(self.eager, z, labels)
+        one = flops(self.teacher.network, z, torch.zeros(1, device=self.device), labels)
+        advance("matrix rate")
+        rate = matrix_rate(self.device, self.clock)
+        ends = sorted({s.batch_sizes[0], s.batch_sizes[-1]})
+        split = [row for b in ends for row in self._stages(b)] if s.mode == "eager" else []
+        rows = []
+        for batch in s.batch_sizes:
+            advance(f"batch {batch}")
+            try:
+                rows.append(self._batch(batch, forwards, own, rate))
+            except torch.OutOfMemoryError as e:
+                raise UserError(f"batch {batch} does not fit in the device's memory; give smaller --batch-sizes") from e
+        student = self.sampler.student
+        return {
+            "schema": 1,
+            "sampler": s.sampler,
+            "teacher": {"name": self.teacher.name, "sha256": self.teacher.sha256},
+            "student": None if student is None else {"name": student.name, "sha256": student.sha256},
+            "mode": s.mode,
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "clock": "CUDA events" if self.device.type == "cuda" else "CPU timer (perf_counter)",
+            "counted": {"calls": meter.count.calls, "forwards": forwards, "flops_per_image": own, "teacher_flops": one},
+            "teacher_equivalents": round(own / one, 4),
+            "matrix_flops_per_s": rate,
+            "batches": rows,
+            "stages": split,
+            "environment": environment(self.device),
+        }
+
+    def _timed(self, runs: Sequence[Callable[[], Any]]) -> list[list[float]]:
+        """Seconds of each of `runs`, repeated in rounds of shuffled order, after a warm-up."""
+        order, spent = random.Random(self.setting.seed), [[] for _ in runs]  # type: random.Random, list[list[float]]
+        for run in runs:
+            run()
+            run()
+        for _ in range(self.setting.repetitions):
+            turns = list(range(len(runs)))
+            order.shuffle(turns)
+            for i in turns:
+                _, elapsed = self.clock.time(runs[i])
+                spent[i].append(elapsed.seconds)
+        return spent
+
+    def _batch(self, batch: int, forwards: int, work: int, rate: float) -> dict[str, Any]:
+        """A pass at one batch size beside one teacher forward, and beside M of them in one call and one after another."""
+        s = self.setting
+        if s.mode == "compile":
+            torch._dynamo.reset()  # each size is compiled for itself; a function keeps only a few
+        peak_memory_start(self.device)  # before a graph is captured, which is when it takes its memory
+        run = self.runner(batch)
+        run()
+        peak = peak_memory(self.device)
+        one, many = self.forward(batch), self.forward(batch * forwards)
+
+        def sequence() -> None:
+            for _ in range(forwards):
+                one()
+
+        own, single, joint, serial = self._timed([run, one, many, sequence])
+
+        def ratio(other: list[float]) -> dict[str, Any]:
+            return summarise([a / b for a, b in zip(own, other, strict=True)])  # of the same round
+
+        seconds = float(np.median(own))
+        return {
+            "batch_size": batch,
+            "ms": summarise([1e3 * v for v in own]),
+            "teacher_forward_ms": summarise([1e3 * v for v in single]),
+            "images_per_s": batch / seconds,
+            "ratio_to_one_forward": ratio(single),
+            "ratio_to_m_forwards": ratio(joint),
+            "ratio_to_m_calls": ratio(serial),
+            "flops_per_s": work * batch / seconds,
+            "share_of_matrix_rate": work * batch / seconds / rate,
+            "peak_bytes": peak,
+        }
+
+    def _stages(self, batch: int) -> list[dict[str, Any]]:
+        z, labels = self.inputs(batch)
+        rows = stage_times(lambda: self.eager(z, labels), self.stages, self.clock, self.setting.repetitions)
+        return [{"batch_size": batch, **row} for row in rows]
+
+    def trace(self, path: Path, batch: int) -> None:
+        """Write a Chrome trace (chrome://tracing, Perfetto) of one pass."""
+        from torch.profiler import ProfilerActivity, profile
+
+        kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if self.device.type == "cuda" else [])
+        run = self.runner(batch)
+        run()
+        with profile(activities=kinds) as p:
+            run()
+            self.clock.settle()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        p.export_chrome_trace(str(path))

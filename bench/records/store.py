@@ -1,0 +1,173 @@
+"""Records on disk: one JSON object a line, written whole or not at all; scratch that an interrupted cell resumes from."""
+
+import io
+import json
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samplers.errors import UserError
+from samplers.files import write_whole
+
+SCHEMA = 1
+
+
+class Store:
+    """A run's folder: `plan.yaml`, `records.jsonl`, `sessions.jsonl`, `samples/`, `influence/`, and `partial/` while it runs.
+
+    Args:
+        folder: made if needed.
+        plan: what it is a run of, as YAML; kept as `plan.yaml`.
+        identity: what else the records depend on (hashes of weights, device); kept as `identity.json`.
+
+    Raises:
+        UserError: the folder holds another plan's run, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, plan: str, identity: dict[str, Any]):
+        self.folder = folder
+        self._records = folder / "records.jsonl"
+        own, there = plan, folder / "plan.yaml"
+        if there.exists() and there.read_text() != own:
+            raise UserError(
+                f"{folder} holds a run of another plan; choose another --out, or run 'bench run --plan {there}' to go on"
+            )
+        stamp = folder / "identity.json"
+        before = json.loads(stamp.read_text()) if stamp.exists() else identity
+        if before != identity:
+            differs = ", ".join(sorted(k for k in identity.keys() | before.keys() if identity.get(k) != before.get(k)))
+            raise UserError(f"{folder} holds this plan's run with another {differs}; choose another --out or remove the folder")
+        try:
+            for name in ("samples", "influence", "partial"):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise UserError(f"cannot make a run's folder at {folder} ({e.strerror}); choose another --out") from e
+        if not there.exists():
+            write_whole(there, own.encode())
+        if not stamp.exists():
+            write_whole(stamp, (json.dumps(identity, indent=1) + "\n").encode())
+        self._mend()
+
+    def _mend(self) -> None:
+        """Drop a last line that a kill or a full disk cut short."""
+        if self._records.exists():
+            content = self._records.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]
+            if whole != content:
+                write_whole(self._records, whole)
+
+    def records(self) -> list[dict[str, Any]]:
+        """All records so far, oldest first."""
+        return read_records(self._records) if self._records.exists() else []
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Append a record, or leave the file as it was.
+
+        Raises:
+            UserError: the disk is full or the file cannot be written.
+        """
+        _append(self._records, record)
+
+    def add_session(self, session: dict[str, Any]) -> None:
+        """Append what one invocation of `bench run` took."""
+        _append(self.folder / "sessions.jsonl", session)
+
+    def _partial(self, cell: str) -> Path:
+        return self.folder / "partial" / cell
+
+    def save_part(self, cell: str, name: str, arrays: dict[str, np.ndarray]) -> None:
+        """Keep arrays of a running cell, whole or not at all, for `parts`."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        write_whole(self._partial(cell) / f"{name}.npz", buffer.getvalue(), durable=False)
+
+    def parts(self, cell: str, prefix: str) -> dict[str, dict[str, np.ndarray]]:
+        """What `save_part` kept of a cell under names that start with `prefix`, by name in order."""
+        found = {}
+        for path in sorted(self._partial(cell).glob(f"{prefix}*.npz")):
+            try:
+                with np.load(path, allow_pickle=False) as arrays:
+                    found[path.stem] = dict(arrays)
+            except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+                path.unlink()  # scratch that a power cut damaged is made again
+        return found
+
+    def forget_parts(self, cell: str) -> None:
+        """Remove a cell's scratch; its record is written."""
+        shutil.rmtree(self._partial(cell), ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove the scratch folder if no cell left anything in it."""
+        partial = self.folder / "partial"
+        if partial.exists() and not any(partial.iterdir()):
+            partial.rmdir()
+
+    def save_row(self, name: str, images: np.ndarray) -> None:
+        """Write images uint8 [B, C, H, W] as one row, `samples/NAME.png`."""
+        self.save_grid(name, images[None])
+
+    def save_grid(self, name: str, images: np.ndarray) -> None:
+        """Write images uint8 [R, B, C, H, W] as R rows, `samples/NAME.png`."""
+        from PIL import Image
+
+        rows, columns, channels, height, width = images.shape
+        row = images.transpose(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)  # [R H, B W, C]
+        buffer = io.BytesIO()
+        Image.fromarray(row[..., 0] if row.shape[2] == 1 else row).save(buffer, "PNG")
+        write_whole(self.folder / "samples" / f"{name}.png", buffer.getvalue())
+
+    def save_influence(self, cell: str, values: np.ndarray) -> None:
+        """Write the influence of each image on the Frechet distance, `influence/CELL.npy`, float32 [N]."""
+        buffer = io.BytesIO()
+        np.save(buffer, values.astype(np.float32))
+        write_whole(self.folder / "influence" / f"{cell}.npy", buffer.getvalue())
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a `records.jsonl`; a last line without its end is left out.
+
+    Raises:
+        UserError: no such file, or a whole line that is not a record.
+    """
+    try:
+        content = path.read_text()
+    except OSError as e:
+        raise UserError(f"no records at {path} ({e.strerror}); name a folder that 'bench run' made") from e
+    except UnicodeDecodeError as e:
+        raise UserError(f"{path} is not a file of records; name a folder that 'bench run' made") from e
+    records = []
+    for number, line in enumerate(content[: content.rfind("\n") + 1].splitlines(), 1):
+        try:
+            record = json.loads(line)
+            known = record["schema"] == SCHEMA
+        except (ValueError, KeyError, TypeError) as e:
+            raise UserError(f"{path}, line {number} is not a record; restore the file or remove the line") from e
+        if not known:
+            raise UserError(
+                f"{path}, line {number} has schema {record['schema']}, this version reads {SCHEMA}; use its own version"
+            )
+        records.append(record)
+    return records
+
+
+def _append(path: Path, value: dict[str, Any]) -> None:
+    line = (json.dumps(value) + "\n").encode()
+    try:
+        with open(path, "ab", buffering=0) as f:  # unbuffered: nothing of a failed line is left to be flushed later
+            before = f.tell()
+            try:
+                left = memoryview(line)
+                while left:
+                    left = left[f.write(left) :]
+                os.fsync(f.fileno())
+            except OSError:
+                os.ftruncate(f.fileno(), before)
+                raise
+    except OSError as e:
+        raise UserError(
+            f"cannot write {path} ({e.strerror}); nothing already there is lost. Free some space and run again"
+        ) from e

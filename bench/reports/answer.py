@@ -1,0 +1,93 @@
+"""The question of the suite, answered for one section of a report."""
+
+import pandas as pd
+
+from bench.presentation.text import interval, measured, num, plural
+from bench.records.frame import MACHINE
+from bench.reports.ranking import coinciding, winner
+from bench.reports.sections import Section
+from bench.reports.tables import disturbed
+
+BUDGETS = (5, 10, 20)  # network calls
+FEW = (1, 2, 4)  # and these, where there are students
+CLOSE = 1.1  # times the best Frechet distance
+
+
+def _listed(rows: pd.DataFrame, most: int = 8) -> str:
+    """Rows by name and number of calls, in the order of their quality; the rest only counted."""
+    rows = rows.sort_values(["fd", "counted.calls", "label"], kind="stable")
+    names = [f"{r['label']} ({num(r['counted.calls'])})" for _, r in rows.head(most).iterrows()]
+    return ", ".join(names) + (f" and {len(rows) - most} more" if len(rows) > most else "")
+
+
+def _cost(row: pd.Series) -> str:
+    work = row["counted.teacher_equivalents"]
+    return plural(row["counted.calls"], "call") + (f", {plural(work, 'teacher-equivalent')}" if pd.notna(work) else "")
+
+
+def _ties(rows: pd.DataFrame) -> str:
+    """What a reader should know of the runners-up of a selection."""
+    best = winner(rows)
+    if best is None or best.compared == 0:
+        return "Nothing else was measured there."
+    if not best.ties:
+        return "Nothing else is statistically tied with it."
+    return f"Statistically tied with it (calls in brackets): {_listed(rows.loc[best.ties])}."
+
+
+def budgets(section: Section) -> tuple[int, ...]:
+    """The budgets of calls to answer for."""
+    return (*FEW, *BUDGETS) if section.rows["student.name"].notna().any() else BUDGETS
+
+
+def answer(section: Section) -> list[str]:
+    """The question of the suite, answered for one section, one sentence or two an item."""
+    scored = section.scored[section.scored["counted.calls"].notna()]
+    top = winner(scored)
+    if top is None:
+        return ["No Frechet distance was measured, so no sampler can be called best."]
+    found = []
+    for budget in budgets(section):
+        rows = scored[scored["counted.calls"] <= budget]
+        best = winner(rows)
+        if best is None:
+            found.append(f"**At most {plural(budget, 'call')}**: nothing was measured.")
+            continue
+        r = best.row
+        found.append(
+            f"**At most {plural(budget, 'call')}: {r['label']}** ({_cost(r)}) is best, with a Frechet distance of "
+            f"{interval(r['fd'], r['fd_low'], r['fd_high'])}. {_ties(rows)}"
+        )
+    close = scored[scored["fd"] <= max(CLOSE * top.row["fd"], top.row["fd"])]
+    fewest = close[close["counted.calls"] == close["counted.calls"].min()]
+    first = winner(fewest)
+    assert first is not None  # the best row itself is among the close ones
+    against = f"{measured(top.row['fd'])} of the best measured, {top.row['label']} ({_cost(top.row)})"
+    found.append(
+        f"**Cheapest within {CLOSE} times the best quality: {first.row['label']}** ({_cost(first.row)}), "
+        + ("the best measured. " if first.row.name == top.row.name else f"with {measured(first.row['fd'])} against {against}. ")
+        + (_ties(fewest) if len(fewest) > 1 else "No other sampler comes as close with as few calls.")
+    )
+    timed = section.rows[section.rows["time.latency_ms.median"].notna()]
+    machines = timed[[c for c in MACHINE if c in timed]].drop_duplicates()
+    timed = timed[timed["fd"] <= close["fd"].max()]
+    valid = timed[~disturbed(timed)]
+    if len(timed) and not len(valid):
+        found.append("The times of all rows that are as good were disturbed, so none is called the fastest.")
+    elif len(timed):
+        timed = valid
+        if len(machines) == 1:
+            r = timed.loc[timed["time.latency_ms.median"].idxmin()]
+            ms = f"{measured(r['time.latency_ms.median'])} ms for one image"
+            found.append(f"**Fastest within {CLOSE} times the best quality: {r['timed']}** ({_cost(r)}), {ms}.")
+        else:
+            found.append(
+                "The rows were timed on different machines, so none is called the fastest; there is a figure for each."
+            )
+    same = coinciding(scored)
+    if same:
+        found.append(
+            f"With one call these coincide, as they must: {', '.join(same)}. A single step from the largest noise level to "
+            "zero is x = D(sigma_max z) for every solver, so one call tells nothing about the solvers."
+        )
+    return found

@@ -1,0 +1,40 @@
+"""Figure of a report: what each sampler costs beyond its network calls."""
+
+from pathlib import Path
+
+import matplotlib
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from bench.presentation.looks import DPI, THEME, WIDTH, Plate, style_of
+from bench.reports.sections import Section
+
+
+def overhead_plate(section: Section, out: Path, suffix: str) -> Plate:
+    """What a sampler costs beyond its bare network calls."""
+    title = "Overhead"
+    rows = section.rows[section.rows["time.overhead_fraction"].notna()]
+    if rows.empty:
+        return Plate(title, None, "no overhead was measured.")
+    data = rows.assign(overhead=100 * rows["time.overhead_fraction"])
+    middle = data.groupby("timed")["overhead"].median().sort_values(kind="stable")
+    with matplotlib.rc_context(THEME):
+        fig = Figure(figsize=(WIDTH, 1.0 + 0.26 * len(middle)), layout="constrained")
+        ax = fig.subplots()
+        sns.barplot(
+            data, x="overhead", y="timed", order=list(middle.index), hue="timed", legend=False, estimator="median", ax=ax,
+            palette={label: style_of(label).color for label in middle.index}, saturation=1, alpha=0.5, errorbar=("pi", 100),
+            err_kws={"linewidth": 1, "color": "0.1"},
+        )  # fmt: skip
+        ax.axvline(0, color="0.3", lw=0.8)
+        ax.set(xlabel="time beyond the bare network calls, %", ylabel="", title=section.key())
+        ax.grid(True, axis="x", lw=0.5, color="0.9")
+        ax.set_axisbelow(True)
+        sns.despine(fig)
+        fig.savefig(out / f"overhead{suffix}.png", dpi=DPI, metadata={"Software": None})
+    text = (
+        f"Wall time over the time of the same number of bare network calls, less one. Bar: median over a sampler's cells; "
+        f"whisker: smallest to largest. Least: {middle.index[0]} ({middle.iloc[0]:.1f} %); most: {middle.index[-1]} "
+        f"({middle.iloc[-1]:.1f} %)."
+    )
+    return Plate(title, f"overhead{suffix}.png", text)

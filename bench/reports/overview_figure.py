@@ -1,0 +1,111 @@
+"""The main figure of a run with students: quality against depth, work and time at once, one-step methods beside solvers."""
+
+import math
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench.presentation.looks import DPI, THEME, WIDTH, Plate, legend_columns, log_axes, style_of
+from bench.presentation.text import measured, plural
+from bench.records.differences import difference
+from bench.records.frame import MACHINE
+from bench.reports.quality_figures import CONVERGED, DASHED
+from bench.reports.ranking import pareto, winner
+from bench.reports.sections import Section
+
+SOLVERS, FRONT = "0.72", "0.35"
+
+
+def story_plate(section: Section, out: Path, suffix: str) -> Plate:
+    """Frechet distance against calls, teacher-equivalents and milliseconds (one image, and in batches), students in colour."""
+    title = "Students and solvers, side by side"
+    rows = section.scored.copy()
+    if not (rows["student.name"].notna().any() and rows["student.name"].isna().any()):
+        return Plate(title, None, "it takes scored solvers and scored students.")
+    if len(rows[[c for c in MACHINE if c in rows]].drop_duplicates()) > 1:
+        return Plate(title, None, "the rows were timed on different machines.")
+    rows["image_ms"] = 1000 / rows["time.images_per_s.median"]
+    size = ", ".join(f"{b:g}" for b in sorted(rows["batch_size"].unique()))
+    panels = (
+        ("counted.calls", "network calls (sequential depth)"),
+        ("counted.teacher_equivalents", "teacher-equivalents (total work)"),
+        ("time.latency_ms.median", "latency of one image, ms (batch 1)"),
+        ("image_ms", f"ms per image at batch {size}"),
+    )
+    trained = rows["student.name"].notna()
+    reference = rows[~trained & (rows["counted.calls"] >= CONVERGED)]["fd"].min()
+    with matplotlib.rc_context(THEME):
+        fig = Figure(figsize=(WIDTH, 6.6), layout="constrained")
+        axes = fig.subplots(2, 2, sharey=True)
+        for ax, (column, name) in zip(axes.flat, panels, strict=True):
+            _panel(ax, rows[rows[column].notna()], column)
+            ax.set_xlabel(f"{name}, log scale")
+            if pd.notna(reference):
+                ax.axhline(reference, color="0.4", lw=1, ls=DASHED, zorder=1)
+        for ax in axes[:, 0]:
+            ax.set_ylabel(f"Frechet distance ({section.metric})")
+        fig.suptitle(section.key())
+        sns.despine(fig)
+        labels = sorted(set(rows["label"][trained]))
+        handles = [style_of(label).handle(label) for label in labels]
+        handles.append(Line2D([], [], color=SOLVERS, marker="o", ms=3.5, ls="", label="solvers without training"))
+        handles.append(Line2D([], [], color=FRONT, lw=1.4, drawstyle="steps-post", label="their frontier"))
+        if pd.notna(reference):
+            handles.append(Line2D([], [], color="0.4", lw=1, ls=DASHED, label=f"best solver at ≥ {CONVERGED} calls"))
+        columns = legend_columns([str(h.get_label()) for h in handles])
+        fig.set_figheight(fig.get_figheight() + 0.18 * math.ceil(len(handles) / columns))
+        fig.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
+        fig.savefig(out / f"story{suffix}.png", dpi=DPI, metadata={"Software": None})
+    return Plate(title, f"story{suffix}.png", _caption(rows, trained, panels))
+
+
+def _panel(ax: Axes, rows: pd.DataFrame, column: str) -> None:
+    """Solvers in grey with their frontier, students in colour with their intervals."""
+    trained = rows["student.name"].notna()
+    solvers, students = rows[~trained], rows[trained]
+    ax.plot(solvers[column], solvers["fd"], "o", ms=3.2, mew=0, color=SOLVERS, zorder=2)
+    front = solvers[pareto(solvers, column, "fd")].sort_values(column)
+    solvers = solvers[solvers["fd"] <= _top(rows)]
+    right = rows[column].max()
+    x, y = [*front[column], right], [*front["fd"], front["fd"].iloc[-1]]
+    ax.plot(x, y, drawstyle="steps-post", color=FRONT, lw=1.4, zorder=2.5)
+    for label, own in students.groupby("label", sort=True):
+        style, own = style_of(str(label)), own.sort_values(column)
+        ax.plot(own[column], own["fd"], c=style.color, ls=style.line, lw=0.9, zorder=3)
+        along = [own["fd"] - own["fd_low"].fillna(own["fd"]), own["fd_high"].fillna(own["fd"]) - own["fd"]]
+        ax.errorbar(
+            own[column], own["fd"], yerr=along, fmt=style.marker, ms=6, mew=0.7, elinewidth=0.9, color=style.color,
+            fillstyle=style.fill, markerfacecoloralt="white", zorder=4,
+        )  # fmt: skip
+    low = min(rows["fd"].min(), students["fd_low"].min())
+    log_axes(ax, (rows[column].min(), right), (low, _top(rows)))
+
+
+def _top(rows: pd.DataFrame) -> float:
+    """The largest Frechet distance to show: that of the cheapest solvers, or of a student."""
+    solvers = rows[rows["student.name"].isna()]
+    cheapest = solvers[solvers["counted.calls"] == solvers["counted.calls"].min()]
+    return max(cheapest["fd"].max(), rows["fd"][rows["student.name"].notna()].max())
+
+
+def _caption(rows: pd.DataFrame, trained: pd.Series, panels: tuple[tuple[str, str], ...]) -> str:
+    """Which students lie below the solvers' frontier, panel by panel."""
+    text = [
+        "The same images four times: by sequential depth, by total work, by the latency of one image and by time in batches. "
+        "A student below the grey steps is better than every measured solver of its cost or less; bars are 95 % intervals."
+    ]
+    if above := int((rows["fd"] > _top(rows)).sum()):
+        text.append(f"Above the figure: {plural(above, 'solver point')}, worse than a single call.")
+    for column, name in panels:
+        beat = []
+        for _, student in rows[trained & rows[column].notna()].sort_values(["label", "counted.calls"]).iterrows():
+            best = winner(rows[~trained & (rows[column] <= student[column])])
+            if best is None or (student["fd"] < best.row["fd"] and not difference(student, best.row).tie):
+                beat.append(f"{student['label']} ({plural(student['counted.calls'], 'call')}, {measured(student['fd'])})")
+        text.append(f"By {name.partition(' (')[0]}, beyond chance (95 %): {', '.join(beat) if beat else 'none'}.")
+    return " ".join(text)

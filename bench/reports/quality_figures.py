@@ -1,0 +1,212 @@
+"""Figures of a report: quality against work and time, trajectory error, overhead, and the images themselves."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench.presentation.looks import DPI, THEME, WIDTH, Plate, legend_columns, log_axes, style_of
+from bench.presentation.text import measured, num, plural
+from bench.records.frame import MACHINE
+from bench.reports.ranking import pareto
+from bench.reports.sections import Section
+
+CONVERGED = 50  # calls from which on a solver's quality counts as the converged one
+FADED = 0.4  # opacity of dominated points
+FRONTIER: dict[str, Any] = {"color": "0.7", "lw": 2.5}
+Ends = tuple[str, str] | None  # columns of the interval around a value, if it has one
+DASHED = (0, (6, 3))
+
+
+def _points(rows: pd.DataFrame, label: str, x: str, y: str, y_ends: Ends, x_ends: Ends = None) -> pd.DataFrame:
+    """Columns label, x, x_low, x_high, y, y_low, y_high of the rows that have both; clamped to be positive for a log axis."""
+    data = pd.DataFrame({"label": rows[label]})
+    for own, column, ends in (("x", x, x_ends), ("y", y, y_ends)):
+        low, high = ends or (column, column)
+        data[own] = rows[column]
+        data[f"{own}_low"] = rows[low].fillna(rows[column]).clip(upper=rows[column])
+        data[f"{own}_high"] = rows[high].fillna(rows[column]).clip(lower=rows[column])
+    data = data[data["x"].notna() & data["y"].notna()]
+    for own in ("x", "y"):
+        names = [own, f"{own}_low", f"{own}_high"]
+        smallest = data[own][data[own] > 0].min()
+        data[names] = data[names].clip(lower=smallest / 2 if pd.notna(smallest) else 1e-9)
+    return data.sort_values(["label", "x"], kind="stable")
+
+
+def _draw(ax: Axes, data: pd.DataFrame, frontier: bool = True) -> None:
+    """One line a series, one marker a point with its interval; the frontier as steps, all points behind it faded."""
+    front = pareto(data, "x", "y") if frontier else pd.Series(True, index=data.index)
+    for label, rows in data.groupby("label", sort=True):
+        style = style_of(str(label))
+        ax.plot(rows["x"], rows["y"], c=style.color, ls=style.line, lw=0.9, alpha=FADED if frontier else 0.8, zorder=2)
+        for kept, alpha, size in ((~front[rows.index], FADED, 3.5), (front[rows.index], 1.0, 5.0)):
+            shown = rows[kept]
+            across, along = ([shown[v] - shown[f"{v}_low"], shown[f"{v}_high"] - shown[v]] for v in ("x", "y"))
+            ax.errorbar(
+                shown["x"], shown["y"], xerr=across, yerr=along, fmt=style.marker, ms=size, mew=0.7, elinewidth=0.8,
+                color=style.color, fillstyle=style.fill, markerfacecoloralt="white", alpha=alpha, zorder=4 if alpha == 1 else 3,
+            )  # fmt: skip
+    if frontier:
+        steps = data[front].sort_values("x")
+        ax.plot(steps["x"], steps["y"], drawstyle="steps-post", zorder=1.5, **FRONTIER)
+    log_axes(ax, (data["x_low"].min(), data["x_high"].max()), (data["y_low"].min(), data["y_high"].max()))
+
+
+def _frontier_text(data: pd.DataFrame, unit: str) -> str:
+    """Who is on the frontier and where: "by calls, left to right: ipndm (2, 3), unipc (5)"; only who, if it changes often."""
+    spans: list[tuple[str, list[str]]] = []
+    for x, rows in data[pareto(data, "x", "y")].groupby("x", sort=True):
+        names = sorted({str(label).partition(" [")[0] for label in rows["label"]})
+        name = rows["label"].iloc[0] if len(rows) == 1 else names[0] if len(names) == 1 else f"{len(names)} samplers alike"
+        if not spans or spans[-1][0] != name:
+            spans.append((name, []))
+        spans[-1][1].append(num(float(str(x))))
+    if len(spans) > 6:
+        counts = data[pareto(data, "x", "y")].groupby("label").size().sort_values(ascending=False, kind="stable")
+        return f"On the frontier, with their number of points: {', '.join(f'{name} ({n})' for name, n in counts.items())}."
+    shown = [f"{name} ({', '.join(at) if len(at) < 4 else f'{at[0]} to {at[-1]}'})" for name, at in spans]
+    return f"On the frontier, by {unit} from left to right: {', '.join(shown)}."
+
+
+def _finish(fig: Figure, labels: pd.Series, path: Path, extra: Sequence[Line2D] = ()) -> None:
+    handles = [style_of(label).handle(label) for label in sorted(set(labels))] + list(extra)
+    columns = legend_columns([str(h.get_label()) for h in handles])
+    fig.set_figheight(fig.get_figheight() + 0.18 * math.ceil(len(handles) / columns))
+    fig.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
+    fig.savefig(path, dpi=DPI, metadata={"Software": None})
+
+
+Panel = tuple[pd.DataFrame, str, str]  # points, label of the x axis, unit in the caption
+
+
+def _reference(section: Section) -> pd.Series | None:
+    """The best row of at least CONVERGED calls."""
+    rows = section.scored[section.scored["counted.calls"] >= CONVERGED]
+    return rows.sort_values(["fd", "counted.calls", "label"], kind="stable").iloc[0] if len(rows) else None
+
+
+def _quality_figure(section: Section, panels: Sequence[Panel], title: str, path: Path) -> Plate:
+    """Frechet distance against each panel's x, side by side."""
+    if section.metric is None:
+        return Plate(title, None, "no Frechet distance was measured.")
+    good = [p for p in panels if p[0]["x"].nunique() > 1]
+    if not good:
+        return Plate(title, None, f"fewer than two different values of {panels[0][2]} were measured.")
+    reference = _reference(section)
+    with matplotlib.rc_context(THEME):
+        fig = Figure(figsize=(WIDTH, 4.5 if len(good) == 1 else 3.9), layout="constrained")
+        axes = fig.subplots(1, len(good), squeeze=False, sharey=True)[0]
+        for ax, (data, axis, _) in zip(axes, good, strict=True):
+            _draw(ax, data)
+            ax.set_xlabel(axis)
+            if reference is not None and reference["fd"] > 0:
+                ax.axhline(reference["fd"], color="0.4", lw=1, ls=DASHED, zorder=1)
+        both = pd.concat([data for data, *_ in good])
+        if len(good) > 1:  # the panels share their y axis
+            for ax, (data, *_) in zip(axes, good, strict=True):
+                log_axes(ax, (data["x_low"].min(), data["x_high"].max()), (both["y_low"].min(), both["y_high"].max()))
+        axes[0].set_ylabel(f"Frechet distance, extractor {section.extractor} ({section.metric})")
+        fig.suptitle(section.key())
+        sns.despine(fig)
+        extra = [Line2D([], [], label="Pareto frontier", **FRONTIER)]
+        if reference is not None:
+            extra.append(Line2D([], [], color="0.4", lw=1, ls=DASHED, label=f"best at ≥ {CONVERGED} calls"))
+        _finish(fig, both["label"], path, extra)
+    text = [_frontier_text(data, unit) for data, _, unit in good]
+    if len(text) > 1:
+        text = [f"{side}: {t}" for side, t in zip(("Left", "Right"), text, strict=True)]
+    if len(good) < len(panels):
+        text.append("The other panel is left out: its axis has fewer than two different values.")
+    if reference is not None:
+        text.append(
+            f"The dashed line is the best quality measured with at least {CONVERGED} calls: {measured(reference['fd'])} "
+            f"({reference['label']}, {plural(reference['counted.calls'], 'call')})."
+        )
+    text.append(
+        "Bars are 95 % intervals. Faded points are dominated: another is as good and as cheap, and better in one of the two."
+    )
+    return Plate(title, path.name, " ".join(text))
+
+
+def quality_plates(section: Section, out: Path, suffix: str) -> list[Plate]:
+    """Frechet distance against calls, teacher-equivalents and time; time once for each machine."""
+    fd, plates = ("fd_low", "fd_high"), []
+    for column, axis, name in (
+        ("counted.calls", "network calls (sequential depth)", "calls"),
+        ("counted.teacher_equivalents", "teacher-equivalents (total work per image)", "teacher-equivalents"),
+    ):
+        panel = (_points(section.scored, "label", column, "fd", fd), f"{axis}, log scale", name)
+        path = out / f"quality_{name.replace('-', '_')}{suffix}.png"
+        plates.append(_quality_figure(section, [panel], f"Quality against {name}", path))
+    where = [c for c in MACHINE if c in section.rows]
+    machines = list(section.rows.groupby(where, dropna=False, sort=True))
+    for number, (machine, rows) in enumerate(machines, 1):
+        rows = rows.drop_duplicates(["timed", "steps"]).copy()
+        sizes = ", ".join(f"{b:g}" for b in sorted(rows["batch_size"].dropna().unique()))
+        for end in ("median", "ci_low", "ci_high"):
+            rows[f"image_ms.{end}"] = 1000 / rows[f"time.images_per_s.{end}"]
+        latency, each = "time.latency_ms", "image_ms"  # the slowest rate is the longest time: its ends change places
+        one = _points(rows, "timed", f"{latency}.median", "fd", fd, (f"{latency}.ci_low", f"{latency}.ci_high"))
+        many = _points(rows, "timed", f"{each}.median", "fd", fd, (f"{each}.ci_high", f"{each}.ci_low"))
+        panels = [(one, "latency of one image, ms (batch 1)", "ms"), (many, f"ms per image at batch {sizes}", "ms")]
+        name = "Quality against time" + (f" on {' '.join(map(str, machine))}" if len(machines) > 1 else "")
+        path = out / f"quality_ms{suffix}{f'_machine{number}' if len(machines) > 1 else ''}.png"
+        plates.append(_quality_figure(section, panels, name, path))
+    return plates
+
+
+def _guides(ax: Axes, x: float, y: float) -> None:
+    """Light lines of slope -1, -2 and -3 (log-log) from (x, y) to the edge of the axes, with their slopes."""
+    right, bottom = ax.get_xlim()[1], ax.get_ylim()[0]
+    for order in (1, 2, 3):
+        end = min(right, x * (y / bottom) ** (1 / order))
+        ax.plot([x, end], [y, y * (end / x) ** -order], color="0.75", lw=1.2, ls=(0, (2, 2)), zorder=1)
+        at = x * (end / x) ** 0.9
+        ax.annotate(  # below and left of the falling line, so never on it
+            f"slope −{order}", (at, y * (at / x) ** -order), (-5, -3), textcoords="offset points", ha="right", va="top",
+            color="0.4", fontsize=7.5, zorder=1.5, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+        )  # fmt: skip
+
+
+def trajectory_plate(section: Section, out: Path, suffix: str) -> Plate:
+    """Distance from the converged ODE solution against calls, deterministic samplers only."""
+    title, name = "Trajectory error against calls", "quality.trajectory_error"
+    rows = section.rows[section.rows["deterministic"].eq(True)].drop_duplicates(["label", "steps"])
+    data = _points(rows, "label", "counted.calls", f"{name}.value", (f"{name}.ci_low", f"{name}.ci_high"))
+    if data["x"].nunique() < 2:
+        return Plate(title, None, "fewer than two different numbers of calls have a trajectory error.")
+    floor = rows[f"{name}.reference_error"].max()
+    with matplotlib.rc_context(THEME):
+        fig = Figure(figsize=(WIDTH, 4.5), layout="constrained")
+        ax = fig.subplots()
+        _draw(ax, data, frontier=False)
+        ax.set_ylim(bottom=0.5 * ax.get_ylim()[0])  # room for the names of the guides
+        _guides(ax, data["x"].min(), data["y"].max())
+        extra = []
+        if floor > ax.get_ylim()[0]:
+            ax.axhline(floor, color="0.4", lw=1, ls=DASHED, zorder=1)
+            extra.append(Line2D([], [], color="0.4", lw=1, ls=DASHED, label="reference's own error"))
+        ax.set(xlabel="network calls (sequential depth), log scale", ylabel="trajectory error (relative RMSE)")
+        ax.set_title(section.key())
+        sns.despine(fig)
+        _finish(fig, data["label"], out / f"trajectory_error{suffix}.png", extra)
+    text = [
+        "Relative RMSE to the converged ODE solution from the same noise: the solver's own error, whatever the teacher's. "
+        "A method of order p falls along the guide of slope −p once its steps are small enough."
+    ]
+    for calls in (5, 10, 20):
+        within = data[data["x"] <= calls].sort_values(["y", "x", "label"], kind="stable")
+        if len(within):
+            r = within.iloc[0]
+            text.append(f"Smallest with at most {calls} calls: {measured(r['y'])}, {r['label']} ({num(r['x'])}).")
+    if pd.notna(floor):
+        text.append(f"The reference's own error is at most {measured(floor)}; nothing below that can be told apart.")
+    return Plate(title, f"trajectory_error{suffix}.png", " ".join(text))

@@ -1,0 +1,89 @@
+"""The groups of rows that may be ranked together."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.records.frame import MACHINE
+
+
+@dataclass
+class Section:
+    """Rows with the same quality key (metric, N, extractor, reference) and teacher: they are ranked together, no others.
+
+    Attributes:
+        metric: the Frechet distance they are ranked by ("fd_mnist"), None where it was not measured.
+        rows: their records, with `fd`, `fd_low`, `fd_high` (that metric), `label` (the series in figures of quality) and
+            `timed` (the series in figures of time, where batch size and mode matter too).
+    """
+
+    metric: str | None
+    rows: pd.DataFrame
+
+    @property
+    def extractor(self) -> str:
+        """Name of the extractor whose features the metric takes."""
+        return (self.metric or "_").split("_", 1)[1]
+
+    @property
+    def scored(self) -> pd.DataFrame:
+        """Rows with a Frechet distance, one a point: batch size and mode do not change the images."""
+        rows = self.rows[self.rows["fd"].notna()].sort_values(["run_id", "cell"], kind="stable")  # not the best of several
+        return rows.drop_duplicates(["label", "steps"]).sort_index()
+
+    def key(self) -> str:
+        """What the rows have in common, in words."""
+        first = self.rows.iloc[0]
+        labels = {"none": "without labels"}.get(first["labels"], f"{first['labels']} labels")
+        images = first[f"quality.{self.metric}.n"] if self.metric else first["images"]
+        parts = [str(first["teacher.name"]), f"{images:.0f} images", labels]
+        return ", ".join(parts if self.metric else [*parts, "no Frechet distance"])
+
+
+def _labelled(rows: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """Sampler names, with whatever else tells a sampler's rows apart in brackets ("ddim [fp32, seed 1]")."""
+    named = {"seed": "seed {}", "batch_size": "batch {}", "environment.threads": "{} threads"}
+    extra = {sampler: [c for c in columns if own[c].nunique(dropna=False) > 1] for sampler, own in rows.groupby("sampler")}
+
+    def text(row: pd.Series) -> str:
+        words = [named.get(c, "{}").format(row[c]) for c in extra[row["sampler"]] if pd.notna(row[c])]
+        return _named(row) + (f" [{', '.join(words)}]" if words else "")
+
+    twins = rows.groupby("student.name")["student.sha256"].nunique()
+
+    def _named(row: pd.Series) -> str:
+        """The sampler's spec with its student's name, which says more than the path of a card; hashes tell namesakes apart."""
+        name = str(row["student.name"])
+        name += f"-{row['student.sha256'][:6]}" if twins.get(name, 1) > 1 else ""
+        return re.sub(r"student=[^:]*", lambda _: name, row["sampler"])
+
+    return rows.apply(text, axis=1)
+
+
+def _section(metric: str | None, rows: pd.DataFrame) -> Section:
+    rows = rows.copy()
+    for own, field in (("fd", "value"), ("fd_low", "ci_low"), ("fd_high", "ci_high")):
+        rows[own] = rows[f"quality.{metric}.{field}"] if metric else float("nan")
+    made = [c for c in ("grid", "precision", "seed", "device") if c in rows]
+    rows["label"] = _labelled(rows, made)
+    rows["timed"] = _labelled(rows, [*made, "batch_size", "mode", *(c for c in MACHINE[1:] if c in rows)])
+    rows = rows.sort_values(["counted.calls", "fd", "sampler", "cell", "run_id"], kind="stable").reset_index(drop=True)
+    return Section(metric, rows)
+
+
+def sections(df: pd.DataFrame) -> list[Section]:
+    """The groups of measured rows that may be ranked together, by teacher, labels and quality key, in a fixed order."""
+    good = df[df["status"] == "ok"]
+    metrics = sorted({m[1] for c in df.columns if (m := re.fullmatch(r"quality\.(fd_.+)\.value", c))})
+    found: list[Section] = []
+    scored = pd.Series(False, index=good.index)
+    for metric in metrics:
+        names = [f"quality.{metric}.{f}" for f in ("n", "extractor_sha256", "reference_sha256")]
+        has = good[f"quality.{metric}.value"].notna()
+        scored |= has
+        keys = ["teacher.name", "teacher.sha256", "labels", *(n for n in names if n in good)]
+        found += [_section(metric, rows) for _, rows in good[has].groupby(keys, dropna=False, sort=True)]
+    rest = good[~scored].groupby(["teacher.name", "teacher.sha256", "labels"], dropna=False, sort=True)
+    return found + [_section(None, rows) for _, rows in rest]

@@ -1,0 +1,122 @@
+"""Figures of trained samplers: the path that one call decodes, and the learning curve."""
+
+import itertools
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from bench.presentation.looks import COLOURS, DPI, THEME, WIDTH, Plate
+from bench.reports.sections import Section
+from bench.reports.students import trained
+
+
+def path_plate(section: Section, out: Path, suffix: str) -> Plate:
+    """The path that one network call decodes, beside the teacher's true path from the same noise."""
+    title = "The path that one call decodes"
+    rows = trained(section)
+    rows = rows[rows["path.sigmas"].map(lambda v: isinstance(v, list))] if "path.sigmas" in rows else rows.iloc[:0]
+    found = [(r, g) for _, r in rows.iterrows() if (g := _grid(r)) is not None]
+    if not found:
+        return Plate(title, None, "no sampler decodes more than the image in one call, or the run folder holds no path.")
+    row, grid = found[0]  # one student is enough to see it; the others' pictures lie in samples/
+    sigmas, noises = row["path.sigmas"], int(row["path.noises"])
+    size = grid.shape[0] // (2 * noises)
+    columns = len(sigmas)
+    across = noises // 2 if noises > 1 else 1  # noises side by side
+    gap = 0.12
+    with matplotlib.rc_context(THEME):
+        cell = WIDTH * 0.9 / (across * (columns + gap))
+        down = -(-noises // across)
+        fig = Figure(figsize=(WIDTH, cell * down * 2.15 + 0.45))
+        axes = fig.subplots(down, across, squeeze=False)
+        fig.subplots_adjust(left=0.09, right=0.995, bottom=0.01, top=1 - 0.35 / fig.get_figheight(), wspace=0.04, hspace=0.06)
+        for k in range(noises):
+            ax = axes[k // across, k % across]
+            ax.imshow(grid[2 * k * size : 2 * (k + 1) * size], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            ax.axhline(size - 0.5, color="white", lw=1)
+            ax.set(xticks=[], yticks=[])
+            if k % across == 0:
+                ax.set_yticks([size / 2, 1.5 * size], ["decoded", "true"])
+                ax.tick_params(axis="y", length=0)
+            if k < across:
+                names = [f"σ = {s:.2g}" if s else "image" for s in sigmas]
+                ax.set_xticks([(i + 0.5) * size for i in range(columns)], names, fontsize=7)
+                ax.xaxis.tick_top()
+                ax.tick_params(axis="x", length=0, pad=1)
+            sns.despine(ax=ax, left=True, bottom=True)
+        fig.savefig(out / f"paths{suffix}.png", dpi=DPI, metadata={"Software": None})
+    text = (
+        f"{row['label']} ({row['student.name']}), {noises} noises of seed {row['seed']:.0f}: above, what its one call decodes "
+        "at each noise level; below, the teacher's prediction of the image where the converged ODE path from the same noise "
+        "passes that level. At the end both are the image."
+    )
+    return Plate(title, f"paths{suffix}.png", text)
+
+
+def _grid(row: pd.Series) -> np.ndarray | None:
+    """The stored picture of decoded and true paths; None if it is not there."""
+    try:
+        with Image.open(Path(row["run"]) / "samples" / f"{row['cell']}.path.png") as image:
+            return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    except OSError:
+        return None
+
+
+def learning_plate(section: Section, out: Path, suffix: str) -> Plate:
+    """Error of the image against the trajectories trained on, on held-out noises and on noises of the training set."""
+    title = "Learning curves"
+    rows = trained(section)
+    if "training.curve" in rows:
+        rows = rows[rows["training.curve"].map(_is_curve) & rows["training.images"].notna()]
+    else:
+        rows = rows.iloc[:0]
+    if rows.empty:
+        return Plate(title, None, "the students' cards hold no learning curve.")
+    with matplotlib.rc_context(THEME):
+        fig = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        ax = fig.subplots()
+        handles, memorised = [], False
+        for colour, (_, r) in zip(itertools.cycle(COLOURS), rows.iterrows()):  # by place: one family may have many students
+            curve = pd.DataFrame(r["training.curve"])
+            x = curve["step"] * r["training.images"] / curve["step"].max()
+            ax.plot(x, curve["error@0"], color=colour, lw=1.3)
+            if "seen_error" in curve:
+                ax.plot(x, curve["seen_error"], color=colour, lw=0.9, ls=(0, (4, 2)))
+                memorised = True
+            handles.append(Line2D([], [], color=colour, label=f"{r['label']} ({r['student.name']})"))
+        if memorised:
+            handles += [
+                Line2D([], [], color="0.3", lw=1.3, label="noises held out"),
+                Line2D([], [], color="0.3", lw=0.9, ls=(0, (4, 2)), label="noises of the training set"),
+            ]
+        ax.set(
+            xlabel="images or trajectories trained on (with repeats)", ylabel="relative RMSE of the image", title=section.key()
+        )
+        ax.grid(True, lw=0.5, color="0.9")
+        ax.set_axisbelow(True)
+        fig.legend(handles=handles, frameon=False, loc="outside lower center", ncols=2)  # no curve runs beneath it
+        sns.despine(fig)
+        fig.savefig(out / f"learning{suffix}.png", dpi=DPI, metadata={"Software": None})
+    text = (
+        "Distance of the student's image from the teacher's for the same noise, relative to its RMS, while training, by the "
+        "averaged weights; in one call, or in the number of steps that the student is for. What learns from images alone does "
+        "not aim at the teacher's image, and need not come near it to be good."
+    )
+    if memorised:
+        text += (
+            " The two sets of noises are different images, so their levels differ a little from the start; memorising shows as "
+            "a gap that grows."
+        )
+    return Plate(title, f"learning{suffix}.png", text)
+
+
+def _is_curve(value: object) -> bool:
+    """Whether a card's learning curve can be drawn (see `samplers.protocol.Student`)."""
+    needed = {"step", "error@0"}
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(r, dict) and r.keys() >= needed for r in value)

@@ -1,0 +1,181 @@
+"""Files cut into parts for a journey: safetensors of bytes named by their hash, and a table of contents that verifies them.
+
+Every part and every file has its SHA-256 in the table, and the table is written
+last. Parts are a stream's slices, so what was packed before keeps its parts when more is added behind it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from samplers.errors import UserError
+from samplers.files import sha256, write_whole
+from samplers.models.weights import load_tensors
+
+TABLE = "contents.json"
+MIB = 2**20
+JOURNEY = 60 * MIB
+"""Bytes of a part of data or packages on the way to a rented machine."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file to pack: its path in the parcel, and where it lies."""
+
+    path: str
+    source: Path
+
+
+@dataclass(frozen=True)
+class Part:
+    """A slice of the stream, ready to write: safetensors of bytes."""
+
+    content: bytes
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        """Its file's name."""
+        return f"part-{self.sha256[:16]}.safetensors"
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Parts in order, and the files they hold: {path, bytes, sha256}."""
+
+    parts: list[Part]
+    files: list[dict[str, Any]]
+
+    def size(self, held: Iterable[str] = ()) -> int:
+        """Bytes of the parts, without those whose SHA-256 is in `held`."""
+        held = set(held)
+        return sum(len(p.content) for p in self.parts if p.sha256 not in held)
+
+
+def pack(items: Sequence[Item], limit: int = JOURNEY) -> Parcel:
+    """Cut files, in order, into parts of at most `limit` bytes."""
+    room = limit - limit // 32  # for the names of the pieces
+    parts, files = [], []  # type: list[Part], list[dict[str, Any]]
+    pieces: dict[str, Tensor] = {}
+    left = room
+
+    def close() -> None:
+        nonlocal pieces, left
+        content = save(pieces)
+        parts.append(Part(content, hashlib.sha256(content).hexdigest()))
+        pieces, left = {}, room
+
+    for item in items:
+        whole = item.source.read_bytes()
+        files.append({"path": item.path, "bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()})
+        start = 0
+        while start < len(whole) or (start == 0 and not whole):
+            if left <= 0:
+                close()
+            piece = whole[start : start + left]
+            pieces[f"{start}:{item.path}"] = torch.frombuffer(bytearray(piece), dtype=torch.uint8) if piece else torch.empty(0)
+            left -= len(piece) + 256  # a name's share of the header
+            start += len(piece)
+            if not whole:
+                break
+    if pieces:
+        close()
+    return Parcel(parts, files)
+
+
+def write(parcel: Parcel, folder: Path, told: dict[str, Any] | None = None, held: Iterable[str] = ()) -> Path:
+    """Write a parcel's parts and then its table of contents, and remove parts of an older one; returns the table's path.
+
+    Args:
+        folder: made if needed; only parts and the table are in it.
+        told: what the table says besides.
+        held: SHA-256 of parts that its reader has already: told of, not written.
+    """
+    held = set(held)
+    rows = []
+    for p in parcel.parts:
+        rows.append({"file": p.file, "bytes": len(p.content), "sha256": p.sha256, "held": p.sha256 in held})
+        path = folder / p.file
+        if p.sha256 not in held and not (path.exists() and sha256(path) == p.sha256):
+            write_whole(path, p.content)
+    table = {"kind": "parcel", **(told or {}), "parts": rows, "files": parcel.files}
+    write_whole(folder / TABLE, (json.dumps(table, indent=1) + "\n").encode())
+    current = {r["file"] for r in rows if not r["held"]}
+    for path in folder.glob("part-*.safetensors"):
+        if path.name not in current:
+            path.unlink()
+    return folder / TABLE
+
+
+def read_table(folder: Path) -> dict[str, Any]:
+    """A folder's table of contents.
+
+    Raises:
+        UserError: none there, or not one.
+    """
+    path = folder / TABLE
+    try:
+        table = json.loads(path.read_text())
+    except (OSError, ValueError) as e:
+        raise UserError(f"{path} cannot be read ({e}); name a folder that 'bench pack' or 'bench campaign' wrote") from e
+    if not isinstance(table, dict) or table.get("kind") != "parcel":
+        raise UserError(f"{path} is not a table of contents; name a folder that 'bench pack' or 'bench campaign' wrote")
+    return table
+
+
+def unpack(folder: Path, out: Path) -> dict[str, Any]:
+    """Write a parcel's files into `out`, each whole and verified; returns the table of contents.
+
+    Raises:
+        UserError: a part missing, damaged or altered, or a path that leads out of `out`; nothing is written then.
+    """
+    table = read_table(folder)
+    try:
+        pieces: dict[str, list[tuple[int, Tensor]]] = {}
+        for row in table["parts"]:
+            path = folder / row["file"]
+            if not path.is_file():
+                raise UserError(f"{path} is missing; put the parts that came earlier beside {TABLE}, all in one folder")
+            for name, tensor in load_tensors(path, row["sha256"])[0].items():
+                start, _, path_inside = name.partition(":")
+                pieces.setdefault(path_inside, []).append((int(start), tensor))
+        contents = {}
+        for row in table["files"]:
+            target = PurePosixPath(row["path"])
+            if target.is_absolute() or ".." in target.parts:
+                raise UserError(f"{folder / TABLE} names '{row['path']}', which leads out of the folder; do not trust it")
+            found = b"".join(t.numpy().tobytes() for _, t in sorted(pieces.get(row["path"], []), key=lambda p: p[0]))
+            if hashlib.sha256(found).hexdigest() != row["sha256"]:
+                raise UserError(f"{folder}: '{row['path']}' is not the file that was packed (SHA-256 differs); pack it again")
+            contents[row["path"]] = found
+    except (KeyError, TypeError, ValueError) as e:
+        raise UserError(f"{folder / TABLE} lacks a key or has a wrong one: {e}; pack again") from e
+    for name, content in contents.items():
+        write_whole(out / name, content)
+    return table
+
+
+def items_of(paths: Sequence[Path]) -> list[Item]:
+    """Files, and all files in folders, under their own names.
+
+    Raises:
+        UserError: one that is not there, or two of one name.
+    """
+    items: dict[str, Item] = {}
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"no file or folder {path} to pack")
+        found = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for p in found:
+            name = p.relative_to(path.parent).as_posix()
+            if name in items:
+                raise UserError(f"two files to pack are called {name}; pack them one after another")
+            items[name] = Item(name, p)
+    return list(items.values())

@@ -1,0 +1,27 @@
+"""What a solver integrates: a denoiser in sigma coordinates."""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from samplers.schedule import CosineSchedule
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """`denoiser(x, sigma, labels=None) -> x0_hat`, images NCHW in [-1, 1], x = x0 + sigma * eps (k-diffusion, EDM).
+
+    sigma is a float, a 0-d tensor or shape [B]; labels int64 [B] or None. dtype and device follow x.
+    """
+
+    sigma_min: float
+    sigma_max: float
+    shape: tuple[int, int, int]
+    num_classes: int
+
+    def __call__(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor: ...
+
+
+def schedule_of(denoiser: Denoiser) -> CosineSchedule:
+    """The time of a denoiser's grids: its own `schedule` where it has one, else the cosine cut at its sigma range."""
+    return getattr(denoiser, "schedule", None) or CosineSchedule(denoiser.sigma_min, denoiser.sigma_max)

@@ -1,0 +1,90 @@
+"""Cards of trained networks: those that ship, and those that a user's trainings wrote."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samplers.errors import UserError, unknown
+
+ZOO = Path(__file__).parents[1] / "zoo"
+
+
+@dataclass(frozen=True)
+class ZooEntry:
+    """A card in the zoo (or beside any weights): its path and content."""
+
+    path: Path
+    card: dict[str, Any]
+
+    @property
+    def weights(self) -> Path:
+        return self.path.parent / self.card["weights"]
+
+
+_trained: list[Path] = []
+"""Folders of `add_zoo`."""
+
+
+def add_zoo(folder: Path) -> None:
+    """Find cards in `folder`, and in the folders right in it, before those that ship: a user's own trainings.
+
+    Raises:
+        UserError: no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no folder {folder} to find cards in; name one that 'bench train' wrote")
+    _trained.append(folder.resolve())
+
+
+def added_zoos() -> list[Path]:
+    """Folders of `add_zoo`, so that another process can add them too."""
+    return list(_trained)
+
+
+def zoo(kind: str, folder: Path = ZOO) -> dict[str, ZooEntry]:
+    """Name -> card of what is in a folder, of one kind ("teacher", "extractor", ...); by default what ships.
+
+    Raises:
+        UserError: a card that is not JSON.
+    """
+    entries = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            card = json.loads(path.read_text())
+        except ValueError as e:
+            raise UserError(f"{path} is not a readable card ({e}); put it back or remove it") from e
+        if isinstance(card, dict) and card.get("kind") == kind:
+            entries[path.stem] = ZooEntry(path, card)
+    return entries
+
+
+def known_cards(kind: str, folder: Path = ZOO) -> dict[str, ZooEntry]:
+    """As `zoo`, and before it the cards of the folders that `add_zoo` added, which win where names are the same."""
+    entries: dict[str, ZooEntry] = {}
+    for root in (*(p for f in _trained for p in (f, *sorted(f.glob("*/")))), folder):
+        entries = {**entries, **{k: v for k, v in zoo(kind, root).items() if k not in entries}}
+    return entries
+
+
+def find_card(kind: str, name: str | Path, folder: Path = ZOO) -> ZooEntry:
+    """The card of a name that ships in `folder` or that `add_zoo` added, or at a path to a card's JSON file.
+
+    Raises:
+        UserError: an unknown name, a card that is not JSON, or one of another kind.
+    """
+    shipped = known_cards(kind, folder)
+    if str(name) in shipped:
+        return shipped[str(name)]
+    path = Path(name)
+    if path.suffix != ".json":
+        raise unknown(kind, str(name), shipped)
+    try:
+        card = json.loads(path.read_text())
+    except (OSError, ValueError) as e:
+        raise UserError(f"{path} is not a readable card ({e}); name a card's .json file or one of {sorted(shipped)}") from e
+    if not isinstance(card, dict):
+        raise UserError(f"{path} is not a readable card (no JSON object); name a card's .json file or one of {sorted(shipped)}")
+    if card.get("kind") != kind:
+        raise UserError(f"{path} is the card of a {card.get('kind')}, not of a {kind}")
+    return ZooEntry(path, card)

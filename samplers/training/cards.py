@@ -1,0 +1,69 @@
+"""Write what a training made: fp16 weights and the card that names them, ready for the zoo."""
+
+import json
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from samplers.files import write_whole
+from samplers.models.weights import save_tensors
+from samplers.training.loop import Trained
+
+
+def write_card(path: Path, card: dict[str, Any]) -> None:
+    """Write a card as JSON, whole or not at all."""
+    write_whole(path, (json.dumps(card, indent=1) + "\n").encode())
+
+
+def machine(device: torch.device) -> str:
+    """The machine in a few words: the GPU's name, or the CPU's and its number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = names[0] if names else model
+    return f"{model}, {torch.get_num_threads()} threads"
+
+
+def write_zoo(
+    out: Path,
+    name: str,
+    card: dict[str, Any],
+    trained: Trained,
+    identity: dict[str, Any],
+    device: torch.device,
+    curve: list[dict[str, Any]] | None = None,
+) -> Path:
+    """Save `trained.ema` in fp16 as `name.safetensors` and its card as `name.json` in `out`; returns the card's path.
+
+    The card gains name, weights, sha256, recipe, data hash, and the training's seconds, machine and last validation,
+    and the learning curve where one is given.
+    """
+    info = {
+        k: v for k, v in {"name": name, **card}.items() if k in ("name", "operator", "method", "steps")
+    }  # what the shapes do not tell
+    digest = save_tensors(out / f"{name}.safetensors", {k: v.half() for k, v in trained.ema.items()}, info)
+    full = {
+        "name": name,
+        **card,
+        "weights": f"{name}.safetensors",
+        "sha256": digest,
+        **identity,
+        "training": {
+            "seconds": round(trained.seconds),
+            "device": machine(device),
+            "images": trained.images,
+            "steps": trained.steps,
+            "torch": torch.__version__,
+            "finished": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "validation": trained.last,
+            **({"curve": curve} if curve else {}),
+        },
+    }
+    write_card(out / f"{name}.json", full)
+    return out / f"{name}.json"

@@ -1,0 +1,224 @@
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from command import call
+from rehearsal import shrunk
+from rich.console import Console
+
+from bench.commands.doctor import examine
+from bench.machine.energy import CpuEnergy
+from bench.machine.peak_rates import MATRIX
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run", "--samplers", "ddimm"], "unknown sampler 'ddimm'; did you mean 'ddim'?"),
+        (["run", "--samplers", "ddim:eta=lots"], "eta must be a number"),
+        (["run", "--teacher", "mnist23"], "unknown teacher 'mnist23'"),
+        (["run", "--metrics", "fid"], "unknown metric 'fid'; did you mean 'fd'?"),
+        (["run", "--grid", "karas"], "did you mean 'karras'?"),
+        (["run", "--calls", "five"], "'five' is not a comma-separated list of whole numbers"),
+        (["run", "--device", "tpu"], "device 'tpu'"),
+        (["run", "--plan", "nowhere.yaml"], "cannot read the plan nowhere.yaml"),
+        (["run", "--plan", "cifar11"], "unknown plan 'cifar11'; did you mean 'cifar10'?"),
+        (["run", "--zoo", "nowhere"], "no folder nowhere to find cards in"),
+        (["run", "--images", "some"], "--images'"),
+        (["run", "--flag"], "--flag"),
+        (["run", "--mode", "compiled"], "did you mean 'compile'?"),
+        (
+            ["run", "--mode", "graph", "--device", "cpu"],
+            "mode graph needs a CUDA device; use --mode eager",
+        ),
+        (["run", "--time-precision", "2 percent"], "time_precision must be a number, or a percentage"),
+        (["run", "--time-precision", "200%"], "time_precision must lie between 0 and 1"),
+        (["run", "--time-budget", "-1"], "time_budget must be more than 0 seconds"),
+        (["run", "--sweep", "4,1"], "sweep must be increasing batch sizes"),
+        (["report", "nowhere"], "no records at nowhere"),
+        (["train", "techer"], "did you mean 'teacher'?"),
+        (["train", "teacher", "--recipe", "mnist23"], "unknown recipe 'mnist23'; did you mean 'mnist32'?"),
+        (["train", "teacher", "--data", "nowhere"], "no data at nowhere"),
+        (["train", "extractor", "--data", "nowhere"], "no data at nowhere"),
+        (["campaign", "--recipe", "mnist32"], "mnist32.yaml has no section 'campaign'"),
+        (["campaign", "--recipe", "cifar10", "--data", "nowhere"], "no data at nowhere"),
+        (["pack", "parts", "nowhere"], "no file or folder nowhere to pack"),
+        (["unpack", "nowhere", "out"], "name a folder that 'bench pack' or 'bench campaign' wrote"),
+        (["compare", "HEAD", "--effect", "5"], "effect must be between 0 and 1"),
+        (["compare", "HEAD", "--calls", "0"], "calls, threads and budget must be above 0"),
+        (["compare", "HEAD"], "not a git repository"),
+        (["doctor", "--device", "tpu"], "device 'tpu'"),
+        (["doctor", "--no-measure", "--out", "machine.json"], "leave out --no-measure"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(words, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(monkeypatch, capsys, *words)
+    assert code == 2
+    assert told in err
+    assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("runs/*")), "a mistake leaves nothing behind"
+
+
+def test_run_report_and_resume_from_the_command_line(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [f"--{k.replace('_', '-')}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in small.items()]
+    code, out, _ = call(monkeypatch, capsys, "run", "--quiet", "--out", "here", *words)
+    assert code == 0
+    assert "4 records" in out
+    assert Path("here/report/report.md").stat().st_size > 0
+    code, _, err = call(monkeypatch, capsys, "run", "--quiet", "--out", "here", *words, "--seed", "1")
+    assert code == 2
+    assert "another plan" in err
+    code, out, _ = call(monkeypatch, capsys, "report", "here", "--out", "there")
+    assert code == 0
+    assert Path("there/report.md").read_text() == Path("here/report/report.md").read_text()
+
+
+def test_a_precision_that_is_not_reached_is_told_and_what_was_measured_is_kept(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = small | {"samplers": ("ddim",), "calls": (1,), "time_precision": "0.0001%", "time_budget": 0.001}
+    words = [f"--{k.replace('_', '-')}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in options.items()]
+    code, out, _ = call(monkeypatch, capsys, "run", "--quiet", "--no-report", "--out", "here", *words)
+    assert code == 0
+    told = " ".join(out.split())
+    assert "1 records" in told
+    assert "precision: 1 of 1 cells did not reach the one asked for within their budget" in told
+    assert "no interval); raise --time-budget" in told
+    (record,) = [json.loads(line) for line in Path("here/records.jsonl").read_text().splitlines()]
+    assert (record["status"], record["time"]["precision_reached"]) == ("ok", None)
+    assert record["time"]["latency_ms"]["n"] == 3
+
+
+def test_a_file_where_the_folder_should_be(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("taken").write_text("x")
+    words = [f"--{k.replace('_', '-')}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in small.items()]
+    code, _, err = call(monkeypatch, capsys, "run", "--quiet", "--out", "taken", *words)
+    assert code == 2
+    assert "choose another --out" in err
+
+
+@pytest.mark.parametrize("words", [["list"], ["doctor", "--no-measure"]])
+def test_what_there_is(words, monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, *words)
+    assert code == 0
+    assert "mnist32" in out
+    assert "measured" not in out
+
+
+def test_the_machine_is_measured_and_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("SECONDS", "CEILING_SECONDS", "PRODUCTS"):
+        monkeypatch.setattr(f"bench.machine.noise.{name}", 1e-3)
+    monkeypatch.setitem(MATRIX, "cpu", 16)
+    monkeypatch.setattr("bench.machine.peak_rates.COPIED", 2**16)
+    code, out, _ = call(monkeypatch, capsys, "doctor", "--device", "cpu", "--out", str(tmp_path / "results" / "machine.json"))
+    assert code == 0
+    found = json.loads((tmp_path / "results" / "machine.json").read_text())
+    assert found.keys() == {"schema", "device", "timer", "noise", "matrix_flops_per_s", "copy_bytes_per_s", "gpu"} | {
+        "threads",
+        "governor",
+        "cohort",
+        "environment",
+    }
+    told = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in out.splitlines() if "│" in line}
+    assert told["to be found in a minute"] == "unknown (too few runs)"
+    assert told["fastest copy"] == f"{found['copy_bytes_per_s'] / 1e9:.3g} GB/s"
+    assert "GPU clock" not in told
+
+
+@pytest.mark.parametrize(("joules", "told"), [([5], "joules an image"), (None, "no energy in records")])
+def test_doctor_says_whether_energy_can_be_read(joules, told, monkeypatch):
+    monkeypatch.setattr(CpuEnergy, "read", lambda self: joules)
+    console = Console(width=200, file=io.StringIO())
+    examine(console)
+    (row,) = [line for line in console.file.getvalue().splitlines() if "energy of the CPU" in line]
+    assert told in row
+
+
+def test_listed_students_and_counts_of_calls(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    _, out, _ = call(monkeypatch, capsys, "list")
+    rows = {line.split("│")[1].strip(): [c.strip() for c in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line}
+    assert rows["dsno"][2:4] == ["trained, deterministic", "1"]
+    assert rows["heun"][3] == "2N - 1"
+    assert rows["consistency"][2] == "trained, stochastic from 2 steps"
+    assert rows["dsno-mnist32"][1:4] == ["dsno", "1", "mnist32"]
+    assert rows["kd-mnist32"][1:4] == ["knowledge_distillation", "1", "mnist32"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda w: w.write_bytes(w.read_bytes()[:100]), "SHA-256 is"),
+        (lambda w: w.write_bytes(b"\x80\x04pickle"), "SHA-256 is"),
+        (lambda w: w.unlink(), "no weights at"),
+    ],
+)
+def test_damaged_weights_are_one_line_and_exit_code_2(damage, told, small, tmp_path, monkeypatch, capsys):
+    card, weights = Path(small["teacher"]), Path(small["teacher"]).with_suffix(".safetensors")
+    for path in (card, weights):
+        shutil.copy(path, tmp_path)
+    damage(tmp_path / weights.name)
+    code, _, err = call(monkeypatch, capsys, "run", "--teacher", str(tmp_path / card.name), "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert told in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_parcel_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data/a.zip").write_bytes(bytes(range(256)) * 9000)
+    code, out, _ = call(monkeypatch, capsys, "pack", "parts", "data", "--mib", "1")
+    assert code == 0
+    assert "1 files in 3 parts" in out
+    code, out, _ = call(monkeypatch, capsys, "unpack", "parts", "there")
+    assert code == 0
+    assert Path("there/data/a.zip").read_bytes() == Path("data/a.zip").read_bytes()
+
+
+def test_a_campaign_from_the_command_line(tmp_path, monkeypatch, capsys):
+    """One slice of no time is one update of the first stage; the same command goes on, from what came home too."""
+    monkeypatch.setattr("samplers.training.precision.available_cores", lambda: 1)
+    monkeypatch.setattr("samplers.models.zoo._trained", [])
+    recipe = shrunk("cifar10", tmp_path / "data")
+    words = ["campaign", "--recipe", str(recipe), "--data", str(recipe.parent), "--slice", "0", "--device", "cpu", "--quiet"]
+    code, out, _ = call(monkeypatch, capsys, *words, "--out", str(tmp_path / "a"), "--from", str(tmp_path / "home"))
+    assert code == 0
+    assert "0 of 9 stages done; extractor is next" in out
+    (tmp_path / "a" / "export").rename(tmp_path / "home")
+    there = ["--out", str(tmp_path / "b"), "--from", str(tmp_path / "home"), "--export", str(tmp_path / "new")]
+    code, out, _ = call(monkeypatch, capsys, *words, *there)
+    assert code == 0
+    assert "1 of 9 stages done; teacher is next" in out
+    assert (tmp_path / "new" / "contents.json").exists()
+
+
+def test_trainings_count_as_shipped_where_they_are_told_of(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("samplers.models.zoo._trained", [])
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "--teacher", "tiny", "--extractor", "features", "--samplers", "ddim", "--calls", "1", "--images", "8"]
+    words += [
+        "--trajectory-images",
+        "0",
+        "--batch-size",
+        "4",
+        "--repetitions",
+        "3",
+        "--device",
+        "cpu",
+        "--quiet",
+        "--no-report",
+    ]
+    code, _, err = call(monkeypatch, capsys, *words)
+    assert code == 2
+    assert "unknown teacher 'tiny'" in err
+    code, out, _ = call(monkeypatch, capsys, *words, "--zoo", str(Path(tiny["teacher"]).parent))
+    assert code == 0
+    assert "1 records" in out

@@ -1,0 +1,114 @@
+import csv
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.cli import main
+from bench.profiling.page import write_profile
+from bench.profiling.profiler import Profiler, Setting
+from samplers import UserError
+
+CPU = torch.device("cpu")
+
+
+def setting(tiny: dict[str, str], student: str, **changes) -> Setting:
+    given = {"sampler": f"dsno:student={student}", "teacher": tiny["teacher"], "batch_sizes": (1, 4), "repetitions": 6}
+    return Setting(**{**given, "threads": 1, **changes})
+
+
+@pytest.fixture(scope="module")
+def result(tiny: dict[str, str], student: str) -> dict:
+    return Profiler(setting(tiny, student), CPU).measure()
+
+
+def test_a_pass_is_counted_and_held_against_forwards(result: dict):
+    assert (result["counted"]["calls"], result["counted"]["forwards"]) == (1, 3)
+    assert result["clock"].startswith("CPU timer")
+    assert [b["batch_size"] for b in result["batches"]] == [1, 4]
+    for b in result["batches"]:
+        assert b["ms"]["n"] == b["ratio_to_m_forwards"]["n"] == 6
+        # A ratio is of the same round, so its median is near the ratio of the medians, not equal to it.
+        assert b["ratio_to_one_forward"]["median"] == pytest.approx(
+            b["ms"]["median"] / b["teacher_forward_ms"]["median"], rel=0.5
+        )
+        assert b["flops_per_s"] == pytest.approx(
+            result["counted"]["flops_per_image"] * b["batch_size"] / (b["ms"]["median"] * 1e-3), rel=1e-6
+        )
+        assert b["share_of_matrix_rate"] == pytest.approx(b["flops_per_s"] / result["matrix_flops_per_s"])
+
+
+def test_stages_are_parts_of_the_pass(result: dict):
+    for batch in (1, 4):
+        own = {s["stage"]: s for s in result["stages"] if s["batch_size"] == batch}
+        assert {"input convolution", "temporal layers", "attention", "output", "everything else"} <= own.keys()
+        assert all(s["ms"]["median"] >= 0 for name, s in own.items() if name != "everything else")
+        assert sum(s["share"] for s in own.values()) == pytest.approx(1, abs=0.15)  # of medians, so not exactly
+
+
+def test_a_stage_s_time_is_its_modules_time(tiny: dict[str, str], student: str):
+    """A layer that waits shows as the share of its stage."""
+    profiler = Profiler(setting(tiny, student), CPU)
+    layer = profiler.stages["temporal layers"][0]
+    original = layer.forward
+
+    def slow(*args, **kwargs):
+        time.sleep(0.05)
+        return original(*args, **kwargs)
+
+    layer.forward = slow
+    rows = {s["stage"]: s for s in profiler._stages(1)}
+    assert rows["temporal layers"]["ms"]["median"] >= 50
+    assert rows["temporal layers"]["share"] > 0.5
+
+
+def test_the_folder_has_page_tables_figure_and_json(result: dict, tmp_path: Path):
+    page = write_profile(result, tmp_path / "profile").read_text()
+    assert "Stages at batch 4" in page
+    assert "CPU timer" in page
+    assert json.loads((tmp_path / "profile" / "profile.json").read_text()) == json.loads(json.dumps(result))
+    with open(tmp_path / "profile" / "stages.csv") as f:
+        assert len(list(csv.DictReader(f))) == len(result["stages"])
+    assert (tmp_path / "profile" / "profile.png").stat().st_size > 5000
+
+
+def test_a_chrome_trace_on_request(tiny: dict[str, str], student: str, tmp_path: Path):
+    Profiler(setting(tiny, student), CPU).trace(tmp_path / "deep" / "trace.json", 1)
+    assert json.loads((tmp_path / "deep" / "trace.json").read_text())["traceEvents"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"mode": "graph"}, "CUDA"),
+        ({"mode": "grap"}, "graph"),
+        ({"batch_sizes": (4, 1)}, "increasing"),
+        ({"repetitions": 3}, "at least 6"),
+        ({"sampler": "ddim"}, "carries no network"),
+    ],
+)
+def test_misuse_is_one_line(tiny: dict[str, str], student: str, changes: dict, word: str):
+    with pytest.raises(UserError, match=word):
+        Profiler(setting(tiny, student, **changes), CPU)
+
+
+def test_the_command_writes_its_page(tiny: dict[str, str], student: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    spec = ["profile", f"dsno:student={student}", "--teacher", tiny["teacher"], "--batch-sizes", "1", "--repetitions", "6"]
+    monkeypatch.setattr(sys, "argv", ["bench", *spec, "--out", str(tmp_path / "p"), "--quiet"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    assert (tmp_path / "p" / "profile.md").exists()
+
+
+def test_a_mode_whose_images_differ_is_refused(tiny: dict[str, str], student: str, monkeypatch: pytest.MonkeyPatch):
+    def compile_wrongly(module: torch.nn.Module, **_) -> None:
+        module.register_forward_hook(lambda _, __, images: images + 0.01)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_wrongly)
+    profiler = Profiler(setting(tiny, student, mode="compile"), CPU)
+    with pytest.raises(UserError, match=r"differ from eager's by 0\.01"):
+        profiler.runner(1)

@@ -1,0 +1,240 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+from fidelity import register
+from scipy.stats import binomtest
+from torch import nn
+from torch.utils.data import Dataset
+
+from bench.quality.extractor import load_extractor
+from bench.quality.frechet import Moments, Reference, frechet_distance, influence, standard_error
+from bench.quality.metrics import (
+    METRICS,
+    check_metrics,
+    inception_score,
+    kid,
+    label_agreement,
+    precision_recall,
+    score,
+    wilson,
+)
+from samplers.errors import UserError
+
+KEYS = ["value", "ci_low", "ci_high", "n", "extractor_sha256", "reference_sha256"]
+
+
+class Images(Dataset):
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return self.images[i]
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return load_extractor("mnist")
+
+
+def random_images(n, seed, channels=1, brightest=256):
+    shape = (n, channels, 32, 32)
+    return torch.randint(0, brightest, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def near_reference(extractor, n, seed, noise=0.3):
+    """Features and logits [n, ...] like those of good samples: the reference's own, disturbed."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = extractor.reference_features[torch.randperm(5000, generator=generator)[:n]]
+    features = rows + noise * torch.randn(rows.shape, generator=generator)
+    return features, extractor.network.head(features)
+
+
+# ---------------------------------------------------------------- against torch-fidelity
+
+
+def test_functions_equal_calculate_metrics_bit_for_bit(mnist):
+    from torch_fidelity import calculate_metrics
+
+    one, two = random_images(80, 1), random_images(96, 2, brightest=200)
+    theirs = calculate_metrics(
+        input1=Images(one),
+        input2=Images(two),
+        feature_extractor=register(mnist),
+        fid=True,
+        kid=True,
+        prc=True,
+        isc=True,
+        kid_subset_size=80,
+        rng_seed=7,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,
+        verbose=False,
+        batch_size=96,
+    )
+    (f1, logits), (f2, _) = mnist(one), mnist(two)
+    assert kid(f1, f2, 7) == theirs["kernel_inception_distance_mean"]
+    assert precision_recall(f1, f2) == (theirs["precision"], theirs["recall"])
+    assert inception_score(logits, 7)[0] == theirs["inception_score_mean"]
+    # Theirs takes the mean in float32.
+    ours = frechet_distance(Moments.of(f1), Reference(Moments.of(f2)))
+    assert ours == pytest.approx(theirs["frechet_inception_distance"], rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory):
+    """A file of random Inception weights that carry signal: He initialisation, batch statistics of a few images."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    path = tmp_path_factory.mktemp("inception") / "weights.pth"
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        patch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        network = FeatureExtractorInceptionV3("inception", ["2048"], verbose=False)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        with torch.no_grad():
+            network.train()(random_images(4, 0, channels=3))
+    # The published file has no counts of batches.
+    state = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    assert len(state) == 472
+    torch.save(state, path)
+    yield path
+    path.unlink()
+
+
+def test_inception_features_give_the_same_figures(inception):
+    """The whole path of a true FID but the published weights, at the cheapest layer."""
+    from torch_fidelity import calculate_metrics
+    from torch_fidelity.utils import create_feature_extractor
+
+    assert all(isinstance(t, torch.Tensor) for t in torch.load(inception, weights_only=True).values())
+    options = {"feature_extractor_weights_path": str(inception), "cuda": False, "verbose": False}
+    name, layer = "inception-v3-compat", "64"
+    one, two = random_images(12, 1, channels=3), random_images(12, 2, channels=3, brightest=128)
+    network = create_feature_extractor(name, [layer], **options)
+    f1, f2 = network(one)[0], network(two)[0]
+    assert f1.std() > 1e-3
+    layers = {f"feature_layer_{metric}": layer for metric in ("fid", "kid", "prc")}
+    theirs = calculate_metrics(
+        input1=Images(one),
+        input2=Images(two),
+        feature_extractor=name,
+        fid=True,
+        kid=True,
+        prc=True,
+        kid_subset_size=12,
+        cache=False,
+        save_cpu_ram=True,
+        rng_seed=3,
+        **layers,
+        **options,
+    )
+    assert kid(f1, f2, 3) == theirs["kernel_inception_distance_mean"]
+    assert precision_recall(f1, f2) == (theirs["precision"], theirs["recall"])
+    # Twelve images in 64 dimensions: theirs takes roots of rounding errors, ours does not.
+    ours = frechet_distance(Moments.of(f1), Reference(Moments.of(f2)))
+    assert ours == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
+
+
+# ---------------------------------------------------------------- score
+
+
+def test_score_gives_an_entry_for_each_metric(mnist):
+    features, logits = near_reference(mnist, 700, 0)
+    quality, influences = score(features, logits, mnist, list(METRICS), 0)
+    assert list(quality) == ["fd_mnist", "kid_mnist", "precision_mnist", "recall_mnist", "is_mnist"]
+    assert all(list(entry) == KEYS for entry in quality.values())
+    assert {e["n"] for e in quality.values()} == {700}
+    assert {e["extractor_sha256"] for e in quality.values()} == {mnist.sha256}
+    moments = Moments.of(features)
+    fd = quality["fd_mnist"]
+    assert fd["value"] == frechet_distance(moments, mnist.reference)
+    np.testing.assert_array_equal(influences, influence(features, moments, mnist.reference))
+    assert fd["ci_high"] == pytest.approx(fd["value"] + 1.96 * standard_error(influences))
+    assert quality["kid_mnist"]["ci_low"] is None
+    for name in ("precision_mnist", "is_mnist"):
+        assert quality[name]["ci_low"] <= quality[name]["value"] <= quality[name]["ci_high"]
+    assert quality["is_mnist"]["reference_sha256"] is None
+    assert quality["fd_mnist"]["reference_sha256"] == mnist.reference_sha256
+
+
+def test_metrics_order_good_and_bad_samples(mnist):
+    good, bad = (score(*near_reference(mnist, 300, 1, noise), mnist, list(METRICS), 0).quality for noise in (0.05, 2.0))
+    assert good["fd_mnist"]["value"] < bad["fd_mnist"]["value"]
+    assert good["kid_mnist"]["value"] < bad["kid_mnist"]["value"]
+    for name in ("precision_mnist", "is_mnist"):
+        assert good[name]["value"] > bad[name]["value"]
+    # Samples of one class: what they show is right, but they miss the rest.
+    features, _ = near_reference(mnist, 5000, 2, 0.05)
+    one = features[mnist.network.head(features).argmax(1) == 3][:300]
+    found = score(one, mnist.network.head(one), mnist, ["prc"], 0).quality
+    assert found["precision_mnist"]["value"] > found["recall_mnist"]["value"] + 0.2
+
+
+def test_score_is_reproducible_and_leaves_the_global_generator_alone(mnist):
+    features, logits = near_reference(mnist, 100, 0)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = score(features, logits, mnist, list(METRICS), 11)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert score(features.numpy(), logits.numpy(), mnist, list(METRICS), 11).quality == first.quality
+    assert score(features, logits, mnist, ["isc"], 12).quality["is_mnist"] != first.quality["is_mnist"]
+
+
+def test_few_images(mnist):
+    features, logits = near_reference(mnist, 40, 0)
+    quality, influences = score(features, logits, mnist, list(METRICS), 0)
+    assert all(np.isfinite(entry["value"]) for entry in quality.values())
+    assert quality["fd_mnist"]["ci_low"] is None  # fewer than ten images a feature
+    assert len(influences) == 40
+    for metrics, least in ((["isc"], 10), (["prc"], 4), (["fd"], 2), (["kid"], 2)):
+        with pytest.raises(UserError, match=f"at least {least} images, not {least - 1}; ask for more with --images"):
+            score(features[: least - 1], logits[: least - 1], mnist, metrics, 0)
+        score(features[:least], logits[:least], mnist, metrics, 0)
+
+
+def test_a_package_that_is_missing_is_told_before_the_work(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    check_metrics(["fd"], 100)
+    with pytest.raises(UserError, match=r"isc, prc needs torch-fidelity, which does not load .*; install it"):
+        check_metrics(["fd", "prc", "isc"], 100)
+
+
+def test_only_what_is_asked_for(mnist):
+    quality, influences = score(*near_reference(mnist, 20, 0), mnist, ["kid"], 0)
+    assert list(quality) == ["kid_mnist"]
+    assert influences is None
+
+
+def test_unknown_metric_names_the_nearest(mnist):
+    with pytest.raises(UserError, match="unknown metric 'kidd'; did you mean 'kid'"):
+        check_metrics(["fd", "kidd"], 100)
+    with pytest.raises(UserError, match="unknown metric 'fid'"):
+        score(*near_reference(mnist, 20, 0), mnist, ["fid"], 0)
+
+
+# ---------------------------------------------------------------- label agreement
+
+
+def test_label_agreement_counts_the_asked_classes(mnist):
+    logits = torch.eye(10)[torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 8])]
+    found = label_agreement(logits.numpy(), np.arange(10), mnist)
+    assert list(found) == KEYS
+    assert (found["value"], found["n"]) == (0.9, 10)
+    assert found["ci_low"] < 0.9 < found["ci_high"] < 1
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 50), (50, 50), (49, 50), (700, 1000)])
+def test_wilson_interval_agrees_with_scipy(k, n):
+    expected = binomtest(k, n).proportion_ci(method="wilson")
+    assert wilson(k, n) == pytest.approx((expected.low, expected.high), abs=1e-6)

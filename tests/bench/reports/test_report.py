@@ -1,0 +1,320 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from report_fixture import ALL, failed, full_run, record, write_run
+
+from bench.presentation.looks import KNOWN, style_of
+from bench.records.differences import difference
+from bench.records.frame import load_records
+from bench.reports.ranking import pareto, winner
+from bench.reports.report import write_report
+from bench.reports.sections import sections
+from bench.reports.tables import summary_table
+from samplers.errors import UserError
+
+
+def text_of(folder: Path, *records, **more) -> str:
+    return write_report([write_run(folder, list(records), **more)]).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory) -> Path:
+    return write_report([full_run(tmp_path_factory.mktemp("runs") / "full")])
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are set up but not drawn, which takes most of a report's time."""
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **kwargs: Path(path).touch())
+
+
+# ------------------------------------------------------------------ loading
+
+
+def test_records_become_a_flat_table(tmp_path):
+    df = load_records([write_run(tmp_path / "a", [record("ddim", 5, fd=7.0), failed("heun", 5, "NaN")])])
+    assert df["counted.calls"].tolist()[0] == 5
+    assert df["quality.fd_mnist.value"].tolist()[0] == 7.0
+    assert df["time.latency_ms.median"].notna().tolist() == [True, False]
+    assert "quality" not in df
+    assert "student" not in df
+
+
+def test_a_line_cut_off_while_written_is_ignored(tmp_path):
+    run = write_run(tmp_path / "a", [record("ddim", 5), record("ddim", 10)])
+    path = run / "records.jsonl"
+    path.write_bytes(path.read_bytes()[:-200])
+    assert load_records([run])["steps"].tolist() == [5]
+
+
+def test_only_the_last_record_of_a_cell_counts(tmp_path):
+    df = load_records([write_run(tmp_path / "a", [failed("ddim", 5, "out of memory"), record("ddim", 5)])])
+    assert df["status"].tolist() == ["ok"]
+
+
+def test_the_same_folder_twice_is_one_run(tmp_path):
+    run = write_run(tmp_path / "a", [record("ddim", 5)])
+    assert len(load_records([run, tmp_path / "a" / "." / "samples" / ".."])) == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a record\n", b"[1]\n", b"{}\n", b'{"schema": 1}\n', b'{"schema": 7}\n', b"\xff\xfe\n"]
+)
+def test_what_is_not_records_is_the_users_mistake(tmp_path, content):
+    (tmp_path / "records.jsonl").write_bytes(content)
+    with pytest.raises(UserError) as e:
+        load_records([tmp_path])
+    assert "\n" not in str(e.value)
+
+
+def test_no_records_names_the_fix(tmp_path):
+    (tmp_path / "records.jsonl").write_text("")
+    with pytest.raises(UserError, match="bench run"):
+        load_records([tmp_path])
+    with pytest.raises(UserError, match="bench run"):
+        load_records([tmp_path / "nowhere"])
+    with pytest.raises(UserError, match="bench run"):
+        load_records([])
+
+
+# ------------------------------------------------------------------ ranking
+
+
+def test_pareto_keeps_what_nothing_beats():
+    df = pd.DataFrame({"x": [1, 2, 2, 3, 4, 4, 1, np.nan], "y": [9.0, 5, 6, 5, 2, 2, 9, 0]}, index=list("abcdefgh"))
+    assert pareto(df, "x", "y").to_dict() == dict(zip("abcdefgh", [1, 1, 0, 0, 1, 1, 1, 0], strict=True))
+
+
+def pair(tmp_path: Path, shared: float, **changes) -> pd.DataFrame:
+    """Two cells 0.05 apart with intervals of +-0.2, whose influence values share a part of the given size."""
+    r = np.random.default_rng(0)
+    common = r.normal(0, 1, 500)
+    records = [record("ddim", 10, fd=3.0, se=0.1), record("heun", 5, fd=3.05, se=0.1, **changes)]
+    influence = {x["cell"]: shared * common + r.normal(0, 0.1, 500) for x in records}
+    return sections(load_records([write_run(tmp_path / "a", records, influence, images=False)]))[0].scored
+
+
+def test_paired_differences_find_what_intervals_hide(tmp_path):
+    rows = pair(tmp_path, shared=2.0)
+    d = difference(rows.iloc[0], rows.iloc[1])
+    assert d.paired
+    assert not d.tie
+    assert d.se == pytest.approx(np.sqrt(2) * 0.1 / np.sqrt(500), rel=0.2)
+
+
+def test_another_seed_is_not_paired_and_ties(tmp_path):
+    rows = pair(tmp_path, shared=2.0, seed=1)
+    d = difference(rows.iloc[0], rows.iloc[1])
+    assert not d.paired
+    assert d.tie
+    assert d.se == pytest.approx(np.sqrt(2) * 0.1)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_without_influence_files_the_intervals_decide(tmp_path):
+    near = text_of(tmp_path / "near", record("ddim", 10, fd=3.0, se=0.1), record("euler", 10, fd=3.05, se=0.1))
+    assert "**3.00 [2.80, 3.20]**" in near
+    assert "<u>3.05 [2.85, 3.25]</u>" in near
+    far = text_of(tmp_path / "far", record("ddim", 10, fd=3.0, se=0.01), record("euler", 10, fd=3.05, se=0.01))
+    assert "<u>3" not in far
+    assert "Nothing else is statistically tied with it." in far
+
+
+def test_a_damaged_influence_file_is_not_used(tmp_path):
+    rows = pair(tmp_path, shared=2.0)
+    (tmp_path / "a" / "influence" / f"{rows.iloc[0]['cell']}.npy").write_bytes(b"\x93NUMPY")
+    assert not difference(rows.iloc[0], rows.iloc[1]).paired
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_no_interval_means_no_win_is_claimed(tmp_path):
+    records = [record("ddim", 10, fd=3.0), record("euler", 10, fd=3.001)]
+    for r in records:
+        r["quality"]["fd_mnist"] |= {"ci_low": None, "ci_high": None}
+    assert "<u>3" in text_of(tmp_path / "a", *records)
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"teacher": {"name": "other", "sha256": "b" * 64}},
+        {"labels": "none"},
+        {"quality": {"fd_mnist": record("ddim", 1)["quality"]["fd_mnist"] | {"n": 1000}}},
+        {"quality": {"fd_mnist": record("ddim", 1)["quality"]["fd_mnist"] | {"extractor_sha256": "0" * 64}}},
+        {"quality": {"fd_mnist": record("ddim", 1)["quality"]["fd_mnist"] | {"reference_sha256": "0" * 64}}},
+    ],
+)
+def test_rows_of_different_keys_are_never_ranked_together(tmp_path, change):
+    one = [record("ddim", n, fd=10 / n) for n in (5, 10)]
+    other = [record("euler", n, fd=1 / n) | change for n in (5, 10)]
+    runs = [write_run(tmp_path / "a", one), write_run(tmp_path / "b", other)]
+    found = sections(load_records(runs))
+    assert sorted(tuple(set(s.rows["sampler"])) for s in found) == [("ddim",), ("euler",)]
+    text = write_report(runs, tmp_path / "out").read_text(encoding="utf-8")
+    assert "ranked apart" in text
+    assert "## Group 1: " in text
+    assert text.count("| **") == 8  # in summary and table, a best one in both bands of both groups
+    assert "](quality_calls_2.png)" in text
+
+
+def test_seeds_and_batch_sizes_tell_series_apart(tmp_path):
+    rows = [record("ddim", n, cell=f"{n}{s}{b}", seed=s, batch_size=b) for n in (5, 10) for s in (0, 1) for b in (1, 64)]
+    section = sections(load_records([write_run(tmp_path / "a", rows)]))[0]
+    assert set(section.rows["label"]) == {"ddim [seed 0]", "ddim [seed 1]"}
+    assert set(section.rows["timed"]) == {f"ddim [seed {s}, batch {b}]" for s in (0, 1) for b in (1, 64)}
+    assert len(section.scored) == 4  # the batch size does not change the images
+
+
+def test_the_best_of_equals_has_the_fewest_calls(tmp_path):
+    rows = [record("ddim", 10, fd=3.0), record("ddim", 5, fd=3.0), record("euler", 5, fd=3.0)]
+    best = winner(sections(load_records([write_run(tmp_path / "a", rows)]))[0].scored)
+    assert best is not None
+    assert (best.row["sampler"], best.row["steps"], len(best.ties)) == ("ddim", 5, 2)
+
+
+# ------------------------------------------------------------------ the report
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_answer_in_plain_words(tmp_path):
+    rows = [record("ddim", n, fd=fd) for n, fd in ((5, 30.0), (10, 12.0), (20, 5.0), (50, 2.0))]
+    rows += [record("unipc", n, fd=fd) for n, fd in ((5, 9.0), (10, 2.15), (20, 2.11))]
+    text = text_of(tmp_path / "a", *rows)
+    assert "**At most 5 calls: unipc** (5 calls, 5 teacher-equivalents) is best, with a Frechet distance of 9.00 [" in text
+    assert "**Cheapest within 1.1 times the best quality: unipc** (10 calls" in text
+    assert "against 2.00 of the best measured, ddim (50 calls" in text
+    assert "On the frontier, by calls from left to right: unipc (5, 10, 20), ddim (50)." in text
+    assert "dashed line is the best quality measured with at least 50 calls: 2.00 (ddim, 50 calls)" in text
+
+
+def test_full_report(full):
+    text, folder = full.read_text(encoding="utf-8"), full.parent
+    assert "Frechet distance in the features of extractor mnist (fd_mnist)" in text
+    assert "It is not FID" in text
+    assert "With one call these coincide" in text
+    assert "| unipc | 100 | unipc_n100_b64_fp32_eager | mnist32-1a2b3c4d | failed | out of memory: tried to" in text
+    assert "the sampler draws noise on the way" in text
+    shown = [line.split("](")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")]
+    assert shown == [
+        "quality_calls.png",
+        "quality_teacher_equivalents.png",
+        "quality_ms.png",
+        "trajectory_error.png",
+        "samples.png",
+        "overhead.png",
+    ]
+    for name in shown:
+        with Image.open(folder / name) as image:
+            assert image.width == 1080
+            assert np.asarray(image.convert("L")).std() > 1
+        assert f"]({name})\n\n*" in text  # each with a caption
+
+
+def test_csv_has_a_row_a_record_in_a_stable_order(full):
+    df = pd.read_csv(full.parent / "results.csv")
+    assert len(df) == len(load_records([full.parent.parent]))
+    assert df.columns[:4].tolist() == ["run", "run_id", "cell", "sampler"]
+    assert {"quality.fd_mnist.value", "environment.packages.torch", "counted.calls"} <= set(df)
+    assert (df["status"] == "failed").sum() == 1
+    assert not df["run"].str.contains("/").any()
+
+
+def test_same_records_same_bytes(tmp_path):
+    rows = [record("ddim", 5), record("heun", 5), failed("unipc", 5, "NaN")]
+    made = [write_report([write_run(tmp_path / x / "run", rows)]) for x in "ab"]
+    for name in ("report.md", "results.csv", "quality_calls.png"):
+        assert len({(m.parent / name).read_bytes() for m in made}) == 1
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_order_of_runs_does_not_matter(tmp_path):
+    runs = [write_run(tmp_path / "a", [record("ddim", n) for n in (5, 10)]), write_run(tmp_path / "b", [record("heun", 5)])]
+    made = [write_report(r, tmp_path / f"out{i}") for i, r in enumerate((runs, runs[::-1]))]
+    for name in ("report.md", "results.csv"):
+        assert len({(m.parent / name).read_bytes() for m in made}) == 1
+
+
+def test_a_figure_without_data_says_why(tmp_path):
+    bare = record("ddpm", 5) | {"time": None}
+    text = text_of(tmp_path / "a", bare, images=False)
+    assert "![" not in text
+    assert "**Quality against calls**: no figure, because fewer than two different values of calls were measured." in text
+    assert "**Overhead**: no figure, because no overhead was measured." in text
+    assert "**Images at about 10 calls**: no figure, because" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_speed_without_quality_is_reported_but_not_ranked(tmp_path):
+    text = text_of(tmp_path / "a", *(record("ddim", n, quality={}) for n in (5, 10)))
+    assert "no sampler can be called best" in text
+    assert "| ddim | uniform_t | 5 |" in text
+    assert "| **" not in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_only_failures_make_a_report(tmp_path):
+    text = text_of(tmp_path / "a", failed("ddim", 5, "NaN after step 3"), failed("heun", 5, "no time left", status="skipped"))
+    assert "nothing to rank" in text
+    assert "NaN after step 3" in text
+    assert "skipped | no time left" in text
+
+
+def test_non_positive_values_survive_log_axes(tmp_path):
+    rows = [record("ddim", n, fd=fd, se=1.0) for n, fd in ((5, 2.0), (10, 0.0), (20, -1e-9))]
+    assert "quality_calls.png" in text_of(tmp_path / "a", *rows)
+
+
+def test_machines_have_a_figure_of_time_each(tmp_path):
+    gpu = {"environment": {"cpu": "A CPU", "threads": 2, "gpu": {"name": "A GPU"}}, "device": "cuda:0"}
+    a = write_run(tmp_path / "a", [record("ddim", n) for n in (5, 10)])
+    b = write_run(tmp_path / "b", [record("heun", n) | gpu for n in (5, 10)])
+    text = write_report([a, b], tmp_path / "out").read_text(encoding="utf-8")
+    assert "quality_ms_machine1.png" in text
+    assert "quality_ms_machine2.png" in text
+    assert "none is called the fastest" in text
+
+
+def test_colour_images_and_a_folder_that_cannot_be_written(tmp_path):
+    run = write_run(tmp_path / "a", [record("ddim", 10)], images=False)
+    Image.fromarray(np.full((16, 160, 3), (200, 30, 30), np.uint8)).save(run / "samples" / f"{record('ddim', 10)['cell']}.png")
+    assert "samples.png" in write_report([run]).read_text(encoding="utf-8")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--out"):
+        write_report([run], tmp_path / "file" / "report")
+
+
+# ------------------------------------------------------------------ looks
+
+
+def test_every_known_sampler_looks_different():
+    assert set(ALL) <= set(KNOWN)
+    assert len({(style_of(s).color, style_of(s).marker) for s in KNOWN}) == len(KNOWN)
+
+
+def test_a_look_depends_on_the_name_alone():
+    assert style_of("stranger") == style_of("stranger")
+    variant = style_of("ddim:eta=0.5")
+    assert variant.color == style_of("ddim").color
+    assert variant.fill == "none"
+    assert style_of("ddim").fill == "full"
+
+
+def test_series_of_a_sampler_keep_its_colour_and_marker():
+    plain, one, other = (style_of(s) for s in ("ddim", "ddim [batch 1]", "ddim [batch 64]"))
+    assert len({(s.color, s.marker) for s in (plain, one, other)}) == 1
+    assert len({(s.fill, s.line) for s in (plain, one, other)}) == 3
+
+
+def test_images_that_differ_by_rounding_tie(tmp_path):
+    records = [record("ddim", 1, fd=100.0), record("heun", 1, fd=100.01), record("euler", 1, fd=110.0)]
+    sure = {r["cell"]: np.zeros(r["images"]) for r in records}  # paired differences without any error
+    (section,) = sections(load_records([write_run(tmp_path / "a", records, sure)]))
+    table = summary_table(section)
+    assert "| ddim | **100** |" in table
+    assert "| heun | <u>100</u> |" in table
+    assert "| euler | 110 |" in table

@@ -1,0 +1,250 @@
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from run_folders import records
+
+import bench
+import bench.runs.run
+import samplers.registry
+from bench.instruments.clock import Clock
+from bench.instruments.meter import Meter
+from samplers import Card, Sampler, UserError
+from samplers.time_limit import TimeUpError, time_limit
+
+
+def quality(folder: Path) -> dict[str, dict]:
+    """What must not depend on when a cell ran: cell -> (counts, quality)."""
+    records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    assert len({r["cell"] for r in records}) == len(records)
+    return {r["cell"]: {"counted": r["counted"], "quality": r["quality"], "status": r["status"]} for r in records}
+
+
+def test_records_have_the_design_s_fields(small: dict, tmp_path: Path):
+    frame = bench.run(out=tmp_path / "run", quiet=True, **small)
+    assert isinstance(frame, pd.DataFrame)
+    assert len(frame) == 4
+    records = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
+    for r in records:
+        assert set(r) >= {"schema", "run_id", "sampler", "steps", "grid", "teacher", "student", "images", "seed", "batch_size"}
+        assert set(r) >= {
+            "device",
+            "precision",
+            "mode",
+            "counted",
+            "time",
+            "memory",
+            "quality",
+            "training",
+            "status",
+            "environment",
+        }
+        assert r["status"] == "ok"
+        assert r["counted"]["forwards"] == r["counted"]["calls"] == r["counted"]["teacher_equivalents"]
+        assert r["time"]["latency_ms"]["n"] == r["time"]["images_per_s"]["n"] == 3
+        assert set(r["quality"]) == {"fd_tinyfeatures", "trajectory_error", "label_agreement"}
+        assert r["quality"]["fd_tinyfeatures"]["n"] == 50
+        assert r["quality"]["trajectory_error"]["n"] == 6
+        assert (tmp_path / "run" / "samples" / f"{r['cell']}.png").stat().st_size > 0
+    heun = next(r for r in records if r["sampler"] == "heun" and r["steps"] == 3)
+    assert heun["counted"]["calls"] == 5
+    # One step is D(sigma_max z) for every solver: the same images, so the same scores.
+    one = [r["quality"]["fd_tinyfeatures"]["value"] for r in records if r["steps"] == 1]
+    assert one[0] == pytest.approx(one[1], rel=1e-12)
+    assert not (tmp_path / "run" / "partial").exists()
+
+
+def test_a_second_run_measures_nothing(small: dict, tmp_path: Path):
+    bench.run(out=tmp_path / "run", quiet=True, **small)
+    before = (tmp_path / "run" / "records.jsonl").read_bytes()
+    bench.run(out=tmp_path / "run", quiet=True, **small)
+    assert (tmp_path / "run" / "records.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("after", [3, 14, 30])
+def test_an_interrupted_run_goes_on_to_the_same_records(
+    small: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+):
+    bench.run(out=tmp_path / "whole", quiet=True, **small)
+    from bench.runs.executor import Passes
+
+    original, left = Passes.counted, [after]
+
+    def interrupted(self, job, indices):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return original(self, job, indices)
+
+    monkeypatch.setattr(Passes, "counted", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(out=tmp_path / "cut", quiet=True, **small)
+    bench.run(out=tmp_path / "cut", quiet=True, **small)
+    assert quality(tmp_path / "cut") == quality(tmp_path / "whole")
+
+
+def test_kill_9_loses_no_record_and_no_finished_batch(small: dict, tmp_path: Path):
+    bench.run(out=tmp_path / "whole", quiet=True, **small)
+    program = textwrap.dedent(f"""
+        import bench, bench.quality.trajectory
+        bench.quality.trajectory.STEPS = 8
+        bench.run(out={str(tmp_path / "cut")!r}, quiet=True, **{small!r})
+    """)
+    process = subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "cut").glob("partial/*/batch00001.npz")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = list((tmp_path / "cut").glob("partial/*/batch*.npz"))
+    stamps = {p: p.stat().st_mtime_ns for p in kept}
+    bench.run(out=tmp_path / "cut", quiet=True, **small)
+    assert stamps
+    assert quality(tmp_path / "cut") == quality(tmp_path / "whole")
+
+
+class Broken(Sampler):
+    card = Card("broken", "broken", "none", None, True, lambda n: n)
+    how: Exception | None = RuntimeError("out of\n memory")
+
+    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
+        if self.how is not None:
+            raise self.how
+        return denoiser(noise, 1.0, labels) * float("nan")
+
+
+@pytest.mark.parametrize(
+    ("how", "why"), [(RuntimeError("out of\n memory"), "RuntimeError: out of memory"), (None, "not finite")]
+)
+def test_a_failing_sampler_is_a_record_and_the_others_go_on(
+    small: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Exception | None, why: str
+):
+    load = samplers.registry.load
+    monkeypatch.setattr(samplers.registry, "load", lambda name: Broken if name == "broken" else load(name))
+    monkeypatch.setattr(Broken, "how", how)
+    frame = bench.run(out=tmp_path / "run", quiet=True, **small | {"samplers": ("broken", "ddim")}).set_index("sampler")
+    assert set(frame.loc["broken", "status"]) == {"failed"}
+    assert why in frame.loc["broken", "error"].iloc[0]
+    assert set(frame.loc["ddim", "status"]) == {"ok"}
+
+
+def test_a_lost_device_ends_the_process_and_the_next_goes_on_with_the_others(
+    small: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    load = samplers.registry.load
+    monkeypatch.setattr(samplers.registry, "load", lambda name: Broken if name == "broken" else load(name))
+    monkeypatch.setattr(Broken, "how", torch.AcceleratorError("an illegal memory access"))
+    plan = small | {"samplers": ("ddim", "broken@1")}
+    with pytest.raises(UserError, match=r"the device failed in broken_n1.* the same command goes on"):
+        bench.run(out=tmp_path / "run", quiet=True, **plan)
+    (first,) = records(tmp_path / "run")
+    assert (first["sampler"], first["status"]) == ("broken", "failed")
+    frame = bench.run(out=tmp_path / "run", quiet=True, **plan).set_index("sampler")
+    assert set(frame.loc["ddim", "status"]) == {"ok"}
+
+
+class Student(Sampler):
+    """Two calls of a network of its own on three time points each."""
+
+    card = Card("student", "student", "none", None, True, lambda n: 2, training=True)
+
+    def __init__(self):
+        class Net(torch.nn.Module):
+            def forward(self, x, times):
+                return x[:, None].expand(-1, times.shape[1], -1, -1, -1)
+
+        self.net = Net()
+
+    def networks(self):
+        return [self.net]
+
+    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
+        times = torch.zeros(len(noise), 3)
+        return self.net(self.net(noise, times)[:, -1], times)[:, -1]
+
+
+def test_a_student_s_calls_and_forwards_are_counted_on_its_own_network(tiny: dict):
+    teacher = samplers.load_teacher(tiny["teacher"])
+    meter, student = Meter(teacher, Clock(torch.device("cpu"))), Student()
+    with meter.watching(student):
+        student.sample(meter, torch.randn(5, *teacher.shape), steps=1)
+    assert (meter.count.calls, meter.count.forwards) == (2, 2 * 5 * 3)
+    assert meter.network_seconds() > 0
+    student.net(torch.randn(5, *teacher.shape), torch.zeros(5, 3))
+    assert meter.count.calls == 2, "a network is watched only inside the block"
+
+
+def test_network_time_and_overhead_are_parts_of_one_run(tiny: dict):
+    teacher = samplers.load_teacher(tiny["teacher"])
+
+    class Slow:
+        sigma_min, sigma_max, shape, num_classes = 0.01, 20.0, teacher.shape, 0
+
+        def __call__(self, x, sigma, labels=None):
+            time.sleep(0.01)
+            return x
+
+    clock = Clock(torch.device("cpu"))
+    meter, z = Meter(Slow(), clock), torch.randn(1, *teacher.shape)
+    with meter.watching(samplers.get("ddim")):
+        span = clock.start()
+        samplers.get("ddim").sample(meter, z, steps=4)
+        clock.stop(span)
+    # Four naps lie inside the network's share, which lies inside the whole.
+    assert 0.04 <= meter.network_seconds() <= span.seconds()
+
+
+def test_scores_do_not_depend_on_the_batch_size(small: dict, tmp_path: Path):
+    options = small | {"samplers": ("ddpm", "dpmpp_2m"), "calls": (4,)}
+    one = bench.run(out=tmp_path / "a", quiet=True, **options | {"batch_size": 7}).set_index("sampler")
+    two = bench.run(out=tmp_path / "b", quiet=True, **options | {"batch_size": 50}).set_index("sampler")
+    column = "quality.fd_tinyfeatures.value"
+    for sampler in options["samplers"]:
+        assert one.loc[sampler, column] == pytest.approx(two.loc[sampler, column], rel=1e-3)
+
+
+def test_noise_on_the_way_is_no_ode_and_is_recorded_so(small: dict, tmp_path: Path):
+    frame = bench.run(out=tmp_path / "run", quiet=True, **small | {"samplers": ("ddim:eta=0.5", "ddim"), "calls": (4,)})
+    frame = frame.set_index("sampler")
+    assert not frame.loc["ddim:eta=0.5", "deterministic"]
+    assert pd.isna(frame.loc["ddim:eta=0.5", "quality.trajectory_error.value"])
+    assert frame.loc["ddim", "deterministic"]
+    assert frame.loc["ddim", "quality.trajectory_error.value"] > 0
+
+
+def test_bf16_is_measured_and_differs_by_its_rounding_only(small: dict, tmp_path: Path):
+    options = small | {"samplers": ("ddim", "unipc", "ipndm"), "calls": (4,)}
+    full = bench.run(out=tmp_path / "a", quiet=True, **options).set_index("sampler")
+    half = bench.run(out=tmp_path / "b", quiet=True, precision="bf16", **options).set_index("sampler")
+    assert set(half["status"]) == {"ok"}
+    column = "quality.trajectory_error.value"
+    assert (half[column] - full[column]).abs().between(1e-9, 0.1).all()
+
+
+def test_a_teacher_s_extractor_must_fit(small: dict, tmp_path: Path):
+    with pytest.raises(UserError, match="scores images"):
+        bench.run(out=tmp_path / "run", quiet=True, **small | {"extractor": "mnist"})
+
+
+def test_a_time_limit_keeps_every_repetition(small: dict, tmp_path: Path):
+    """With no time at all each call times one round or makes one batch; in the end the scores are an unbroken run's."""
+    options = small | {"samplers": ("ddim",), "calls": (1,), "trajectory_images": 0}
+    bench.run(out=tmp_path / "whole", quiet=True, **options)
+    calls = 0
+    while not (tmp_path / "cut" / "records.jsonl").exists() and calls < 20:
+        calls += 1
+        with contextlib.suppress(TimeUpError), time_limit(0):
+            bench.run(out=tmp_path / "cut", quiet=True, **options)
+    assert calls == 5  # three repetitions, of three batches; the fourth batch; then the score
+    assert quality(tmp_path / "cut") == quality(tmp_path / "whole")

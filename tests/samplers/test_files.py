@@ -1,0 +1,79 @@
+"""One process at a time in a folder."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from samplers import UserError
+from samplers.files import alone_in
+
+HOLDER = """
+from pathlib import Path
+from samplers.files import alone_in
+with alone_in(Path("held")):
+    print("held", flush=True)
+    input()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path):
+    """Another process that holds the folder `held`."""
+    command = [sys.executable, "-c", textwrap.dedent(HOLDER)]
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_held_folder_is_refused_until_its_process_is_killed(holder, tmp_path):
+    told = r"another process is at work in .*held; wait for it, stop it, or choose another --out"
+    with pytest.raises(UserError, match=told), alone_in(tmp_path / "held"):
+        pytest.fail("two at once")
+    with alone_in(tmp_path / "other"):
+        pass
+    holder.kill()  # as kill -9: no time to tidy up
+    holder.wait()
+    with alone_in(tmp_path / "held"):
+        pass
+
+
+@pytest.mark.parametrize("words", [["train", "teacher"], ["run", "--samplers", "ddim@1"]])
+def test_commands_refuse_a_held_folder(words, holder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench", *words, "--out", str(tmp_path / "held")])
+    with pytest.raises(SystemExit) as e:
+        main()
+    assert e.value.code == 2
+    assert "another process is at work in" in capsys.readouterr().err
+    assert not list((tmp_path / "held").iterdir())
+
+
+def test_a_folder_that_nothing_came_into_is_removed(tmp_path):
+    with pytest.raises(UserError, match="a mistake"), alone_in(tmp_path / "new"):
+        raise UserError("a mistake")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    with alone_in(tmp_path / "old"):
+        pass
+    assert (tmp_path / "old").exists()
+    with alone_in(tmp_path / "full"):
+        (tmp_path / "full" / "log").write_text("")
+    assert (tmp_path / "full" / "log").exists()
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot make the folder .*file"), alone_in(tmp_path / "file"):
+        pass
+
+
+def test_processes_of_torchrun_share_it(holder, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with alone_in(tmp_path / "held"):
+        pass
