@@ -113,7 +113,7 @@ def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("samplers.models.weights.os.replace", full)
+    monkeypatch.setattr("samplers.files.os.replace", full)
     with pytest.raises(UserError, match="No space left on device; free some space"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"

@@ -75,7 +75,7 @@ def test_flips_dropout_and_parts_each_make_another_training(tmp_path: Path):
 
 def test_two_processes_train_the_same(tmp_path: Path):
     trained(tmp_path, "out")
-    code = "from pathlib import Path\nfrom samplers import teacher_training as t\nt.use_all_cores = lambda: None\n"
+    code = "from pathlib import Path\nfrom samplers.training import teacher as t\nt.use_all_cores = lambda: None\n"
     in_two_processes(code + "t.train('recipe.yaml', Path('.'), Path('two'), quiet=True)", tmp_path)
     assert difference(tmp_path / "out", tmp_path / "two") < 1e-2
     assert load_tensors(tmp_path / "two" / "tiny.safetensors")
