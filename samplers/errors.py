@@ -10,7 +10,13 @@ class UserError(Exception):
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
     """The error for an unknown `name` of a `kind`, naming the nearest known one and all of them."""
-    known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+    known, name = sorted(known), one_line(name)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     return UserError(f"unknown {kind} '{name}'{hint} (known: {', '.join(known) or 'none'})")
+
+
+def one_line(said: object, most: int = 200) -> str:
+    """A foreign message, or any value, as it may stand in a line: without line breaks, of at most so many characters."""
+    text = " ".join(str(said).split())
+    return text if len(text) <= most else text[: most - 3] + "..."

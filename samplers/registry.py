@@ -1,37 +1,64 @@
-"""Find samplers by name, ours and strangers' alike: entry points of the group `bench.samplers`."""
+"""Find plug-ins, ours and strangers' alike: entry points of the groups `bench.samplers`, `bench.teachers` and their like."""
 
 import inspect
+import re
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
-from samplers.errors import UserError, unknown
+from samplers.errors import UserError, one_line, unknown
 from samplers.protocol import Card, Sampler
 
 GROUP = "bench.samplers"
 
 
 @cache
-def _entries() -> dict[str, EntryPoint]:
-    return {e.name: e for e in entry_points(group=GROUP)}
+def entries(group: str) -> dict[str, EntryPoint]:
+    """Name -> entry point of a group, sorted by name."""
+    return {e.name: e for e in sorted(entry_points(group=group), key=lambda e: e.name)}
+
+
+def load_entry(group: str, name: str) -> Any:
+    """What the entry point `name` of a group stands for.
+
+    Raises:
+        UserError: an unknown name, or a plug-in whose import fails.
+    """
+    kind = group.removeprefix("bench.").removesuffix("s")
+    if name not in entries(group):
+        raise unknown(kind, name, entries(group))
+    try:
+        return entries(group)[name].load()
+    except (Exception, SystemExit) as e:  # a stranger's module may raise anything
+        raise UserError(f"{kind} '{name}' cannot be imported ({one_line(e)}); install what it needs") from e
+
+
+def load_spec(group: str, spec: str) -> tuple[Any, str]:
+    """(the loader, REST) of "KIND:REST", where KIND is an entry point of a group; without a KIND it is that of "zoo".
+
+    A drive's letter is not a KIND, nor is what stands before a colon further on in a path.
+
+    Raises:
+        UserError: as `load_entry`.
+    """
+    kind, colon, rest = spec.partition(":")
+    if not colon or not re.fullmatch(r"[A-Za-z_][\w-]+", kind):
+        kind, rest = "zoo", spec
+    return load_entry(group, kind), rest
 
 
 def names() -> list[str]:
     """Names of all installed samplers, sorted."""
-    return sorted(_entries())
+    return list(entries(GROUP))
 
 
 def load(name: str) -> type[Sampler]:
     """The class of a sampler.
 
     Raises:
-        UserError: an unknown name, or a plug-in whose import fails.
+        UserError: as `load_entry`.
     """
-    if name not in _entries():
-        raise unknown("sampler", name, _entries())
-    try:
-        return _entries()[name].load()
-    except (ImportError, AttributeError, SyntaxError) as e:
-        raise UserError(f"sampler '{name}' cannot be imported ({e}); install what it needs") from e
+    return load_entry(GROUP, name)
 
 
 def card(name: str) -> Card:

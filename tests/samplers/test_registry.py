@@ -9,7 +9,7 @@ from exact import Gaussian
 
 import samplers
 from samplers import Card, Sampler, UserError
-from samplers.registry import _entries
+from samplers.registry import entries, load_spec
 from samplers.schedule import GRIDS
 
 OURS = {
@@ -105,12 +105,12 @@ def install(tmp_path, monkeypatch):
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger-package\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[bench.samplers]\n{entry_points}\n")
         monkeypatch.syspath_prepend(tmp_path)
-        _entries.cache_clear()
+        entries.cache_clear()
 
     yield do
     sys.modules.pop("stranger_package", None)
     monkeypatch.undo()
-    _entries.cache_clear()
+    entries.cache_clear()
 
 
 def test_a_strangers_sampler_is_found(install):
@@ -133,6 +133,8 @@ def test_a_strangers_sampler_is_found(install):
         ("stranger_package:Missing", STRANGER),
         ("stranger_package:Stranger", "import a_library_nobody_has\n"),
         ("no_such_module_at_all:Stranger", STRANGER),
+        ("stranger_package:Stranger", "raise RuntimeError('no\\ndriver' * 1000)\n"),
+        ("stranger_package:Stranger", "import sys; sys.exit(7)\n"),
     ],
 )
 def test_a_plugin_that_does_not_import_is_one_line_and_hurts_no_other(install, entry, source):
@@ -140,7 +142,26 @@ def test_a_plugin_that_does_not_import_is_one_line_and_hurts_no_other(install, e
     with pytest.raises(UserError, match=r"sampler 'stranger' cannot be imported .* install what it needs") as e:
         samplers.get("stranger")
     assert "\n" not in str(e.value)
+    assert len(str(e.value)) < 400
     assert samplers.get("ddim").card.name == "ddim"
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "rest"),
+    [
+        ("mnist32", "zoo", "mnist32"),
+        ("stranger:a/b:c.json", "stranger", "a/b:c.json"),
+        ("stranger:", "stranger", ""),
+        ("runs/a:b.json", "zoo", "runs/a:b.json"),
+        ("C:\\cards\\x.json", "zoo", "C:\\cards\\x.json"),
+        ("", "zoo", ""),
+    ],
+)
+def test_a_spec_names_its_loader(install, spec, kind, rest):
+    install("[bench.things]\nzoo = stranger_package:ZOO\nstranger = stranger_package:OTHER", "ZOO, OTHER = 'zoo', 'stranger'\n")
+    assert load_spec("bench.things", spec) == (kind, rest)
+    with pytest.raises(UserError, match=r"unknown thing 'strnger'; did you mean 'stranger'"):
+        load_spec("bench.things", "strnger:x")
 
 
 class Counting:
