@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from samplers.errors import UserError
+from samplers.errors import UserError, one_line
 
 
 @dataclass(frozen=True)
@@ -22,20 +22,32 @@ class World:
 
     @classmethod
     def join(cls, device: torch.device | str) -> "World":
-        """Meet the processes that torchrun started (its environment variables say how many), on "cuda" each its own GPU."""
+        """Meet the processes that torchrun started (its environment variables say how many), on "cuda" each its own GPU.
+
+        Raises:
+            UserError: variables that no launcher sets so, a process without a GPU of its own, or fellows that do not come.
+        """
         device = torch.device(device)
-        size = int(os.environ.get("WORLD_SIZE", "1"))
+        size = told("WORLD_SIZE", 1, low=1)
         if size == 1:
             return cls(0, 1, device)
+        if told("RANK") >= size:
+            raise UserError(f"RANK is {told('RANK')} of WORLD_SIZE {size} processes; start them with torchrun")
+        told("MASTER_PORT")
+        if "MASTER_ADDR" not in os.environ:
+            raise _no_launcher("MASTER_ADDR", "not set")
         if device.type == "cuda":
-            local = int(os.environ["LOCAL_RANK"])
+            local = told("LOCAL_RANK")
             if local >= torch.cuda.device_count():
                 raise UserError(f"process {local} of this machine has no GPU of its own; lower --nproc-per-node")
             device = torch.device("cuda", local)
             torch.cuda.set_device(device)
         if not dist.is_initialized():
             # One process may solve, or validate, for hours while the others wait.
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
+            try:
+                dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
+            except (RuntimeError, ValueError) as e:
+                raise UserError(f"the {size} processes of this training do not meet: {one_line(e)}") from e
         return cls(dist.get_rank(), size, device)
 
     def share(self, batch: int, where: str) -> None:
@@ -66,3 +78,21 @@ class World:
         flat /= self.size
         for t, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             t.copy_(part.view_as(t))
+
+
+def told(variable: str, default: int | None = None, *, low: int = 0) -> int:
+    """A whole number from a variable that torchrun sets; `default` where it is not set.
+
+    Raises:
+        UserError: not set and without a default, not a whole number, or below `low`.
+    """
+    text = os.environ.get(variable)
+    if text is None and default is not None:
+        return default
+    if text is None or not text.isdecimal() or len(text) > 9 or int(text) < low:
+        raise _no_launcher(variable, "not set" if text is None else f"'{one_line(text)}'")
+    return int(text)
+
+
+def _no_launcher(variable: str, found: str) -> UserError:
+    return UserError(f"{variable} is {found}: start several processes with torchrun, or unset WORLD_SIZE to train in one")

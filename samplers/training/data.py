@@ -5,20 +5,26 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from samplers.errors import UserError
+from samplers.errors import UserError, one_line
 
 RESIDENT = 4_000_000_000
 """Bytes of a data set that a device may hold."""
+SIDE, CLASSES = 4096, 65536
+"""What is taken for an image, in pixels, and for a class: more is a mistake or a bomb."""
+FILE = 2**30
+"""Bytes of one file of a data set, unpacked."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,8 @@ def load_images(sources: Sequence[str | Path], image_size: int | None = None) ->
         image_size: pad with black, evenly, to this height and width in pixels; None leaves images as they are.
 
     Raises:
-        UserError: a source missing or damaged, without `dataset.json`, of several shapes, or larger than `image_size`.
+        UserError: a source missing or damaged, without `dataset.json`, of several shapes, or larger than `image_size`; images
+            that are not 8-bit grey or RGB, labels that are no classes, or more than the memory holds.
     """
     arrays: list[np.ndarray] = []
     labels: list[np.ndarray] = []
@@ -112,55 +119,99 @@ def _from_edm(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(f"no data at {path}; name a zip or folder with dataset.json (see --data)")
     try:
         if path.is_dir():
-            return _read(path, lambda name: (path / name).read_bytes())
+            return _read(path, lambda name: (path / name).read_bytes(), lambda name: (path / name).stat().st_size)
         with zipfile.ZipFile(path) as archive:
-            return _read(path, archive.read)
+            return _read(path, archive.read, lambda name: archive.getinfo(name).file_size)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as e:  # RuntimeError: what looks encrypted or unsupported
-        raise UserError(f"{path} is not a whole zip file ({e}); fetch it again") from e
+        raise UserError(f"{path} is not a whole zip file ({one_line(e)}); fetch it again") from e
 
 
-def _read(path: Path, read: Callable[[str], bytes]) -> tuple[np.ndarray, np.ndarray]:
+def _read(path: Path, read: Callable[[str], bytes], size: Callable[[str], int]) -> tuple[np.ndarray, np.ndarray]:
+    def content_of(name: str) -> bytes:
+        if size(name) > FILE:
+            raise UserError(f"{path}: {one_line(name)} has more than {FILE:,} bytes; no image or list of labels is so large")
+        return read(name)
+
     try:
-        listed = json.loads(read("dataset.json"))
-        pairs = [(str(name), int(label)) for name, label in listed["labels"] or ()]
-    except (json.JSONDecodeError, UnicodeDecodeError) as e:
-        raise UserError(f"{path}: dataset.json is not valid JSON ({e})") from e
+        listed = json.loads(content_of("dataset.json"))
+        pairs = [(str(name), label) for name, label in listed["labels"] or ()]
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise UserError(f"{path}: dataset.json is not valid JSON ({one_line(e)})") from e
     except (KeyError, OSError) as e:
         raise UserError(f"{path} has no dataset.json with labels; make it with EDM's dataset_tool.py") from e
     except (TypeError, ValueError) as e:
-        raise UserError(f'{path}: dataset.json must be {{"labels": [[file name, class], ...]}} ({e})') from e
+        raise UserError(f'{path}: dataset.json must be {{"labels": [[file name, class], ...]}} ({one_line(e)})') from e
     if not pairs:
         raise UserError(f"{path}: dataset.json labels no image; images without labels need class 0")
-    images = []
-    for name, _ in pairs:
+
+    def images() -> Iterator[tuple[str, Image.Image]]:
+        for name, _ in pairs:
+            try:
+                content = content_of(name)
+            except (KeyError, OSError, ValueError) as e:  # ValueError: a name that no file can have
+                raise UserError(f"{path}: dataset.json names {one_line(name)}, which is not there") from e
+            try:
+                yield one_line(name), Image.open(io.BytesIO(content))
+            except Exception as e:
+                raise _unreadable(path, one_line(name), e) from e
+
+    return _stacked(path, images(), len(pairs)), _classes(path, (label for _, label in pairs))
+
+
+def _unreadable(where: object, name: str, error: Exception) -> UserError:
+    return UserError(f"{where}: {name} is not a readable image ({one_line(error)})")
+
+
+def _stacked(where: object, images: Iterator[tuple[str, Image.Image]], count: int) -> np.ndarray:
+    """Names and opened images as one array uint8 [N, C, H, W]; nothing is decoded before its size is known to be sane."""
+    stack: np.ndarray | None = None
+    for i, (name, image) in enumerate(images):
+        if image.mode not in ("L", "RGB"):
+            raise UserError(f"{where}: {name} is of mode {image.mode}; convert the images to 8-bit grey or RGB")
+        if max(image.size) > SIDE:
+            raise UserError(f"{where}: {name} has {image.size[0]}x{image.size[1]} pixels; the most is {SIDE}x{SIDE}")
         try:
-            content = read(name)
-        except (KeyError, OSError) as e:
-            raise UserError(f"{path}: dataset.json names {name}, which is not there") from e
-        try:
-            images.append(np.asarray(Image.open(io.BytesIO(content))))
-        except (OSError, SyntaxError) as e:  # Pillow's for an unknown or cut file, and for a broken PNG chunk
-            raise UserError(f"{path}: {name} is not a readable image ({e})") from e
-        if images[-1].shape != images[0].shape:
-            raise UserError(f"{path}: {name} has shape {images[-1].shape}, the images before it {images[0].shape}")
-    stack = np.stack(images)
-    stack = stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)  # [N, C, H, W]
-    return np.ascontiguousarray(stack), np.array([label for _, label in pairs], dtype=np.int64)
+            pixels = np.asarray(image)
+        except Exception as e:  # Pillow raises of every kind on files that are cut or forged
+            raise _unreadable(where, name, e) from e
+        if stack is None:
+            if count * pixels.nbytes > psutil.virtual_memory().total:
+                raise UserError(f"{where}: {count} images like {name} do not fit into memory; list fewer, or smaller ones")
+            stack = np.empty((count, *pixels.shape), np.uint8)
+        if pixels.shape != stack.shape[1:]:
+            raise UserError(f"{where}: {name} has shape {pixels.shape}, the images before it {stack.shape[1:]}")
+        stack[i] = pixels
+    assert stack is not None
+    return np.ascontiguousarray(stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2))
+
+
+def _classes(where: object, labels: Iterable[Any]) -> np.ndarray:
+    """Labels as int64 [N], each a class of 0 .. CLASSES - 1."""
+    found = []
+    for label in labels:
+        if isinstance(label, bool) or not isinstance(label, int | np.integer) or not 0 <= label < CLASSES:
+            raise UserError(f"{where}: label {one_line(label, 40)} is not a class, a whole number of 0 to {CLASSES - 1}")
+        found.append(label)
+    return np.array(found, dtype=np.int64)
 
 
 def _from_torchvision(source: str) -> tuple[np.ndarray, np.ndarray]:
     import torchvision
 
+    told = one_line(source)
     parts = source.removesuffix(":test").split(":")
     if len(parts) != 3:
-        raise UserError(f"'{source}': write torchvision:CLASS:ROOT, as in torchvision:MNIST:data, and :test for the test split")
+        raise UserError(f"'{told}': write torchvision:CLASS:ROOT, as in torchvision:MNIST:data, and :test for the test split")
     _, name, root = parts
+    kind, base = getattr(torchvision.datasets, name, None), torchvision.datasets.VisionDataset
+    if not isinstance(kind, type) or not issubclass(kind, base) or kind is base:
+        raise UserError(f"torchvision has no data set '{one_line(name)}'; see torchvision.datasets")
     try:
-        dataset = getattr(torchvision.datasets, name)(root, train=not source.endswith(":test"), download=True)
-    except AttributeError as e:
-        raise UserError(f"torchvision has no data set '{name}'; see torchvision.datasets") from e
-    except (RuntimeError, OSError) as e:
-        raise UserError(f"torchvision could not load {name} into {root}: {e}") from e
-    stack = np.stack([np.asarray(image) for image, _ in dataset])
-    stack = stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(stack), np.array([int(label) for _, label in dataset], dtype=np.int64)
+        dataset = kind(root, train=not source.endswith(":test"), download=True)
+        items = list(dataset)
+    except Exception as e:  # whatever a data set's code raises
+        raise UserError(f"torchvision could not load {name} into {one_line(root)}: {one_line(e)}") from e
+    if not items or not all(isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], Image.Image) for item in items):
+        raise UserError(f"{told}: not a data set of pairs of an image and a class; name one of classes, as CIFAR10")
+    images = ((f"image {i}", image) for i, (image, _) in enumerate(items))
+    return _stacked(told, images, len(items)), _classes(told, (label for _, label in items))

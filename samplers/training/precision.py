@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from samplers.training.optimisation import Optimisation
+from samplers.world import told
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -43,7 +44,7 @@ def available_cores() -> int:
 
 def use_all_cores() -> None:
     """Train with every core this process may use: its share where torchrun started several here."""
-    torch.set_num_threads(max(available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1))
+    torch.set_num_threads(max(available_cores() // told("LOCAL_WORLD_SIZE", 1, low=1), 1))
 
 
 def reproducible_float32() -> None:

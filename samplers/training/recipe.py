@@ -106,4 +106,7 @@ def load_split(data: dict[str, Any], split: str, folder: Path) -> ImageSet:
     flip = data.get("flip", False)
     check_value(flip, bool, "data: flip")
     images = load_images(sources_of(data, split, folder), data.get("image_size"))
+    height, width = images.images.shape[2:]
+    if height != width:
+        raise UserError(f"data: images of {width}x{height} pixels; set image_size, to which they are padded, for a square")
     return replace(images, flip=flip and split == "train")

@@ -5,6 +5,8 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -135,9 +137,17 @@ def test_no_dataset_json(place):
         (b'{"labels": []}', "labels no image"),
         (b"[]", "dataset.json"),
         (b'{"labels": ["a.png"]}', "dataset.json"),
-        (b'{"labels": [["00000/img00000000.png", "cat"]]}', "dataset.json"),
-        (b'{"labels": [["00000/img00000000.png", null]]}', "dataset.json"),
+        (b'{"labels": [["00000/img00000000.png", "cat"]]}', "label cat is not a class"),
+        (b'{"labels": [["00000/img00000000.png", null]]}', "label None is not a class"),
         (b"\xff\xfe", "not valid JSON"),
+        (b"[" * 10**5, "not valid JSON"),
+        (b'{"labels": [["00000/img00000000.png", -1]]}', "label -1 is not a class"),
+        (b'{"labels": [["00000/img00000000.png", 65536]]}', "label 65536 is not a class"),
+        (b'{"labels": [["00000/img00000000.png", 1e300]]}', "label 1e.300 is not a class"),
+        (b'{"labels": [["00000/img00000000.png", 1.5]]}', "label 1.5 is not a class"),
+        (b'{"labels": [["00000/img00000000.png", true]]}', "label True is not a class"),
+        (b'{"labels": [["a\\u0000b", 0]]}', "names a.b, which is not there"),
+        (b'{"labels": [["a\\nb", 0]]}', "names a b, which is not there"),
     ],
 )
 def test_bad_dataset_json(place, content, match):
@@ -170,6 +180,42 @@ def test_unreadable_image(place, damage):
     refused(write(place, files_of(GREY) | {"00000/img00000001.png": damage}), "img00000001.png is not a readable image")
 
 
+def image_of(mode: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, (8, 8)).save(buffer, "TIFF" if mode in ("CMYK", "F") else "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "LA", "RGBA", "I;16", "CMYK", "F"])
+def test_only_grey_and_rgb_of_8_bits(place, mode):
+    refused(write(place, files_of(GREY) | {"00000/img00000001.png": image_of(mode)}), "convert the images to 8-bit grey or RGB")
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of so many pixels and few bytes: its header says so, its content is cut."""
+    whole = png(GREY[0])
+    header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + whole[24:29]
+    return whole[:12] + header + zlib.crc32(header).to_bytes(4, "big") + whole[33:]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "match"), [(5000, 5, "5000x5 pixels"), (30000, 30000, "exceeds limit"), (9000, 9000, "9000x9000")]
+)
+def test_image_bombs(place, width, height, match):
+    files = files_of(GREY[:1])
+    refused(write(place, files | {"00000/img00000000.png": bomb(width, height)}), match)
+
+
+def test_one_image_listed_too_often_for_the_memory(place, monkeypatch):
+    monkeypatch.setattr("samplers.training.data.psutil.virtual_memory", lambda: SimpleNamespace(total=100))
+    refused(write(place, files_of(GREY)), "5 images like .* do not fit into memory")
+
+
+def test_a_file_that_unpacks_to_more_than_any_image(place, monkeypatch):
+    monkeypatch.setattr("samplers.training.data.FILE", 200)
+    refused(write(place, files_of(GREY[:1]) | {"00000/img00000000.png": bytes(201)}), "more than 200 bytes")
+
+
 @pytest.mark.parametrize("keep", [0, 10, 200, -30])
 def test_truncated_zip(tmp_path, keep):
     path = write(tmp_path / "set.zip", files_of(GREY))
@@ -193,9 +239,22 @@ def test_split_of_a_recipe(tmp_path):
     assert data.images.shape == (5, 1, 10, 10)
 
 
-def test_unknown_torchvision_set():
-    pytest.importorskip("torchvision")
-    refused("torchvision:NMIST:nowhere", "torchvision has no data set 'NMIST'")
+@pytest.mark.parametrize("name", ["NMIST", "__doc__", "__path__", "mnist", "VisionDataset", ""])
+def test_what_is_no_torchvision_set(name):
+    refused(f"torchvision:{name}:nowhere", f"torchvision has no data set '{name}'")
+
+
+@pytest.mark.parametrize("name", ["ImageNet", "FakeData", "CocoDetection", "DatasetFolder", "CIFAR10", "LSUN", "VOCDetection"])
+def test_a_torchvision_set_that_does_not_load(name, tmp_path):
+    (tmp_path / "file").touch()
+    refused(f"torchvision:{name}:{tmp_path / 'file'}", f"could not load {name}")
+
+
+def test_images_that_are_not_square(tmp_path):
+    write(tmp_path / "a", files_of(GREY[:, :6]))
+    with pytest.raises(UserError, match="images of 8x6 pixels; set image_size"):
+        load_split({"train": ["a"]}, "train", tmp_path)
+    assert load_split({"train": ["a"], "image_size": 8}, "train", tmp_path).images.shape == (5, 1, 8, 8)
 
 
 def test_flips_come_from_the_generator_and_leave_the_rest_of_a_draw_alone(tmp_path):
