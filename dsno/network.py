@@ -11,7 +11,7 @@ from dsno.times import time_points
 from samplers.errors import UserError
 from samplers.models.teacher import Teacher
 from samplers.models.unet import Stage, UNet, UNetConfig
-from samplers.schedule import CosineSchedule
+from samplers.schedule import Cosine
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class DSNO(UNet):
         return x.reshape(batch, -1, *x.shape[1:])
 
 
-def logsnr_at(schedule: CosineSchedule, times: list[float], device: torch.device | str = "cpu") -> Tensor:
+def logsnr_at(schedule: Cosine, times: list[float], device: torch.device | str = "cpu") -> Tensor:
     """logSNR = -2 log sigma at each time, float32 [M]."""
     return -2 * torch.tensor([schedule.sigma(t) for t in times], dtype=torch.float64, device=device).log().float()
 

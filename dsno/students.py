@@ -12,7 +12,7 @@ from samplers.errors import UserError
 from samplers.models.unet import UNetConfig
 from samplers.models.weights import fill, load_tensors
 from samplers.models.zoo import ZooEntry
-from samplers.schedule import CosineSchedule
+from samplers.schedule import Cosine
 
 ZOO = Path(__file__).parent / "zoo"
 KIND = "dsno"
@@ -26,7 +26,7 @@ def method_of(card: Mapping[str, Any]) -> str:
     return "knowledge_distillation" if operator.get("points") == 1 else "no_temporal"
 
 
-def load_student(entry: ZooEntry, device: torch.device | str = "cpu", form: str = FASTEST) -> tuple[DSNO, CosineSchedule]:
+def load_student(entry: ZooEntry, device: torch.device | str = "cpu", form: str = FASTEST) -> tuple[DSNO, Cosine]:
     """The network of a card, ready to sample (eval mode, folded), and the schedule its times are of.
 
     Raises:
@@ -40,7 +40,7 @@ def load_student(entry: ZooEntry, device: torch.device | str = "cpu", form: str 
                 f"{entry.path}: the card says {card['operator']}, its weights are of {info['operator']}; fetch both again"
             )
         network = DSNO(UNetConfig.from_dict(card["network"]), DSNOConfig(**card["operator"]), form)
-        schedule = CosineSchedule(card["sigma_min"], card["sigma_max"])
+        schedule = Cosine(card["sigma_min"], card["sigma_max"])
     except (KeyError, TypeError) as e:
         raise UserError(f"{entry.path}: the card lacks a key or has a wrong one: {e}") from e
     fill(network, tensors, entry.weights)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from samplers.errors import UserError, unknown
-from samplers.schedule import CosineSchedule
+from samplers.schedule import Cosine
 
 TIME_GRIDS: dict[str, Callable[[float], float]] = {"quadratic": lambda u: u * u, "uniform": lambda u: u}
 """How a time grid bends: t_i as a function of i / M. The paper: quadratic for CIFAR-10, uniform for ImageNet-64."""
@@ -26,7 +26,7 @@ def time_points(grid: str, points: int) -> list[float]:
     return [TIME_GRIDS[grid](i / points) for i in reversed(range(points))]
 
 
-def loss_weights(schedule: CosineSchedule, times: Sequence[float], kind: str = "snr") -> list[float]:
+def loss_weights(schedule: Cosine, times: Sequence[float], kind: str = "snr") -> list[float]:
     """The weight of each time: "snr" for clip(alpha / sigma, 1, 1e4), where an error in x0 counts as the error in eps that it
     makes (the published one); "flat" for 1.
 

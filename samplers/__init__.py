@@ -13,15 +13,20 @@ from samplers.models.teacher import Teacher, load_teacher
 from samplers.noise import FreshNoise, noise
 from samplers.protocol import Card, Sampler, Student
 from samplers.registry import card, get, names
-from samplers.schedule import CosineSchedule, sigmas
+from samplers.schedule import Cosine, DiscreteVP, Flow, LinearBeta, Power, Schedule, sigmas
 from samplers.solvers.base import Solver, Walk
 
 __all__ = [
     "Card",
-    "CosineSchedule",
+    "Cosine",
     "Denoiser",
+    "DiscreteVP",
+    "Flow",
     "FreshNoise",
+    "LinearBeta",
+    "Power",
     "Sampler",
+    "Schedule",
     "Solver",
     "Student",
     "Teacher",

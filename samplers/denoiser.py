@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from samplers.schedule import CosineSchedule
+from samplers.schedule import Cosine, Schedule
 
 
 @runtime_checkable
@@ -22,6 +22,6 @@ class Denoiser(Protocol):
     def __call__(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor: ...
 
 
-def schedule_of(denoiser: Denoiser) -> CosineSchedule:
+def schedule_of(denoiser: Denoiser) -> Schedule:
     """The time of a denoiser's grids: its own `schedule` where it has one, else the cosine cut at its sigma range."""
-    return getattr(denoiser, "schedule", None) or CosineSchedule(denoiser.sigma_min, denoiser.sigma_max)
+    return getattr(denoiser, "schedule", None) or Cosine(denoiser.sigma_min, denoiser.sigma_max)

@@ -1,19 +1,53 @@
-"""The cosine noise schedule and the time grids, both in sigma coordinates: x = x0 + sigma * eps.
+"""Noise schedules and the time grids, both in sigma coordinates: x = x0 + sigma * eps.
 
-sigma here is the noise-to-signal ratio sigma_t / alpha_t of a variance-preserving (VP) process, so lambda = log(alpha / sigma)
-= -log sigma is half the logSNR, and a VP state is x / sqrt(1 + sigma^2). Schedules are Python floats: no solver waits for a
-device. Every grid ends at sigma = 0 exactly; see `sigmas`.
+sigma is the noise-to-signal ratio sigma_t / alpha_t of a process x_t = alpha_t x0 + sigma_t eps, so lambda = log(alpha / sigma)
+= -log sigma is half the logSNR, and a variance-preserving (VP) state is x / sqrt(1 + sigma^2). Schedules are Python floats: no
+solver waits for a device. Every grid ends at sigma = 0 exactly; see `sigmas`.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Protocol
 
 from samplers.errors import UserError, unknown
 
 
+class Schedule(Protocol):
+    """How a process names its noise levels: a time t that grows with sigma, from sigma_min to sigma_max.
+
+    t is in the process's own unit (a fraction, a number of one of a thousand steps), so a network's time input is made of it.
+    """
+
+    @property
+    def sigma_min(self) -> float: ...
+    @property
+    def sigma_max(self) -> float: ...
+
+    def sigma(self, t: float) -> float:
+        """Noise level at time t."""
+
+    def t(self, sigma: float) -> float:
+        """Time of a noise level; the inverse of `sigma`."""
+
+
 @dataclass(frozen=True)
-class CosineSchedule:
+class _Range:
+    """A schedule cut at two noise levels."""
+
+    sigma_min: float
+    sigma_max: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sigma_min < self.sigma_max < math.inf:
+            raise UserError(f"a schedule needs 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}")
+
+
+@dataclass(frozen=True)
+class Cosine(_Range):
     """VP cosine schedule cut at two noise levels: sigma(t) = tan(a t + b), t in [0, 1].
 
     b = atan(sigma_min), a = atan(sigma_max) - b, as in progressive distillation (arXiv 2202.00512, `schedules.py`), where
@@ -23,55 +57,156 @@ class CosineSchedule:
     sigma_min: float = math.exp(-10)
     sigma_max: float = math.exp(10)
 
-    def __post_init__(self) -> None:
-        if not 0 < self.sigma_min < self.sigma_max < math.inf:
-            raise UserError(f"a schedule needs 0 < sigma_min < sigma_max, got {self.sigma_min} and {self.sigma_max}")
-
     def sigma(self, t: float) -> float:
-        """Noise level at time t in [0, 1]."""
         b = math.atan(self.sigma_min)
         return math.tan((math.atan(self.sigma_max) - b) * t + b)
 
     def t(self, sigma: float) -> float:
-        """Time in [0, 1] of a noise level; the inverse of `sigma`."""
         b = math.atan(self.sigma_min)
         return (math.atan(sigma) - b) / (math.atan(self.sigma_max) - b)
 
 
-def _uniform_t(s: CosineSchedule, n: int) -> list[float]:
-    return [s.sigma(1 - i / n) for i in range(n)]
+@dataclass(frozen=True)
+class Power(_Range):
+    """EDM's time: t = sigma^(1 / rho), in whose equal steps its grid is spaced (arXiv 2206.00364, eq. 5)."""
+
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+
+    def sigma(self, t: float) -> float:
+        return t**self.rho
+
+    def t(self, sigma: float) -> float:
+        return sigma ** (1 / self.rho)
 
 
-def _quadratic(s: CosineSchedule, n: int) -> list[float]:
-    return [s.sigma((1 - i / n) ** 2) for i in range(n)]
+@dataclass(frozen=True)
+class Flow(_Range):
+    """Rectified flow, x_t = (1 - t) x0 + t eps: t = sigma / (1 + sigma) (arXiv 2209.03003).
+
+    t = 1 is an infinite sigma, so the range ends before it: by default at t = 0.001 and 0.999.
+    """
+
+    sigma_min: float = 0.001 / 0.999
+    sigma_max: float = 0.999 / 0.001
+
+    def sigma(self, t: float) -> float:
+        return t / (1 - t)
+
+    def t(self, sigma: float) -> float:
+        return sigma / (1 + sigma)
 
 
-def _logsnr(s: CosineSchedule, n: int) -> list[float]:
+@dataclass(frozen=True)
+class LinearBeta:
+    """Continuous VP schedule whose beta grows linearly: log(1 + sigma(t)^2) = beta_min t + (beta_max - beta_min) t^2 / 2.
+
+    Song et al. (arXiv 2011.13456, appendix C); t in [t_min, 1], EDM's 1e-5 being the default start (its table 1, "VP").
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    t_min: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not (0 < self.beta_min < self.beta_max < math.inf and 0 < self.t_min < 1):
+            raise UserError("a linear schedule needs 0 < beta_min < beta_max and t_min between 0 and 1")
+
+    @property
+    def sigma_min(self) -> float:
+        return self.sigma(self.t_min)
+
+    @property
+    def sigma_max(self) -> float:
+        return self.sigma(1.0)
+
+    def sigma(self, t: float) -> float:
+        return math.sqrt(math.expm1(self.beta_min * t + (self.beta_max - self.beta_min) * t * t / 2))
+
+    def t(self, sigma: float) -> float:
+        twice = 2 * math.log1p(sigma * sigma)  # stable for a small sigma, unlike the root of the quadratic minus beta_min
+        return twice / (self.beta_min + math.sqrt(self.beta_min**2 + (self.beta_max - self.beta_min) * twice))
+
+
+@dataclass(frozen=True)
+class DiscreteVP:
+    """A table of T noise levels, as DDPM's networks are trained on: alphas_cumprod[t], t = 0 .. T - 1, falling in (0, 1).
+
+    Between two of them t is linear in log sigma and outside it stays at the end, as in k-diffusion's `DiscreteSchedule`
+    and diffusers' `_sigma_to_t`. A table that ends at 0 (zero terminal SNR, sigma infinite) is taken to end at 2^-24,
+    sigma 4096, as diffusers does.
+    """
+
+    alphas_cumprod: Sequence[float] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        *most, last = self.alphas_cumprod or [0.0]
+        if not most or not all(1 > a > b >= 0 for a, b in pairwise([*most, last])):
+            raise UserError("alphas_cumprod must be two numbers or more that fall, each between 0 and 1")
+
+    @cached_property
+    def _logs(self) -> list[float]:
+        """log sigma of each step."""
+        return [math.log((1 - a) / a) / 2 for a in (float(a) or 2.0**-24 for a in self.alphas_cumprod)]
+
+    @property
+    def sigma_min(self) -> float:
+        return math.exp(self._logs[0])
+
+    @property
+    def sigma_max(self) -> float:
+        return math.exp(self._logs[-1])
+
+    def sigma(self, t: float) -> float:
+        i = min(max(int(t), 0), len(self._logs) - 2)
+        low, high = self._logs[i : i + 2]
+        return math.exp(low + min(max(t - i, 0.0), 1.0) * (high - low))
+
+    def t(self, sigma: float) -> float:
+        log = math.log(sigma)
+        i = min(max(bisect_right(self._logs, log) - 1, 0), len(self._logs) - 2)
+        low, high = self._logs[i : i + 2]
+        return i + min(max((log - low) / (high - low), 0.0), 1.0)
+
+
+def _by_time(share: Callable[[float], float]) -> Callable[[Schedule, int], list[float]]:
+    """Levels at shares of the time from t(sigma_min) to t(sigma_max)."""
+
+    def levels(s: Schedule, n: int) -> list[float]:
+        low, high = s.t(s.sigma_min), s.t(s.sigma_max)
+        return [s.sigma(low + share(1 - i / n) * (high - low)) for i in range(n)]
+
+    return levels
+
+
+def _logsnr(s: Schedule, n: int) -> list[float]:
     high, low = math.log(s.sigma_max), math.log(s.sigma_min)
     return [math.exp(high + i / max(n - 1, 1) * (low - high)) for i in range(n)]
 
 
-def _karras(s: CosineSchedule, n: int, rho: float = 7.0) -> list[float]:
+def _karras(s: Schedule, n: int, rho: float = 7.0) -> list[float]:
     high, low = s.sigma_max ** (1 / rho), s.sigma_min ** (1 / rho)
     return [(high + i / max(n - 1, 1) * (low - high)) ** rho for i in range(n)]
 
 
-GRIDS: dict[str, Callable[[CosineSchedule, int], list[float]]] = {
-    "uniform_t": _uniform_t,
-    "quadratic": _quadratic,
+GRIDS: dict[str, Callable[[Schedule, int], list[float]]] = {
+    "uniform_t": _by_time(lambda u: u),
+    "quadratic": _by_time(lambda u: u**2),
     "logsnr": _logsnr,
     "karras": _karras,
 }
 """Name -> the N nodes before the final 0. `uniform_t`: DDIM's linear spacing (arXiv 2010.02502), t_i = 1 - i/N.
-`quadratic`: DDIM's and DEIS's other one, t_i = (1 - i/N)^2. `logsnr`: equal steps of log sigma, DPM-Solver's
-(arXiv 2206.00927). `karras`: equal steps of sigma^(1/7), EDM's (arXiv 2206.00364, eq. 5)."""
+`quadratic`: DDIM's and DEIS's other one, t_i = (1 - i/N)^2; both as shares of the time from sigma_min to sigma_max.
+`logsnr`: equal steps of log sigma, DPM-Solver's (arXiv 2206.00927). `karras`: equal steps of sigma^(1/7), EDM's
+(arXiv 2206.00364, eq. 5)."""
 
 
-def sigmas(schedule: CosineSchedule, steps: int, grid: str) -> list[float]:
+def sigmas(schedule: Schedule, steps: int, grid: str) -> list[float]:
     """The N + 1 noise levels sigma_max = sigma_0 > ... > sigma_{N-1} > sigma_N = 0 of a run of N = `steps` steps.
 
     The last step goes to sigma 0 the same way for every solver: x_N = denoiser(x_{N-1}, sigma_{N-1}), one call, which is the
-    Euler step there. `uniform_t` and `quadratic` have t = 0 as their last point, replaced by 0; `logsnr` and `karras` place
+    Euler step there. `uniform_t` and `quadratic` have sigma_min as their last point, replaced by 0; `logsnr` and `karras` place
     all N nodes on [sigma_max, sigma_min] and append the 0, as EDM and k-diffusion do.
 
     Raises:

@@ -17,7 +17,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from samplers import CosineSchedule, Teacher
+from samplers import Cosine, Teacher
 from samplers.models.unet import UNet, UNetConfig
 
 
@@ -52,4 +52,4 @@ def small_teacher() -> Teacher:
             if isinstance(module, nn.GroupNorm):
                 module.weight.add_(1.0)
         network.conv_out.weight.mul_(0.25)  # a tame v: images of about unit size, no chaos that magnifies float32's rounding
-    return Teacher(network, "v", CosineSchedule(0.002, 80.0)).eval().requires_grad_(False)
+    return Teacher(network, "v", Cosine(0.002, 80.0)).eval().requires_grad_(False)

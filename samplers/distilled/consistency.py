@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from samplers.denoiser import Denoiser
-from samplers.schedule import GRIDS, CosineSchedule
+from samplers.schedule import GRIDS, Schedule
 
 
 class ConsistencyFunction:
@@ -34,7 +34,7 @@ class ConsistencyFunction:
         return torch.lerp(self.denoiser(x, s, labels), x, skip)
 
 
-def nodes(schedule: CosineSchedule, intervals: int, grid: str) -> Tensor:
+def nodes(schedule: Schedule, intervals: int, grid: str) -> Tensor:
     """The N + 1 noise levels, float64, sigma_min = s_0 < ... < s_N = sigma_max, of a discretisation in N `intervals`."""
     levels = GRIDS[grid](schedule, intervals)
     if levels[-1] > schedule.sigma_min * (1 + 1e-9):

@@ -12,7 +12,7 @@ from samplers.models.teacher import Teacher
 from samplers.models.unet import UNet, UNetConfig, parameter_count
 from samplers.models.weights import fill, load_tensors
 from samplers.models.zoo import ZooEntry
-from samplers.schedule import CosineSchedule
+from samplers.schedule import Cosine
 from samplers.training.data import ImageSet
 
 KIND = "student"
@@ -74,7 +74,7 @@ def load_student(entry: ZooEntry, device: torch.device | str = "cpu") -> Teacher
                     f"{entry.path}: the card says {key} {card.get(key)}, its weights are of {info.get(key)}; fetch both again"
                 )
         network = UNet(UNetConfig.from_dict(card["network"]))
-        schedule = CosineSchedule(card["sigma_min"], card["sigma_max"])
+        schedule = Cosine(card["sigma_min"], card["sigma_max"])
         student = Teacher(network, card["parameterisation"], schedule, card["name"], card["sha256"], card)
     except (KeyError, TypeError) as e:
         raise UserError(f"{entry.path}: the card lacks a key or has a wrong one: {e}") from e

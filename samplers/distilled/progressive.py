@@ -17,7 +17,7 @@ from torch import Tensor
 
 from samplers.denoiser import Denoiser
 from samplers.errors import UserError
-from samplers.schedule import CosineSchedule
+from samplers.schedule import Cosine
 
 WEIGHTS: dict[str, Callable[[Tensor], Tensor]] = {
     "truncated_snr": lambda s: s.pow(-2).clamp(min=1),
@@ -40,7 +40,7 @@ def ladder(start: int, end: int) -> list[int]:
     return rungs[1:]
 
 
-def levels(schedule: CosineSchedule, step: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+def levels(schedule: Cosine, step: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
     """Noise levels (s, m, u), float64 [B]: start, middle and end of step number `step` (int64 [B], 1..N) of N = `steps`.
 
     Step 1 is the last one taken; its end is sigma 0, as for every solver of the suite.

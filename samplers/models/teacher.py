@@ -12,7 +12,7 @@ from samplers.errors import UserError, unknown
 from samplers.models.unet import UNet, UNetConfig
 from samplers.models.weights import fill, load_tensors
 from samplers.models.zoo import find_card
-from samplers.schedule import CosineSchedule
+from samplers.schedule import Cosine
 
 # What each parameterisation's network output F means, given x and sigma in sigma coordinates (VP x is x * alpha,
 # alpha = 1 / sqrt(1 + sigma^2)). arXiv 2202.00512, section 4: v = alpha eps - sigma_vp x0.
@@ -37,7 +37,7 @@ class Teacher(nn.Module):
         self,
         network: UNet,
         parameterisation: str,
-        schedule: CosineSchedule,
+        schedule: Cosine,
         name: str = "teacher",
         sha256: str | None = None,
         card: dict[str, Any] | None = None,
@@ -79,7 +79,7 @@ def load_teacher(name: str | Path, *, device: torch.device | str = "cpu") -> Tea
     try:
         tensors, _ = load_tensors(entry.weights, card["sha256"])
         network = UNet(UNetConfig.from_dict(card["network"]))
-        schedule = CosineSchedule(card["sigma_min"], card["sigma_max"])
+        schedule = Cosine(card["sigma_min"], card["sigma_max"])
         teacher = Teacher(network, card["parameterisation"], schedule, card["name"], card["sha256"], card)
     except (KeyError, TypeError) as e:
         raise UserError(f"{entry.path}: the card lacks a key or has a wrong one: {e}") from e

@@ -7,14 +7,14 @@ import numpy as np
 from torch import Tensor
 
 from samplers.protocol import Card
-from samplers.schedule import CosineSchedule
+from samplers.schedule import Schedule
 from samplers.solvers.base import Solver, Walk
 
 PAPER = "Zhang & Chen 2022, arXiv 2204.13902"
 _QUADRATURE = np.polynomial.legendre.leggauss(48)
 
 
-def exponential_weights(schedule: CosineSchedule, nodes: Sequence[float], s: float, t: float) -> list[float]:
+def exponential_weights(schedule: Schedule, nodes: Sequence[float], s: float, t: float) -> list[float]:
     """C_j = integral from sigma = s to t of l_j(time(sigma)) d sigma, l_j the Lagrange polynomials in time over `nodes`.
 
     Gauss-Legendre in log sigma, where the integrand is smooth; right to about 1e-12 relative.

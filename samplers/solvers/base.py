@@ -14,7 +14,7 @@ from samplers.denoiser import Denoiser, schedule_of
 from samplers.errors import unknown
 from samplers.noise import FreshNoise
 from samplers.protocol import Callback, Sampler, check
-from samplers.schedule import GRIDS, CosineSchedule, sigmas
+from samplers.schedule import GRIDS, Schedule, sigmas
 
 
 class Point(NamedTuple):
@@ -35,7 +35,7 @@ class Walk:
     """One run of a solver: its model, its grid, and the last points, newest last (enough for fourth order)."""
 
     model: Callable[[Tensor, float], Tensor]
-    schedule: CosineSchedule
+    schedule: Schedule
     start: Tensor
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=4))
     done: int = 0

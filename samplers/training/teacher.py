@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from samplers.models.teacher import Teacher
 from samplers.models.unet import UNet, UNetConfig, parameter_count
-from samplers.schedule import CosineSchedule
+from samplers.schedule import Cosine
 from samplers.training.cards import write_zoo
 from samplers.training.loop import fit
 from samplers.training.optimisation import normal
@@ -52,7 +52,7 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     config = UNetConfig.from_dict(
         {"channels": size[1], "image_size": size[2], "classes": train_set.num_classes, **r["network"]}
     )
-    schedule, mine = CosineSchedule(r["sigma_min"], r["sigma_max"]), slice(world.rank, None, world.size)
+    schedule, mine = Cosine(r["sigma_min"], r["sigma_max"]), slice(world.rank, None, world.size)
     teacher = Teacher(UNet(config), r["parameterisation"], schedule).to(device).to(memory_format=torch.channels_last)
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:

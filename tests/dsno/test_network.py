@@ -9,13 +9,13 @@ from tiny import SIZES, mixing, randomised, relative, teacher_of
 from dsno.network import DSNO, DSNOConfig, from_teacher, logsnr_at
 from dsno.temporal import FORMS
 from dsno.times import loss_weights, time_points
-from samplers import CosineSchedule, UserError
+from samplers import Cosine, UserError
 from samplers.models.unet import UNet, UNetConfig, parameter_count
 
 IMAGENET = UNetConfig(
     image_size=64, width=192, multipliers=(1, 2, 3, 4), attention=(32, 16, 8), heads=0, embedding=768, classes=1000
 )
-SCHEDULE = CosineSchedule(0.01, 20.0)
+SCHEDULE = Cosine(0.01, 20.0)
 LABELS = torch.tensor([2, -1, 0])
 
 
@@ -55,7 +55,7 @@ def test_published_parameter_counts(backbone, config, alone, whole, layers):
     ],
 )
 def test_published_times_and_weights(grid, times, logsnr, weights):
-    schedule = CosineSchedule()
+    schedule = Cosine()
     assert DSNOConfig(grid=grid).times() == time_points(grid, 4) == times
     found = logsnr_at(schedule, times)
     assert found.dtype == torch.float32

@@ -10,10 +10,10 @@ from tiny import Gaussian, wanted_at
 import samplers
 from dsno.network import DSNOConfig
 from dsno.times import time_points
-from samplers import CosineSchedule, sigmas
+from samplers import Cosine, sigmas
 from samplers.solvers.paths import levels_through, path_of
 
-SCHEDULE = CosineSchedule(0.002, 80.0)
+SCHEDULE = Cosine(0.002, 80.0)
 TIMES = DSNOConfig().times()
 
 

@@ -20,7 +20,7 @@ from dsno.students import load_student
 from dsno.times import loss_weights
 from dsno.training import train_student
 from dsno.trajectory_making import seconds_taken
-from samplers import CosineSchedule, UserError, sigmas
+from samplers import Cosine, UserError, sigmas
 from samplers.files import sha256
 from samplers.models.weights import load_tensors, save_tensors
 from samplers.models.zoo import find_card
@@ -37,7 +37,7 @@ def test_student_learns_the_exact_path_of_gaussian_data(tmp_path):
     BOUND, less than a student would get that gave one time for its neighbour (10 %), and far below the untrained one's."""
     bound = 0.08
     gaussian = Gaussian(torch.full((1, 4, 4), 0.4), torch.full((1, 4, 4), 0.8))
-    config, schedule = DSNOConfig(grid="uniform"), CosineSchedule(0.002, 80.0)
+    config, schedule = DSNOConfig(grid="uniform"), Cosine(0.002, 80.0)
     levels = [schedule.sigma(t) for t in config.times()]
     weights = torch.tensor(loss_weights(schedule, config.times(), "flat"))
     logsnr = logsnr_at(schedule, config.times())

@@ -6,7 +6,7 @@ from exact import Gaussian, Mixture
 
 import samplers
 from samplers import UserError
-from samplers.schedule import CosineSchedule, sigmas
+from samplers.schedule import Cosine, sigmas
 
 SOLVERS = [n for n in samplers.names() if issubclass(samplers.registry.load(n), samplers.Solver)]
 
@@ -20,7 +20,7 @@ def test_callback_tells_every_step(name):
     denoiser, told = Gaussian(), []
     sampler = samplers.get(name)
     out = sampler.sample(denoiser, start(), steps=6, callback=lambda *step: told.append(step))
-    levels = sigmas(CosineSchedule(denoiser.sigma_min, denoiser.sigma_max), 6, sampler.grid)
+    levels = sigmas(Cosine(denoiser.sigma_min, denoiser.sigma_max), 6, sampler.grid)
     assert [i for i, *_ in told] == list(range(6))
     assert [t for _, t, *_ in told] == levels[1:]
     assert torch.equal(told[-1][2], out)

@@ -9,7 +9,7 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from samplers import CosineSchedule, Solver, Walk
+from samplers import Cosine, Solver, Walk
 from samplers.solvers.base import Point
 
 
@@ -68,21 +68,21 @@ class Mixture:
 def walk_at(
     points: Sequence[tuple[float, Tensor, Tensor]],
     model: Callable[[Tensor, float], Tensor] | None = None,
-    schedule: CosineSchedule | None = None,
+    schedule: Cosine | None = None,
 ) -> Walk:
     """A walk that has been at `points`, (sigma, x, D) each, newest last; a model is needed by singlestep methods alone."""
 
     def no_model(x: Tensor, sigma: float) -> Tensor:
         raise AssertionError("a multistep method called the model")
 
-    walk = Walk(model or no_model, schedule or CosineSchedule(0.002, 80.0), points[0][1])
+    walk = Walk(model or no_model, schedule or Cosine(0.002, 80.0), points[0][1])
     walk.points = deque((Point(*p) for p in points), maxlen=walk.points.maxlen)
     return walk
 
 
 def walk_on(solver: Solver, denoiser: Gaussian | Mixture, levels: Sequence[float], past: Sequence[Tensor]) -> Tensor:
     """D(x, levels[-1]) after a solver went through `levels` from exact states `past` at the first of them: no warm-up steps."""
-    schedule = CosineSchedule(denoiser.sigma_min, denoiser.sigma_max)
+    schedule = Cosine(denoiser.sigma_min, denoiser.sigma_max)
     walk = walk_at([(s, x, denoiser(x, s)) for s, x in zip(levels, past, strict=False)], denoiser, schedule)
     for t in levels[len(past) :]:
         x = solver.step(walk, t)

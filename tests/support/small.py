@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import samplers
-from samplers import CosineSchedule, Teacher
+from samplers import Cosine, Teacher
 from samplers.models.unet import UNet, UNetConfig
 from samplers.models.weights import save_tensors
 
@@ -28,7 +28,7 @@ class Gaussian(nn.Module):
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0):
         super().__init__()
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
-        self.schedule = CosineSchedule(sigma_min, sigma_max)
+        self.schedule = Cosine(sigma_min, sigma_max)
 
     def forward(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
         sigma = wide(sigma)
@@ -75,7 +75,7 @@ def make_teacher() -> Teacher:
             if isinstance(module, nn.GroupNorm):
                 module.weight.add_(1.0)
         network.conv_out.weight.mul_(0.25)  # no chaos that magnifies float32's rounding
-    return Teacher(network, "v", CosineSchedule(0.002, 80.0))
+    return Teacher(network, "v", Cosine(0.002, 80.0))
 
 
 def shaken(teacher: Teacher, seed: int, size: float = 0.1) -> dict[str, Tensor]:

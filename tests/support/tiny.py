@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dsno.network import DSNO, DSNOConfig, from_teacher
 from dsno.trajectory_making import train
-from samplers import CosineSchedule, Teacher
+from samplers import Cosine, Teacher
 from samplers.models.unet import UNet, UNetConfig
 from samplers.models.weights import save_tensors
 
@@ -49,7 +49,7 @@ def mixing(network: DSNO, seed: int = 1, size: float = 1.0) -> DSNO:
 
 def teacher_of(config: UNetConfig = SIZES, parameterisation: str = "x") -> Teacher:
     network = randomised(UNet(config))
-    return Teacher(network, parameterisation, CosineSchedule(0.01, 20.0)).eval().requires_grad_(False)
+    return Teacher(network, parameterisation, Cosine(0.01, 20.0)).eval().requires_grad_(False)
 
 
 def write_teacher(folder: Path, name: str = "tiny", seed: int = 0, **changes: Any) -> Path:
@@ -171,7 +171,7 @@ def make(folder: Path, teacher_card: Path, **changes: Any) -> dict[str, Any]:
     return json.loads(train(recipe, None, folder, quiet=True).read_text())
 
 
-def wanted_at(times: Sequence[float], schedule: CosineSchedule) -> list[float]:
+def wanted_at(times: Sequence[float], schedule: Cosine) -> list[float]:
     """Noise levels at times, 0 at time 0."""
     return [schedule.sigma(t) if t > 0 else 0.0 for t in times]
 

@@ -11,7 +11,7 @@ import bench.runs.run
 import samplers
 from bench.instruments.meter import flops
 from bench.reports.report import write_report
-from samplers import CosineSchedule, UserError
+from samplers import Cosine, UserError
 
 CELL = "n1_b16_fp32_eager"
 
@@ -31,7 +31,7 @@ def test_its_record_tells_calls_forwards_student_and_training(records: dict[str,
     assert r["student"] == {"name": "tiny-dsno", "sha256": card["sha256"]}
     assert r["training"]["seconds"] == 60
     assert r["training"]["cost"]["teacher_forwards"] == 1000
-    schedule = CosineSchedule(0.01, 20.0)
+    schedule = Cosine(0.01, 20.0)
     assert r["path"] == {"sigmas": [schedule.sigma(4 / 9), schedule.sigma(1 / 9), 0.0], "noises": 4}
     assert records["ddim"]["student"] is records["ddim"]["training"] is records["ddim"]["path"] is None
 

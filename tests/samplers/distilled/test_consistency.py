@@ -10,7 +10,7 @@ from small import MU, SPREAD, Gaussian, make_teacher, noised, relative, shaken, 
 from torch import nn
 
 import samplers
-from samplers import CosineSchedule
+from samplers import Cosine
 from samplers.distilled.consistency import ODE_STEPS, ConsistencyFunction, intervals_at, nodes
 from samplers.distilled.loading import as_teacher
 from samplers.distilled.losses import METRICS
@@ -74,7 +74,7 @@ def test_labels_reach_the_network():
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("intervals", [1, 2, 3, 16, 100])
 def test_nodes_run_from_the_least_to_the_greatest(grid, intervals):
-    schedule = CosineSchedule(0.002, 80.0)
+    schedule = Cosine(0.002, 80.0)
     levels = nodes(schedule, intervals, grid)
     assert levels.shape == (intervals + 1,)
     assert levels.dtype == torch.float64
@@ -86,14 +86,14 @@ def test_nodes_run_from_the_least_to_the_greatest(grid, intervals):
 @pytest.mark.parametrize(
     ("grid", "warp"),
     [
-        ("uniform_t", CosineSchedule(0.002, 80.0).t),
-        ("quadratic", lambda s: CosineSchedule(0.002, 80.0).t(s) ** 0.5),
+        ("uniform_t", Cosine(0.002, 80.0).t),
+        ("quadratic", lambda s: Cosine(0.002, 80.0).t(s) ** 0.5),
         ("logsnr", math.log),
         ("karras", lambda s: s ** (1 / 7)),
     ],
 )
 def test_nodes_are_even_on_their_grid(grid, warp):
-    levels = [warp(max(s, 0.002)) for s in nodes(CosineSchedule(0.002, 80.0), 8, grid).tolist()]
+    levels = [warp(max(s, 0.002)) for s in nodes(Cosine(0.002, 80.0), 8, grid).tolist()]
     steps = [b - a for a, b in pairwise(levels)]
     assert steps == pytest.approx([sum(steps) / 8] * 8, rel=1e-6)
 

@@ -5,7 +5,7 @@ import torch
 from small import Gaussian, noised, relative
 
 import samplers
-from samplers import CosineSchedule, UserError, sigmas
+from samplers import Cosine, UserError, sigmas
 from samplers.distilled.progressive import WEIGHTS, ddim_step, ladder, levels, two_step_target
 
 
@@ -27,7 +27,7 @@ def test_a_ladder_that_does_not_meet_its_end(start, end):
 @pytest.mark.parametrize("steps", [1, 2, 5, 32])
 def test_levels_are_a_step_and_its_middle(steps):
     """t = i / N, t' = t - 0.5 / N, t'' = t - 1 / N; the last step ends at sigma 0."""
-    schedule, i = CosineSchedule(0.01, 50.0), torch.arange(1, steps + 1)
+    schedule, i = Cosine(0.01, 50.0), torch.arange(1, steps + 1)
     s, m, u = levels(schedule, i, steps)
     assert {v.dtype for v in (s, m, u)} == {torch.float64}
     for k in range(steps):
@@ -43,7 +43,7 @@ def test_levels_are_a_step_and_its_middle(steps):
 @pytest.mark.parametrize("steps", [1, 2, 5, 32])
 def test_levels_are_those_that_ddim_visits(steps):
     """The student's N steps start and end where DDIM's do on its grid; the teacher's 2 N are halves of them."""
-    schedule = CosineSchedule(0.002, 80.0)
+    schedule = Cosine(0.002, 80.0)
     s, m, u = (v.flip(0) for v in levels(schedule, torch.arange(1, steps + 1), steps))
     grid, finer = (torch.tensor(sigmas(schedule, n, "uniform_t"), dtype=torch.float64) for n in (steps, 2 * steps))
     torch.testing.assert_close(s, grid[:-1], rtol=1e-12, atol=0)
@@ -52,7 +52,7 @@ def test_levels_are_those_that_ddim_visits(steps):
 
 
 def test_each_image_of_a_batch_has_its_own_levels():
-    schedule, chosen = CosineSchedule(0.002, 80.0), torch.tensor([4, 1, 4, 2])
+    schedule, chosen = Cosine(0.002, 80.0), torch.tensor([4, 1, 4, 2])
     for all_of, few in zip(levels(schedule, torch.arange(1, 5), 4), levels(schedule, chosen, 4), strict=True):
         assert torch.equal(few, all_of[chosen - 1])
 
@@ -122,7 +122,7 @@ def test_the_target_follows_the_images_dtype():
         seen.append((x.dtype, sigma.dtype))
         return 0.5 * x
 
-    s, m, u = levels(CosineSchedule(0.002, 80.0), torch.tensor([3, 1]), 4)
+    s, m, u = levels(Cosine(0.002, 80.0), torch.tensor([3, 1]), 4)
     assert two_step_target(teacher, torch.ones(2, 1, 4, 4), s, m, u, None).dtype == torch.float32
     assert set(seen) == {(torch.float32, torch.float32)}
 

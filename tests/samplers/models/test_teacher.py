@@ -7,7 +7,7 @@ import torch
 from exact import Gaussian
 from torch import nn
 
-from samplers import CosineSchedule, Denoiser, Teacher, UserError, load_teacher
+from samplers import Cosine, Denoiser, Teacher, UserError, load_teacher
 from samplers.denoiser import schedule_of
 from samplers.models.teacher import PARAMETERISATIONS
 from samplers.models.unet import UNet, UNetConfig
@@ -24,7 +24,7 @@ SIZES = {
     "embedding": 16,
     "classes": 3,
 }
-SCHEDULE = CosineSchedule(0.002, 80.0)
+SCHEDULE = Cosine(0.002, 80.0)
 
 
 class ExactNetwork(nn.Module):
@@ -80,7 +80,7 @@ def test_teacher_is_a_denoiser(small_teacher):
 
 def test_schedule_is_the_denoisers_own_or_the_cosine_of_its_range(small_teacher):
     assert schedule_of(small_teacher) is small_teacher.schedule
-    assert schedule_of(Gaussian(0.1, 9.0)) == CosineSchedule(0.1, 9.0)
+    assert schedule_of(Gaussian(0.1, 9.0)) == Cosine(0.1, 9.0)
 
 
 def test_unknown_parameterisation(small_teacher):

@@ -83,9 +83,9 @@ def test_labels_mean_nothing_to_an_unconditional_network():
 
 def test_time_is_about_t_of_the_cosine_schedule():
     """What the embedding is fed, u = atan(exp(-logSNR / 2)) / (pi / 2), is the schedule's t but for the cut ends."""
-    from samplers import CosineSchedule
+    from samplers import Cosine
 
-    schedule = CosineSchedule()
+    schedule = Cosine()
     for t in (0.1, 0.5, 0.9):
         logsnr = -2 * math.log(schedule.sigma(t))
         assert math.atan(math.exp(-logsnr / 2)) / (math.pi / 2) == pytest.approx(t, abs=1e-4)

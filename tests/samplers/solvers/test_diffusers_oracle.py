@@ -10,12 +10,12 @@ import torch
 from exact import Gaussian, Mixture
 
 import samplers
-from samplers.schedule import CosineSchedule, sigmas
+from samplers.schedule import Cosine, sigmas
 
 diffusers = pytest.importorskip("diffusers")
 
 STEPS = 16  # from 15 on diffusers does not lower the order at the end by itself
-SCHEDULE = CosineSchedule(0.002, 80.0)
+SCHEDULE = Cosine(0.002, 80.0)
 
 
 @pytest.fixture(params=[Gaussian, Mixture], ids=["gaussian", "mixture"])

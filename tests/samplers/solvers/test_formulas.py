@@ -12,11 +12,11 @@ from exact import walk_at
 from scipy.integrate import quad
 
 import samplers
-from samplers import CosineSchedule
+from samplers import Cosine
 from samplers.solvers.adams import exponential_weights
 from samplers.solvers.unipc import coefficients
 
-SCHEDULE = CosineSchedule(0.002, 80.0)
+SCHEDULE = Cosine(0.002, 80.0)
 NODES = [7.0, 4.0, 2.9, 1.3]  # unequal steps on purpose
 T = 0.8
 X = torch.tensor([0.7, -1.1], dtype=torch.float64)[None, :, None, None]
@@ -67,9 +67,7 @@ def test_deis_is_not_exact_one_degree_higher():
     assert not torch.allclose(got, X + integral(eps, NODES[-1], T), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("schedule", "s", "t"), [(SCHEDULE, 80.0, 0.9), (CosineSchedule(), 12.7, 0.08), (SCHEDULE, 0.05, 0.002)]
-)
+@pytest.mark.parametrize(("schedule", "s", "t"), [(SCHEDULE, 80.0, 0.9), (Cosine(), 12.7, 0.08), (SCHEDULE, 0.05, 0.002)])
 def test_deis_weights_equal_adaptive_quadrature(schedule, s, t):
     nodes = [s * 1.9, s * 1.3, s] if s < schedule.sigma_max else [s]
     own = [schedule.t(n) for n in nodes]

@@ -11,7 +11,7 @@ import torch
 from exact import Gaussian, Mixture, walk_at
 
 import samplers
-from samplers.schedule import CosineSchedule, sigmas
+from samplers.schedule import Cosine, sigmas
 
 pytest.importorskip("torchdiffeq", reason="k-diffusion's samplers import it")
 pytest.importorskip("torchsde", reason="k-diffusion's samplers import it")
@@ -56,7 +56,7 @@ def ours(spec: str, denoiser) -> list[torch.Tensor]:
 
 
 def levels(denoiser, grid: str) -> torch.Tensor:
-    schedule = CosineSchedule(denoiser.sigma_min, denoiser.sigma_max)
+    schedule = Cosine(denoiser.sigma_min, denoiser.sigma_max)
     return torch.tensor(sigmas(schedule, STEPS, grid), dtype=torch.float64)
 
 
@@ -162,7 +162,7 @@ def test_their_3m_is_second_order_where_ours_is_third():
     end = denoiser.exact(z * 80.0, 80.0, [0.002])[0]
     exact = denoiser(end, 0.002)
     for n in (96, 192):
-        grid_levels = torch.tensor(sigmas(CosineSchedule(0.002, 80.0), n, "karras"), dtype=torch.float64)
+        grid_levels = torch.tensor(sigmas(Cosine(0.002, 80.0), n, "karras"), dtype=torch.float64)
         out = K.sample_dpmpp_3m_sde(denoiser, z * 80.0, grid_levels, disable=True, eta=0.0, noise_sampler=lambda s, t: 0.0)
         errors["theirs"].append(float((out - exact).norm()))
         out = samplers.get("dpmpp_3m:grid=karras").sample(denoiser, z, steps=n)
@@ -173,13 +173,9 @@ def test_their_3m_is_second_order_where_ours_is_third():
 
 def test_karras_grid_is_theirs():
     expected = K.get_sigmas_karras(17, 0.002, 80.0).double()
-    torch.testing.assert_close(
-        torch.tensor(sigmas(CosineSchedule(0.002, 80.0), 17, "karras")).double(), expected, rtol=1e-5, atol=0
-    )
+    torch.testing.assert_close(torch.tensor(sigmas(Cosine(0.002, 80.0), 17, "karras")).double(), expected, rtol=1e-5, atol=0)
 
 
 def test_logsnr_grid_is_theirs():
     expected = K.get_sigmas_exponential(17, 0.002, 80.0).double()
-    torch.testing.assert_close(
-        torch.tensor(sigmas(CosineSchedule(0.002, 80.0), 17, "logsnr")).double(), expected, rtol=1e-5, atol=0
-    )
+    torch.testing.assert_close(torch.tensor(sigmas(Cosine(0.002, 80.0), 17, "logsnr")).double(), expected, rtol=1e-5, atol=0)

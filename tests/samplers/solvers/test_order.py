@@ -12,7 +12,7 @@ import torch
 from exact import Gaussian, Mixture, walk_on
 
 import samplers
-from samplers.schedule import CosineSchedule, sigmas
+from samplers.schedule import Cosine, sigmas
 
 PROBLEMS = {"gaussian": Gaussian, "mixture": Mixture}
 # A short range that starts where D bends most: there the first, low-order steps of a multistep method are as long and as wrong
@@ -105,7 +105,7 @@ def formula_error(name: str, problem_name: str, levels: list[float], count: int)
 def test_order_of_the_formula(name, problem_name, grid):
     order, count = FORMULAS[name]
     nodes = [60, 120]
-    errors = [formula_error(name, problem_name, sigmas(CosineSchedule(*STRICT), n, grid)[:-1], count) for n in nodes]
+    errors = [formula_error(name, problem_name, sigmas(Cosine(*STRICT), n, grid)[:-1], count) for n in nodes]
     assert slope(errors, nodes) == pytest.approx(order, abs=0.15)
 
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from samplers import CosineSchedule, UserError
+from samplers import Cosine, UserError
 from samplers.models.teacher import PARAMETERISATIONS
 from samplers.models.unet import UNetConfig
 from samplers.models.zoo import find_card
@@ -21,7 +21,7 @@ def test_shipped_teacher_recipes_are_complete(path):
     teacher, data = recipe["teacher"], recipe["data"]
     assert {"train", "held_out"} <= data.keys()
     UNetConfig.from_dict(teacher["network"])
-    CosineSchedule(teacher["sigma_min"], teacher["sigma_max"])
+    Cosine(teacher["sigma_min"], teacher["sigma_max"])
     assert teacher["parameterisation"] in PARAMETERISATIONS
     o = optimisation(teacher["optimisation"], path.stem)
     assert o.steps > 0

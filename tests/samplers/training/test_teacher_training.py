@@ -11,7 +11,7 @@ from rehearsal import write_images
 
 from samplers import UserError
 from samplers.models.weights import load_tensors
-from samplers.schedule import CosineSchedule
+from samplers.schedule import Cosine
 from samplers.training.data import load_images
 from samplers.training.optimisation import normal, step_generator
 from samplers.training.teacher import train
@@ -50,7 +50,7 @@ def test_the_first_loss_is_that_of_the_step_s_own_draws(tmp_path: Path):
     generator = step_generator(0, 0)
     images, _ = load_images([tmp_path / "images"]).draw(BATCH, 0.5, generator)
     t = (torch.arange(BATCH) + torch.rand(BATCH, generator=generator)) / BATCH
-    sigma = torch.tensor([CosineSchedule(0.01, 20.0).sigma(float(u)) for u in t])
+    sigma = torch.tensor([Cosine(0.01, 20.0).sigma(float(u)) for u in t])
     expected = (sigma.pow(-2).clamp(1, 100) * images.square().mean(dim=(1, 2, 3))).mean()
     assert json.loads(log[0])["loss"] == pytest.approx(float(expected), rel=1e-4)
 
