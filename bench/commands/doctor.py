@@ -16,8 +16,8 @@ from bench.machine.energy import POWERCAP, CpuEnergy
 from bench.machine.environment import cpu_name
 from bench.machine.noise import measure_machine
 from bench.machine.nvml import nvml
+from bench.quality.cache import cache_folder
 from bench.quality.extractor import load_extractor
-from bench.quality.trajectory import cache_folder
 from samplers.errors import UserError
 from samplers.files import write_whole
 from samplers.models.teacher import load_teacher
@@ -62,7 +62,7 @@ def examine(console: Console) -> None:
     table.add_row("PyTorch", torch.__version__, "needs 2.11 or later")
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     table.add_row("disk", f"{free:.1f} GiB free here", "a run of 5,000 images and 60 cells needs about 0.2 GiB while it runs")
-    table.add_row("cache", str(cache_folder()), "converged solutions; set BENCH_CACHE to move it")
+    table.add_row("cache", str(cache_folder()), "converged solutions and references; set BENCH_CACHE to move it")
     for module, use in OPTIONAL.items():
         table.add_row(module, "installed" if importlib.util.find_spec(module) else "missing (optional)", use)
     broken = []

@@ -1,14 +1,17 @@
 """`bench list`: what can be run, read from the cards."""
 
+import inspect
 from collections.abc import Callable
 
 from rich.console import Console
 from rich.table import Table
 
 import samplers
-from bench.quality.metrics import METRICS
+from bench.quality.extractor import GROUP as EXTRACTORS
+from bench.quality.metrics import Metric, load_metric, metric_names
 from samplers.errors import UserError
 from samplers.models.zoo import zoo
+from samplers.registry import entries, load_entry
 from samplers.students import StudentSampler
 
 
@@ -64,18 +67,40 @@ def show(console: Console) -> None:
                 f"{seconds / 60:.0f} min, {device}",
             )
     console.print(table)
+    metrics, broken = _metrics()
     table = Table("extractor", "test accuracy", "metrics it gives", title="feature extractors")
     for name, entry in zoo("extractor").items():
-        table.add_row(
-            name,
-            f"{entry.card['test_accuracy']:.2%}",
-            ", ".join(f"{k}_{name}" for k in ("fd", "kid", "precision", "recall", "is")),
-        )
+        gives = ", ".join(f"{output}_{name}" for m in metrics for output in m.outputs)
+        table.add_row(name, f"{entry.card['test_accuracy']:.2%}", gives)
+    for kind in entries(EXTRACTORS):
+        if kind != "zoo":
+            table.add_row(f"{kind}:...", "-", _first_line(EXTRACTORS, kind))
     console.print(table)
     table = Table("metric", "what it is", title="metrics (--metrics)")
-    for name, text in METRICS.items():
-        table.add_row(name, text)
+    for m in metrics:
+        table.add_row(m.name, f"{m.description}; {m.better} is better")
+    for name, why in broken.items():
+        table.add_row(name, why)
     console.print(table)
+
+
+def _metrics() -> tuple[list[Metric], dict[str, str]]:
+    """(the metrics that load, why the others do not)."""
+    found, broken = [], {}
+    for name in metric_names():
+        try:
+            found.append(load_metric(name))
+        except UserError as e:
+            broken[name] = str(e)
+    return found, broken
+
+
+def _first_line(group: str, name: str) -> str:
+    """What an entry point's function says of itself, or why it does not load."""
+    try:
+        return (inspect.getdoc(load_entry(group, name)) or "").partition("\n")[0]
+    except UserError as e:
+        return str(e)
 
 
 def _formula(calls: Callable[[int], int]) -> str:

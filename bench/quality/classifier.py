@@ -2,13 +2,17 @@
 
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.quality.extractor import Extractor, Features
 from samplers.errors import UserError
+from samplers.models.weights import fill, load_tensors
+from samplers.models.zoo import find_card
 
 CHUNK = 500
 """Images per forward: bounds the memory whatever batch is asked for."""
@@ -116,14 +120,38 @@ def _block(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> li
 
 @torch.inference_mode()
 def extract(network: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
-    """(features [B, D], logits [B, K]) in float32 of uint8 images [B, C, H, W] on the network's device.
-
-    Raises:
-        UserError: images of another dtype or shape than the network's.
-    """
-    c = network.config
-    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != (c.channels, c.image_size, c.image_size):
-        found = f"{str(images.dtype).removeprefix('torch.')} images of shape {list(images.shape)}"
-        raise UserError(f"the extractor needs uint8 images [B, {c.channels}, {c.image_size}, {c.image_size}], not {found}")
+    """(features [B, D], logits [B, K]) in float32 of uint8 images [B, C, H, W] on the network's device."""
     parts = [network(part.float() / 127.5 - 1) for part in images.split(CHUNK)]
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+
+class TrainedClassifier(Extractor):
+    """A classifier with its card, as an `Extractor`; its reference lies beside the card."""
+
+    def __init__(self, network: Classifier, card: dict[str, Any], folder: Path):
+        c = network.config
+        self.network, self.card = network, card
+        self.name, self.sha256, self.data = card["name"], card["sha256"], card.get("data_sha256")
+        self.shape, self.classes = (c.channels, c.image_size, c.image_size), c.classes
+        self.reference_file = (folder / card["reference"], card["reference_sha256"])
+
+    def __call__(self, images: Tensor) -> Features:
+        self.network.to(images.device)
+        return Features(*extract(self.network, images))
+
+
+def load(name: str | Path) -> TrainedClassifier:
+    """The classifier of a name in the zoo, or of the path of a card: the loader "zoo" of `bench.extractors`.
+
+    Raises:
+        UserError: unknown name; weights missing, damaged, of another hash or of another network.
+    """
+    entry = find_card("extractor", name)
+    card = entry.card
+    try:
+        tensors, _ = load_tensors(entry.weights, card["sha256"])
+        network = Classifier(ClassifierConfig.from_dict(card["network"]))
+        fill(network, tensors, entry.weights)
+        return TrainedClassifier(network.eval().requires_grad_(False), card, entry.path.parent)
+    except (KeyError, TypeError) as e:
+        raise UserError(f"{entry.path}: the card lacks a key or has a wrong one: {e}") from e

@@ -1,83 +1,94 @@
-"""An extractor with its reference: loaded by name, or found by the teacher's data."""
+"""What an extractor is, found by a name, by the loader and name of another kind, or by the teacher's data.
 
-from dataclasses import dataclass
+Loaders are entry points of the group `bench.extractors`: KIND -> a function of the text after "KIND:", which gives an
+`Extractor`. That of "zoo" (`bench.quality.classifier`) is the one of a plain name and of the path of a card.
+"""
+
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
-from bench.quality.classifier import Classifier, ClassifierConfig, extract
-from bench.quality.frechet import Moments, Reference
-from samplers.errors import UserError
+from samplers.errors import UserError, one_line
 from samplers.models.teacher import Teacher
-from samplers.models.weights import fill, load_tensors
-from samplers.models.zoo import find_card, known_cards
+from samplers.models.zoo import known_cards
+from samplers.registry import load_spec
+
+GROUP = "bench.extractors"
+Shape = tuple[int | None, int | None, int | None]
 
 
-@dataclass(frozen=True)
-class Extractor:
-    """A loaded extractor and what its metrics compare with.
+class Features(NamedTuple):
+    """What an extractor sees in B images: features [B, D], and logits [B, K] or None, float32 on the images' device."""
+
+    features: Tensor
+    logits: Tensor | None = None
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """A frozen network that turns images into features; what it leaves out of the last four it has as here.
 
     Attributes:
-        name: as in the metrics' names ("mnist" gives fd_mnist, kid_mnist, ...).
-        sha256: of the weights' file.
-        reference_sha256: of the reference's file.
-        reference: moments of the training split's features.
-        reference_features: float32 [R, D], a random sample of them in random order, for KID and precision/recall.
-        card: all that is recorded of it (test accuracy, floor, training).
+        name: in the metrics' names: "mnist" gives fd_mnist, kid_mnist; letters, digits, - and _.
+        sha256: of its weights.
+        shape: (C, H, W) of the images that it takes, None for what may be any.
+        classes: K, the number of logits; None where it gives none.
+        resize: how it brings images to the size that its network takes, in a word; part of a reference's key.
+        data: SHA-256 of the images and labels that its own reference is of.
+        reference_file: its own reference's path and SHA-256; None where one is to be made from data.
     """
 
     name: str
     sha256: str
-    reference_sha256: str
-    network: Classifier
-    reference: Reference
-    reference_features: Tensor
-    card: dict[str, Any]
+    shape: Shape
+    classes: int | None = None
+    resize: str = "none"
+    data: str | None = None
+    reference_file: tuple[Path, str] | None = None
 
-    @property
-    def num_classes(self) -> int:
-        """K, the number of logits."""
-        return self.network.config.classes
-
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(features [B, D], logits [B, K]), float32 on the images' device, of uint8 images [B, C, H, W].
-
-        Raises:
-            UserError: images of another dtype or shape than the extractor's.
-        """
-        self.network.to(images.device)
-        return extract(self.network, images)
+    def __call__(self, images: Tensor) -> Features:
+        """Of uint8 images [B, *shape] on any device."""
 
 
-def load_extractor(name: str | Path) -> Extractor:
-    """Load an extractor by its name in the zoo, or by the path of its card.
+def load_extractor(spec: str | Path) -> Extractor:
+    """Load an extractor by its name in the zoo, by the path of its card, or by "KIND:REST" with the loader of that kind.
 
     Raises:
-        UserError: unknown name; weights or reference missing, damaged, of another hash or of another network.
+        UserError: an unknown name or kind, a loader that does not import or gives no extractor, or what the loader raises.
     """
-    entry = find_card("extractor", name)
-    card = entry.card
+    load, rest = load_spec(GROUP, str(spec))
     try:
-        tensors, _ = load_tensors(entry.weights, card["sha256"])
-        network = Classifier(ClassifierConfig.from_dict(card["network"]))
-        fill(network, tensors, entry.weights)
-        where = entry.path.parent / card["reference"]
-        stored, _ = load_tensors(where, card["reference_sha256"])
-        return Extractor(
-            card["name"],
-            card["sha256"],
-            card["reference_sha256"],
-            network.eval().requires_grad_(False),
-            Reference(Moments.from_tensors(stored)),
-            stored["features"].float(),
-            card,
+        extractor = load(rest)
+        fits = isinstance(extractor, Extractor) and _fits(extractor)
+    except UserError:
+        raise
+    except Exception as e:  # a stranger's loader may raise anything
+        raise UserError(f"extractor '{one_line(spec)}' cannot be loaded ({one_line(e)})") from e
+    if not fits:
+        raise UserError(
+            f"extractor '{one_line(spec)}': what its loader gives is none; compare its name (letters, digits, - and _), "
+            "sha256, shape, classes and reference_file with bench.quality.extractor.Extractor"
         )
-    except (KeyError, TypeError) as e:
-        raise UserError(f"{entry.path}: the card lacks a key or has a wrong one: {e}") from e
+    return extractor
 
 
-def find_extractor(name: str | Path | None, teacher: Teacher) -> Extractor:
+def _fits(e: Extractor) -> bool:
+    return (
+        isinstance(e.name, str)
+        and re.fullmatch(r"[A-Za-z0-9][\w-]{0,79}", e.name) is not None
+        and isinstance(e.sha256, str)
+        and len(e.shape) == 3
+        and all(s is None or isinstance(s, int) for s in e.shape)
+        and (e.classes is None or isinstance(e.classes, int))
+        and (e.reference_file is None or len(e.reference_file) == 2)
+    )
+
+
+def find_extractor(spec: str | Path | None, teacher: Teacher) -> Extractor:
     """The extractor asked for, or, for None, the one in the zoo that was trained on the teacher's data.
 
     Of several it is the first by name, one of `add_zoo` before those that ship.
@@ -85,17 +96,42 @@ def find_extractor(name: str | Path | None, teacher: Teacher) -> Extractor:
     Raises:
         UserError: as `load_extractor`, no extractor for the teacher's data, or one for images of another shape.
     """
-    if name is None:
+    if spec is None:
         data = teacher.card.get("data_sha256")
-        fitting = [n for n, entry in known_cards("extractor").items() if data is not None and entry.card["data_sha256"] == data]
+        cards = known_cards("extractor").items()
+        fitting = [n for n, entry in cards if data is not None and entry.card.get("data_sha256") == data]
         if not fitting:
             raise UserError(f"no extractor was trained on the data of teacher '{teacher.name}'; name one with --extractor")
-        name = fitting[0]
-    extractor = load_extractor(name)
-    c = extractor.network.config
-    if (c.channels, c.image_size, c.image_size) != tuple(teacher.shape):
-        own = [c.channels, c.image_size, c.image_size]
+        spec = fitting[0]
+    extractor = load_extractor(spec)
+    if not _takes(extractor, teacher.shape):
         raise UserError(
-            f"extractor '{extractor.name}' scores images {own}, teacher '{teacher.name}' makes {list(teacher.shape)}"
+            f"extractor '{extractor.name}' scores images [{_text(extractor.shape)}], "
+            f"teacher '{teacher.name}' makes {list(teacher.shape)}"
         )
     return extractor
+
+
+def features_of(extractor: Extractor, images: Tensor) -> Features:
+    """What an extractor sees in uint8 images [B, C, H, W].
+
+    Raises:
+        UserError: images of another dtype or shape than it takes, or features and logits that are none.
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or not _takes(extractor, images.shape[1:]):
+        found = f"{str(images.dtype).removeprefix('torch.')} images of shape {list(images.shape)}"
+        raise UserError(f"extractor '{extractor.name}' needs uint8 images [B, {_text(extractor.shape)}], not {found}")
+    features, logits = extractor(images)
+    if features.ndim != 2 or len(features) != len(images) or not features.is_floating_point():
+        raise UserError(f"extractor '{extractor.name}' gives no features [{len(images)}, D] but {list(features.shape)}")
+    if (None if logits is None else list(logits.shape)) != (extractor.classes and [len(images), extractor.classes]):
+        raise UserError(f"extractor '{extractor.name}' does not give the logits of {extractor.classes or 'no'} classes it has")
+    return Features(features, logits)
+
+
+def _takes(extractor: Extractor, shape: Sequence[int]) -> bool:
+    return len(shape) == 3 and all(own in (None, s) for own, s in zip(extractor.shape, shape, strict=True))
+
+
+def _text(shape: Shape) -> str:
+    return ", ".join("any" if s is None else str(s) for s in shape)

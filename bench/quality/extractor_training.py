@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.quality.classifier import Classifier, ClassifierConfig, extract
-from bench.quality.frechet import Moments, Reference, frechet_distance
+from bench.quality.frechet import frechet_distance
+from bench.quality.moments import Moments
+from bench.quality.reference import Reference
 from samplers.models.weights import save_tensors
 from samplers.training.cards import write_zoo
 from samplers.training.data import mirrored

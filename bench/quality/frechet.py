@@ -7,112 +7,38 @@ A is LAPACK's pivoted Cholesky factor: a tenth of the time of the eigenvectors t
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from scipy.linalg import blas, eigh, eigvalsh, lapack
-from torch import Tensor, from_numpy, tensor
+from scipy.linalg import eigh, eigvalsh, lapack
+from torch import Tensor
 
-from samplers.errors import UserError
+from bench.quality.metrics import FEATURES, REFERENCE_MOMENTS, Sample, Score, at_least
+from bench.quality.moments import ROWS, Moments
+from bench.quality.reference import Reference
 
-ROWS = 1024
-"""Features converted to float64 at a time."""
-
-
-class Moments:
-    """Mean and covariance of features [N, D] that arrive in batches, of any sizes (Chan, Golub and LeVeque 1983).
-
-    Holds one D x D float64 matrix (34 MB at 2048 features) and never all the features.
-
-    Attributes:
-        n: features seen.
-        mean: float64 [D].
-    """
-
-    def __init__(self, dim: int):
-        self.n = 0
-        self.mean = np.zeros(dim)
-        self._scatter = np.zeros((dim, dim), order="F")  # lower triangle of sum (x - mean)(x - mean)', 0 above
-
-    @classmethod
-    def of(cls, features: Tensor) -> "Moments":
-        """Moments of features [N, D] at hand."""
-        moments = cls(features.shape[1])
-        moments.update(features)
-        return moments
-
-    def update(self, features: Tensor) -> None:
-        """Add features [B, D] of any float dtype and device.
-
-        Raises:
-            ValueError: features of another dimension.
-        """
-        if features.ndim != 2 or features.shape[1] != len(self.mean):
-            raise ValueError(f"features of shape {list(features.shape)} do not fit moments of dimension {len(self.mean)}")
-        for part in features.detach().split(ROWS):
-            b = len(part)
-            if not b:
-                continue
-            rows = np.empty((b + 1, len(self.mean)))
-            rows[:b] = part.cpu().numpy()
-            batch_mean = rows[:b].mean(axis=0)
-            rows[:b] -= batch_mean
-            # The difference of means enters the scatter as one more row.
-            shift = batch_mean - self.mean
-            rows[b] = math.sqrt(self.n * b / (self.n + b)) * shift
-            self._scatter = blas.dsyrk(1.0, rows.T, beta=1.0, c=self._scatter, lower=1, overwrite_c=1)
-            self.n += b
-            self.mean = self.mean + shift * (b / self.n)
-
-    @property
-    def cov(self) -> np.ndarray:
-        """Unbiased covariance (divided by n - 1), float64 [D, D].
-
-        Raises:
-            UserError: fewer than two features.
-        """
-        if self.n < 2:
-            raise UserError(f"a covariance needs at least 2 images, not {self.n}; ask for more with --images")
-        cov = self._scatter / (self.n - 1)
-        diagonal = cov.diagonal().copy()
-        cov += cov.T
-        np.fill_diagonal(cov, diagonal)
-        return cov
-
-    def to_tensors(self) -> dict[str, Tensor]:
-        """mean float64 [D], cov float64 [D, D] and n, to store."""
-        return {"mean": from_numpy(self.mean), "cov": from_numpy(self.cov), "n": tensor(self.n)}
-
-    @classmethod
-    def from_tensors(cls, stored: Mapping[str, Tensor]) -> "Moments":
-        """From what `to_tensors` gave."""
-        mean, cov = stored["mean"].double().numpy(), stored["cov"].double().numpy()
-        moments = cls(len(mean))
-        moments.n, moments.mean = int(stored["n"]), mean.copy()
-        moments._scatter = np.asfortranarray(np.tril(cov) * (moments.n - 1))
-        return moments
+Z = 1.96
+"""Two-sided 95 % of a normal distribution, to as many digits as the intervals in stored records were made with."""
 
 
-@dataclass(frozen=True)
-class Reference:
-    """The moments that samples are compared with; what depends on them alone is computed once."""
+class FrechetDistance:
+    """The metric `fd`, with what each image pulls the distance by."""
 
-    moments: Moments
+    name = "fd"
+    outputs = ("fd",)
+    better = "lower"
+    description = "Frechet distance of the features to the reference's (biased upwards in 1/images)"
+    needs = frozenset({FEATURES, REFERENCE_MOMENTS})
 
-    @cached_property
-    def trace(self) -> float:
-        """tr S_r."""
-        return float(np.trace(self.moments.cov))
+    def check(self, images: int) -> None:
+        at_least(2, images, self.name)
 
-    @cached_property
-    def factor(self) -> tuple[np.ndarray, np.ndarray, int]:
-        """(L, p, rank): lower triangular L [D, D], zero beyond column `rank`, with L L' = S_r[p][:, p]."""
-        c, pivots, rank, _ = lapack.dpstrf(self.moments.cov, lower=1)
-        lower = np.asfortranarray(np.tril(c))
-        lower[:, rank:] = 0
-        return lower, pivots - 1, min(rank, self.moments.n - 1)
+    def score(self, sample: Sample, reference: Reference, seed: int) -> dict[str, Score]:
+        distance = frechet_distance(sample.moments, reference)
+        influences = influence(sample.features, sample.moments, reference)
+        n, dim = sample.features.shape
+        # The delta method is too far off below ten images a feature to print.
+        low, high = interval(distance, influences) if n >= 10 * dim else (None, None)
+        return {"fd": Score(distance, low, high, n, influences)}
 
 
 def frechet_distance(sample: Moments, reference: Reference) -> float:
@@ -165,7 +91,7 @@ def standard_error(influences: np.ndarray) -> float:
 
 def interval(distance: float, influences: np.ndarray) -> tuple[float, float]:
     """95 % interval of the distance at this number of images, clipped at 0; the bias in 1/N is not in it."""
-    half = 1.96 * standard_error(influences)
+    half = Z * standard_error(influences)
     return max(distance - half, 0.0), distance + half
 
 

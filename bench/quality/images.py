@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+ROUNDING = "nearest"
+"""What a reference's key calls the rule."""
+
 
 def to_uint8(images: Tensor) -> Tensor:
     """uint8 images of floats in [-1, 1] (values outside are clamped), any shape, rounded to the nearest level in float32.

@@ -1,165 +1,226 @@
-"""The metrics of a set of generated images, from an extractor's features and logits.
+"""What a metric is, which are installed, and a set of generated images scored by some of them.
 
-The Frechet distance is our own (`bench.quality.frechet`); the others are torch-fidelity's functions on features, which equal
-its `calculate_metrics` without its workers and its cache.
+Metrics are entry points of the group `bench.metrics`, ours (`bench.quality.frechet`, `bench.quality.fidelity`) and strangers'
+alike: a class without arguments, or an object.
 """
 
-import math
+import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from bench.quality.extractor import Extractor
-from bench.quality.frechet import Moments, frechet_distance, influence, interval
-from samplers.errors import UserError, unknown
+from bench.quality.moments import Moments
+from bench.quality.reference import Reference
+from samplers.errors import UserError, one_line
+from samplers.registry import entries, load_entry
 
-METRICS = {
-    "fd": "Frechet distance of the features to the training split's (lower is better; biased upwards in 1/images)",
-    "kid": "kernel distance to the training split, unbiased in the number of images (lower is better)",
-    "prc": "precision and recall: share inside the other side's manifold (higher is better; as many as the reference keeps)",
-    "isc": "inception score with the extractor's classes (higher is better; knows nothing of the reference)",
-}
-LIBRARY = frozenset({"kid", "prc", "isc"})
-"""Those that torch-fidelity computes."""
-KID_SUBSETS = 100
-KID_SUBSET_SIZE = 1000
-PRC_LIMIT = 10_000
-ISC_SPLITS = 10
+GROUP = "bench.metrics"
+FEATURES, LOGITS, LABELS = "features", "logits", "labels"
+REFERENCE_MOMENTS, REFERENCE_FEATURES = "reference moments", "reference features"
+COMPARED = frozenset({REFERENCE_MOMENTS, REFERENCE_FEATURES})
+NEEDS = COMPARED | {FEATURES, LOGITS, LABELS}
 Array = np.ndarray | Tensor
 Entry = dict[str, float | int | str | None]
 """{"value", "ci_low", "ci_high", "n", "extractor_sha256", "reference_sha256"}; the interval is of 95 %, None where unknown."""
 
 
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Generated images as an extractor sees them: features [N, D], logits [N, K] and the labels [N] asked for, or None."""
+
+    features: Tensor
+    logits: Tensor | None = None
+    labels: Tensor | None = None
+
+    @classmethod
+    def of(cls, features: Array, logits: Array | None = None, labels: Array | None = None) -> "Sample":
+        """From arrays or tensors of any device."""
+        given = (None if v is None else torch.as_tensor(v).detach().cpu() for v in (logits, labels))
+        return cls(torch.as_tensor(features).detach().cpu(), *given)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Of the features; for all metrics once."""
+        return Moments.of(self.features)
+
+
+class Score(NamedTuple):
+    """What a metric finds: a value with its 95 % interval (None where unknown), of n images, and each image's share in it.
+
+    `influence` [N]: the standard error of the value is their standard deviation over sqrt(N); that of a difference of two
+    samplers on the same noises is that of the difference of theirs. None where the metric has no such thing.
+    """
+
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    influence: np.ndarray | None = None
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A way to score images.
+
+    Attributes:
+        name: what `--metrics` calls it, and its entry point.
+        outputs: names of its scores, letters and digits; a record has them as OUTPUT_EXTRACTOR ("fd_mnist").
+        better: where its scores are better.
+        description: a line for `bench list`.
+        needs: of NEEDS, what it takes from the sample and the reference; the rest may be missing or empty.
+    """
+
+    name: str
+    outputs: tuple[str, ...]
+    better: Literal["lower", "higher"]
+    description: str
+    needs: frozenset[str]
+
+    def check(self, images: int) -> None:
+        """Refuse what can be known to fail before any image is made.
+
+        Raises:
+            UserError: too few images, or a package that is not there.
+        """
+
+    def score(self, sample: Sample, reference: Reference, seed: int) -> dict[str, Score]:
+        """A score for each of `outputs`; the same seed, 0 <= seed < 2**32, gives the same."""
+
+
 class Scores(NamedTuple):
-    """What `score` returns: a record's `quality`, and the Frechet distance's influence values [N] (None if not asked for)."""
+    """What `score` returns: a record's `quality`, and by output ("fd") the influence values [N] of those that have them."""
 
     quality: dict[str, Entry]
-    influence: np.ndarray | None
+    influences: dict[str, np.ndarray]
+
+
+def metric_names() -> list[str]:
+    """Names of all installed metrics, sorted."""
+    return list(entries(GROUP))
+
+
+def load_metric(name: str) -> Metric:
+    """A metric by its name.
+
+    Raises:
+        UserError: an unknown name, or a plug-in that cannot be imported or is no metric.
+    """
+    found = load_entry(GROUP, name)
+    try:
+        metric = found() if isinstance(found, type) else found
+        fits = isinstance(metric, Metric) and metric.name == name and metric.better in ("lower", "higher")
+        fits = fits and isinstance(metric.outputs, tuple) and metric.needs <= NEEDS
+        if fits and metric.outputs and all(re.fullmatch("[a-z][a-z0-9]*", o) for o in metric.outputs):
+            return metric
+    except Exception as e:
+        raise UserError(f"metric '{name}' cannot be made ({one_line(e)}); its class must take no argument") from e
+    raise UserError(f"'{name}' is no metric; compare its name, outputs, better and needs with bench.quality.metrics.Metric")
+
+
+def at_least(least: int, images: int, name: str) -> None:
+    """Refuse fewer images than metric `name` can score.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    if images < least:
+        raise UserError(f"{name} needs at least {least} images, not {images}; ask for more with --images")
 
 
 def check_metrics(metrics: Sequence[str], images: int) -> None:
-    """Refuse metrics that are not in METRICS, that need more images than there are, or a package that is not there.
+    """Refuse metrics that are not installed, that need more images than there are, or a package that is not there.
+
+    Raises:
+        UserError: any of them, or two metrics that give a score of the same name.
+    """
+    given: dict[str, str] = {}
+    for metric in [load_metric(name) for name in dict.fromkeys(metrics)]:
+        metric.check(images)
+        for output in metric.outputs:
+            if output in given:
+                raise UserError(f"metrics {given[output]} and {metric.name} both give '{output}'; ask for one of them")
+            given[output] = metric.name
+
+
+def check_needs(metrics: Sequence[str], extractor: Extractor, reference: Reference, labelled: bool) -> None:
+    """Refuse metrics that need what an extractor, a reference or the images do not have, and a reference of another extractor.
 
     Raises:
         UserError: any of them.
     """
-    for metric in metrics:
-        if metric not in METRICS:
-            raise unknown("metric", metric, METRICS)
-    least = ISC_SPLITS if "isc" in metrics else 4 if "prc" in metrics else 2
-    if images < least:
-        raise UserError(f"{', '.join(metrics)} needs at least {least} images, not {images}; ask for more with --images")
-    if not LIBRARY.isdisjoint(metrics):
-        try:  # now, not when all images are made
-            import torch_fidelity  # noqa: F401
-        except ImportError as e:
-            asked = ", ".join(sorted(LIBRARY.intersection(metrics)))
-            raise UserError(f"{asked} needs torch-fidelity, which does not load ({e}); install it") from e
+    for name in metrics:
+        needs = load_metric(name).needs
+        if LOGITS in needs and extractor.classes is None:
+            raise UserError(f"{name} needs logits, which extractor '{extractor.name}' does not give; leave it out of --metrics")
+        if LABELS in needs and not labelled:
+            raise UserError(f"{name} needs labels; ask for --labels balanced and a teacher with classes")
+        if not needs & COMPARED:
+            continue
+        if reference.key is not None and reference.key.extractor != extractor.sha256:
+            raise UserError(f"the reference is of another extractor than '{extractor.name}'; make one with this extractor")
+        there = {REFERENCE_MOMENTS: reference.moments.n >= 2, REFERENCE_FEATURES: len(reference.features) > 0}
+        if missing := [n for n, found in there.items() if n in needs and not found]:
+            raise UserError(f"{name} needs {missing[0]}, which extractor '{extractor.name}' comes without")
 
 
-def score(features: Array, logits: Array, extractor: Extractor, metrics: Sequence[str], seed: int) -> Scores:
-    """Score images by their features [N, D] and logits [N, K], float32, both from `extractor`.
+def score(sample: Sample, extractor: Extractor, reference: Reference, metrics: Sequence[str], seed: int) -> Scores:
+    """Score images by what `extractor` saw in them.
 
-    Names are KIND_EXTRACTOR: fd_mnist, kid_mnist, precision_mnist and recall_mnist (of "prc"), is_mnist (of "isc"). The same
-    seed gives the same figures; torch's global generator is left as it was.
+    Names are OUTPUT_EXTRACTOR, in the order in which metrics are asked for: fd_mnist, kid_mnist, precision_mnist and
+    recall_mnist (of "prc"), is_mnist (of "isc"). The same seed gives the same figures; torch's global generator is left as it
+    was.
 
     Args:
-        features: one row an image.
-        logits: one row an image.
-        extractor: gives the reference.
-        metrics: names in METRICS.
-        seed: of the subsets and splits that KID and the inception score draw, 0 <= seed < 2**32.
+        sample: features and logits from `extractor`.
+        extractor: whose name and hash the scores carry.
+        reference: what is compared with.
+        metrics: names of `metric_names`.
+        seed: of the subsets and splits that metrics draw, 0 <= seed < 2**32.
 
     Raises:
-        UserError: an unknown metric, or fewer images than one of them needs.
+        UserError: an unknown metric, fewer images than one of them needs, or something else that one needs and is not there.
+        ValueError: a metric that does not give the scores that it promises.
     """
-    features, logits, n = _on_cpu(features), _on_cpu(logits), len(features)
-    check_metrics(metrics, n)
+    check_metrics(metrics, len(sample.features))
+    check_needs(metrics, extractor, reference, sample.labels is not None)
+    dim = sample.features.shape[1]
+    if reference.moments.n and len(reference.moments.mean) != dim:
+        raise UserError(f"the features have dimension {dim}, the reference's {len(reference.moments.mean)}; make it again")
     quality: dict[str, Entry] = {}
-    influences = None
-
-    def add(kind: str, value: float, ends: tuple[float, float] | None, images: int = n) -> None:
-        low, high = ends or (None, None)
-        quality[f"{kind}_{extractor.name}"] = {
-            "value": value,
-            "ci_low": low,
-            "ci_high": high,
-            "n": images,
-            "extractor_sha256": extractor.sha256,
-            "reference_sha256": None if kind == "is" else extractor.reference_sha256,
-        }
-
-    if "fd" in metrics:
-        moments = Moments.of(features)
-        distance = frechet_distance(moments, extractor.reference)
-        influences = influence(features, moments, extractor.reference)
-        # The delta method is too far off below ten images a feature to print.
-        add("fd", distance, interval(distance, influences) if n >= 10 * features.shape[1] else None)
-    with torch.random.fork_rng(devices=[]):
-        if "kid" in metrics:
-            # torch-fidelity's deviation is over overlapping subsets: not a standard error, so not an interval.
-            add("kid", kid(features, extractor.reference_features, seed), None)
-        if "prc" in metrics:
-            # As many on both sides: then two samples of one distribution have equal precision and recall.
-            images = min(n, len(extractor.reference_features), PRC_LIMIT)
-            precision, recall = precision_recall(features[:images], extractor.reference_features[:images])
-            add("precision", precision, wilson(round(precision * images), images), images)
-            add("recall", recall, None, images)
-        if "isc" in metrics:
-            add("is", *inception_score(logits, seed))
+    influences: dict[str, np.ndarray] = {}
+    for metric in map(load_metric, dict.fromkeys(metrics)):
+        with torch.random.fork_rng(devices=[]):
+            found = metric.score(sample, reference, seed)
+        if found.keys() != set(metric.outputs) or not all(np.isfinite(s.value) for s in found.values()):
+            raise ValueError(f"metric '{metric.name}' promises finite {', '.join(metric.outputs)} and gives {found}")
+        for output in metric.outputs:
+            s = found[output]
+            quality[f"{output}_{extractor.name}"] = _entry(s, extractor, reference.sha256 if metric.needs & COMPARED else None)
+            if s.influence is not None:
+                influences[output] = s.influence
     return Scores(quality, influences)
-
-
-def kid(features: Tensor, reference: Tensor, seed: int) -> float:
-    """Kernel distance (arXiv 1801.01401: cubic kernel, mean over 100 subsets) of features [N, D] to [R, D].
-
-    Subsets are of 1,000, or of the smaller side where that has fewer.
-    """
-    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
-
-    size = min(KID_SUBSET_SIZE, len(features), len(reference))
-    options = {"kid_subsets": KID_SUBSETS, "kid_subset_size": size, "rng_seed": seed, "verbose": False}
-    return kid_features_to_metric(features, reference, **options)[KEY_METRIC_KID_MEAN]
-
-
-def precision_recall(features: Tensor, reference: Tensor) -> tuple[float, float]:
-    """(precision, recall) of features [N, D] against [R, D] (arXiv 1904.06991, third nearest neighbours)."""
-    from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
-
-    found = prc_features_to_metric(features, reference, save_cpu_ram=True, verbose=False)
-    return found[KEY_METRIC_PRECISION], found[KEY_METRIC_RECALL]
-
-
-def inception_score(logits: Tensor, seed: int) -> tuple[float, tuple[float, float]]:
-    """The inception score (arXiv 1606.03498, mean over ten splits) of logits [N, K], N >= 10, and its 95 % interval.
-
-    The splits are disjoint, so their spread gives the interval (Student's t): of the score of N / 10 images.
-    """
-    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
-
-    found = isc_features_to_metric(logits, splits=ISC_SPLITS, rng_seed=seed)
-    mean, deviation = found[KEY_METRIC_ISC_MEAN], found[KEY_METRIC_ISC_STD]
-    half = 2.262 * deviation / math.sqrt(ISC_SPLITS - 1)  # t of 9 degrees; the deviation is divided by N, not by N - 1
-    return mean, (max(mean - half, 1.0), mean + half)
 
 
 def label_agreement(logits: Array, labels: Array, extractor: Extractor) -> Entry:
     """How often the extractor sees the class [N] that was asked for, by its logits [N, K]; the interval is Wilson's."""
-    right, n = int((_on_cpu(logits).argmax(dim=1) == _on_cpu(labels)).sum()), len(labels)
-    low, high = wilson(right, n)
-    entry: Entry = {"value": right / n, "ci_low": low, "ci_high": high, "n": n}
-    return entry | {"extractor_sha256": extractor.sha256, "reference_sha256": None}
+    seen = torch.as_tensor(logits).detach().cpu().argmax(dim=1)
+    right, n = int((seen == torch.as_tensor(labels).cpu()).sum()), len(labels)
+    return _entry(Score(right / n, *wilson(right, n), n), extractor, None)
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a proportion of n >= 1 trials."""
-    z, p = 1.959964, successes / n
-    centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max((centre - half) / (1 + z * z / n), 0.0), min((centre + half) / (1 + z * z / n), 1.0)
+    found = binomtest(successes, n).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
-def _on_cpu(values: Array) -> Tensor:
-    return torch.as_tensor(values).detach().cpu()
+def _entry(found: Score, extractor: Extractor, reference: str | None) -> Entry:
+    ends = {"value": found.value, "ci_low": found.ci_low, "ci_high": found.ci_high, "n": found.n}
+    return {**ends, "extractor_sha256": extractor.sha256, "reference_sha256": reference}

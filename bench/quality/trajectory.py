@@ -5,11 +5,9 @@ It separates what the solver does from how good the model is, needs few images, 
 
 import contextlib
 import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,8 @@ import torch
 from torch import Tensor
 
 import samplers
+from bench.quality.cache import cache_folder
+from bench.quality.frechet import Z
 from samplers.errors import UserError
 from samplers.models.teacher import Teacher
 from samplers.models.weights import load_tensors, save_tensors
@@ -49,7 +49,7 @@ def relative_rmse(squared_errors: np.ndarray, reference: Converged) -> dict[str,
     scale, n = reference.mean_square(), len(squared_errors)
     mean = float(squared_errors.mean())
     value = (mean / scale) ** 0.5
-    half = 1.96 * float(squared_errors.std(ddof=1)) / n**0.5 / (2 * max(value, 1e-12) * scale) if n > 1 else None
+    half = Z * float(squared_errors.std(ddof=1)) / n**0.5 / (2 * max(value, 1e-12) * scale) if n > 1 else None
     return {
         "value": value,
         "ci_low": None if half is None else max(value - half, 0.0),
@@ -58,12 +58,6 @@ def relative_rmse(squared_errors: np.ndarray, reference: Converged) -> dict[str,
         "reference": reference.description,
         "reference_error": reference.error,
     }
-
-
-def cache_folder() -> Path:
-    """Where converged solutions are kept between runs: $BENCH_CACHE, or a folder in the user's cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("BENCH_CACHE") or Path(base) / "sampler-bench")
 
 
 @torch.no_grad()

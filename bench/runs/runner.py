@@ -16,9 +16,10 @@ from bench.instruments.modes import check_mode
 from bench.instruments.operations import Operations
 from bench.machine.conditions import watch
 from bench.machine.device import resolve_device
-from bench.quality.extractor import Extractor, find_extractor
+from bench.quality.extractor import Extractor, features_of, find_extractor
 from bench.quality.images import to_uint8
-from bench.quality.metrics import check_metrics, label_agreement, score
+from bench.quality.metrics import Sample, check_metrics, check_needs, label_agreement, score
+from bench.quality.reference import find_reference
 from bench.quality.trajectory import Converged, converged, relative_rmse, true_path
 from bench.records.store import Store
 from bench.runs.cells import Cell, cells
@@ -60,6 +61,9 @@ class Runner:
         reproducible_float32()
         self.teacher: Teacher = samplers.load_teacher(plan.teacher, device=self.device)
         self.extractor: Extractor = find_extractor(plan.extractor, self.teacher)
+        self.real = find_reference(self.extractor)
+        self.labelled = plan.labels == "balanced" and self.teacher.num_classes > 0
+        check_needs(plan.metrics, self.extractor, self.real, self.labelled)
         self.display = Display(quiet)
         self.passes = Passes(plan, self.teacher, Clock(self.device), self.display.advance)
         self.samplers = {c: samplers.get(c.sampler) for c in self.cells}  # a student may be of certain steps only
@@ -80,7 +84,7 @@ class Runner:
         return {
             "teacher": self.teacher.sha256,
             "extractor": self.extractor.sha256,
-            "reference": self.extractor.reference_sha256,
+            "reference": self.real.sha256,
             "device": f"{self.device}, {machine(self.device)}",
             **({"students": hashes} if hashes else {}),
         }
@@ -234,8 +238,8 @@ class Runner:
     def _keep(self, job: Job, k: int, images: Tensor) -> None:
         """Score-ready data of batch k: features, logits, and squared errors against the converged solution."""
         pixels = to_uint8(images)
-        features, logits = self.extractor(pixels)
-        arrays = {"features": features.cpu().numpy(), "logits": logits.cpu().numpy()}
+        seen = features_of(self.extractor, pixels)
+        arrays = {k: v.cpu().numpy() for k, v in seen._asdict().items() if v is not None}
         if self.reference is not None and job.deterministic:
             arrays["error"] = self.reference.squared_error(images, k * self.plan.batch_size)
         self.store.save_part(job.cell.id, f"batch{k:05d}", arrays)
@@ -255,14 +259,18 @@ class Runner:
 
     def _score(self, job: Job) -> None:
         parts = list(self.store.parts(job.cell.id, "batch").values())
-        features, logits = (np.concatenate([part[key] for part in parts]) for key in ("features", "logits"))
-        quality, influence = score(features, logits, self.extractor, self.plan.metrics, self.plan.seed)
-        if influence is not None:
-            self.store.save_influence(job.cell.id, influence)
+        arrays: dict[str, np.ndarray] = {
+            k: np.concatenate([p[k] for p in parts]) for k in ("features", "logits") if k in parts[0]
+        }
+        if self.labelled:
+            arrays["labels"] = np.arange(len(arrays["features"])) % self.teacher.num_classes
+        seen = Sample.of(**arrays)
+        quality, influences = score(seen, self.extractor, self.real, self.plan.metrics, self.plan.seed)
+        if "fd" in influences:
+            self.store.save_influence(job.cell.id, influences["fd"])
         if self.reference is not None and job.deterministic:
             error = np.concatenate([part["error"] for part in parts])
             quality["trajectory_error"] = relative_rmse(error, self.reference)
-        if self.plan.labels == "balanced" and self.teacher.num_classes:
-            labels = np.arange(len(logits)) % self.teacher.num_classes
-            quality["label_agreement"] = label_agreement(logits, labels, self.extractor)
+        if seen.labels is not None and seen.logits is not None:
+            quality["label_agreement"] = label_agreement(seen.logits, seen.labels, self.extractor)
         job.quality = quality

@@ -10,7 +10,7 @@ from rehearsal import shrunk
 from revisions_fixture import make_repository
 
 from bench.quality.classifier import Classifier, ClassifierConfig
-from bench.quality.frechet import Moments
+from bench.quality.moments import Moments
 from dsno.network import DSNOConfig, from_teacher
 from samplers.models.teacher import load_teacher
 from samplers.models.unet import UNet, UNetConfig

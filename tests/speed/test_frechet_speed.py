@@ -5,7 +5,9 @@ import tracemalloc
 import pytest
 import torch
 
-from bench.quality.frechet import Moments, Reference, frechet_distance
+from bench.quality.frechet import frechet_distance
+from bench.quality.moments import Moments
+from bench.quality.reference import Reference
 
 D = 2048
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.quality.classifier import extract
-from bench.quality.extractor import Extractor
+from bench.quality.extractor import Extractor, features_of
 
 LAYERS = ("features", "logits")
 
@@ -23,7 +22,6 @@ def register(extractor: Extractor) -> str:
     class Registered(FeatureExtractorBase):
         def __init__(self, name: str, features_list: Sequence[str], **kwargs: Any):
             super().__init__(name, list(features_list))
-            self.network = extractor.network
 
         @staticmethod
         def get_provided_features_list() -> tuple[str, ...]:
@@ -38,7 +36,7 @@ def register(extractor: Extractor) -> str:
             return False
 
         def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-            found = dict(zip(LAYERS, extract(self.network, images), strict=True))
+            found = features_of(extractor, images)._asdict()
             return tuple(found[layer] for layer in self.features_list)
 
     name = f"{extractor.name}-{extractor.sha256[:12]}"

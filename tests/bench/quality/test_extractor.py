@@ -12,10 +12,12 @@ import yaml
 from PIL import Image
 
 from bench.quality.classifier import Classifier, ClassifierConfig, Residual, extract
-from bench.quality.extractor import find_extractor, load_extractor
+from bench.quality.extractor import features_of, find_extractor, load_extractor
 from bench.quality.extractor_training import KEYS, accuracy, train
-from bench.quality.frechet import Moments, Reference, frechet_distance
+from bench.quality.frechet import frechet_distance
 from bench.quality.images import to_uint8
+from bench.quality.moments import Moments
+from bench.quality.reference import Reference, find_reference
 from samplers.errors import UserError
 from samplers.models.zoo import ZOO
 from samplers.training import recipe as recipes
@@ -31,6 +33,11 @@ def random_images(n, seed=0):
 @pytest.fixture(scope="module")
 def mnist():
     return load_extractor("mnist")
+
+
+@pytest.fixture(scope="module")
+def real(mnist):
+    return find_reference(mnist)
 
 
 @pytest.fixture
@@ -59,22 +66,24 @@ def test_quantising_clamps_rounds_and_leaves_bf16_first():
 # ---------------------------------------------------------------- the shipped extractor
 
 
-def test_shipped_extractor(mnist):
-    features, logits = mnist(random_images(7))
+def test_shipped_extractor(mnist, real):
+    features, logits = features_of(mnist, random_images(7))
     assert (features.shape, logits.shape) == ((7, 64), (7, 10))
     assert features.dtype == logits.dtype == torch.float32
-    assert (mnist.name, mnist.num_classes) == ("mnist", 10)
+    assert (mnist.name, mnist.shape, mnist.classes) == ("mnist", (1, 32, 32), 10)
     assert mnist.card["test_accuracy"] >= 0.99
-    assert mnist.reference.moments.n == 60_000
-    assert mnist.reference_features.shape == (5000, 64)
+    assert real.moments.n == 60_000
+    assert real.features.shape == (5000, 64)
+    assert real.features.dtype == torch.float32
+    assert (real.sha256, real.key.extractor) == (mnist.card["reference_sha256"], mnist.sha256)
     assert (ZOO / "mnist.safetensors").stat().st_size < 300_000
     assert (ZOO / "mnist_reference.safetensors").stat().st_size < 1_000_000
 
 
-def test_reference_sample_belongs_to_the_reference_moments(mnist):
+def test_reference_sample_belongs_to_the_reference_moments(real):
     """5,000 of the 60,000: their distance is that of a sample, tiny beside the features' spread."""
-    distance = frechet_distance(Moments.of(mnist.reference_features), mnist.reference)
-    assert distance < 0.01 * mnist.reference.trace
+    distance = frechet_distance(Moments.of(real.features), real)
+    assert distance < 0.01 * real.trace
 
 
 def test_features_do_not_depend_on_the_batch(mnist):
@@ -92,10 +101,10 @@ def test_one_forward_stays_below_a_hundredth_of_a_gigaflop(mnist):
 
 
 @pytest.mark.skipif(not (DATA / "mnist-28x28-test.zip").exists(), reason="no MNIST at ../shared/data")
-def test_shipped_extractor_scores_what_its_card_says(mnist):
+def test_shipped_extractor_scores_what_its_card_says(mnist, real):
     held_out = load_images([DATA / "mnist-28x28-test.zip"], 32)
     assert accuracy(mnist.network, held_out.images, held_out.labels) == pytest.approx(mnist.card["test_accuracy"], abs=2e-4)
-    floor = frechet_distance(Moments.of(mnist(held_out.images)[0]), mnist.reference)
+    floor = frechet_distance(Moments.of(mnist(held_out.images)[0]), real)
     assert floor == pytest.approx(mnist.card["floor"]["frechet_distance"], rel=1e-3)
 
 
@@ -104,7 +113,7 @@ def test_shipped_extractor_scores_what_its_card_says(mnist):
 )
 def test_images_of_another_kind_are_refused(mnist, images):
     with pytest.raises(UserError, match=r"needs uint8 images \[B, 1, 32, 32\]"):
-        mnist(images)
+        features_of(mnist, images)
 
 
 # ---------------------------------------------------------------- damaged files
@@ -117,15 +126,15 @@ def test_unknown_extractor_names_the_nearest():
 
 @pytest.mark.parametrize("name", ["mnist.safetensors", "mnist_reference.safetensors"])
 def test_damaged_and_missing_files_are_refused(copied, name):
-    assert load_extractor(copied).name == "mnist"
+    assert find_reference(load_extractor(copied)).moments.n == 60_000
     path = copied.parent / name
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(UserError, match="SHA-256"):
-        load_extractor(copied)
+        find_reference(load_extractor(copied))
     path.unlink()
     with pytest.raises(UserError, match=f"no weights at .*{name}"):
-        load_extractor(copied)
+        find_reference(load_extractor(copied))
 
 
 def test_a_file_that_is_not_safetensors_is_refused_even_with_its_hash_on_the_card(copied):
@@ -214,12 +223,13 @@ def test_training_writes_an_extractor_that_loads_and_sees(trained):
     assert extractor.card["data_sha256"] == images.sha256
     assert extractor.card["training"]["steps"] == 60
     # The reference is of the stored weights' own features.
-    np.testing.assert_allclose(extractor.reference.moments.mean, features.double().numpy().mean(0), rtol=1e-5, atol=1e-6)
+    own = find_reference(extractor)
+    np.testing.assert_allclose(own.moments.mean, features.double().numpy().mean(0), rtol=1e-5, atol=1e-6)
     held_out = Moments.of(extractor(load_images([folder / "test.zip"], 16).images)[0])
     assert extractor.card["floor"]["frechet_distance"] == pytest.approx(
         frechet_distance(held_out, Reference(Moments.of(features))), rel=1e-3, abs=2e-6
     )
-    stored = extractor.reference_features
+    stored = own.features
     assert stored.shape == (50, 6)
     distances = (stored[:, None] - features[None]).norm(dim=2)  # [50, 120]
     assert distances.min(1).values.max() < 0.01
