@@ -1,6 +1,7 @@
 """The one exception that a user's mistake raises; the command line prints it as one line and exits with 2."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -20,3 +21,13 @@ def one_line(said: object, most: int = 200) -> str:
     """A foreign message, or any value, as it may stand in a line: without line breaks, of at most so many characters."""
     text = " ".join(str(said).split())
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def clipped(value: object, most: int = 80) -> str:
+    """A wrong value as an error shows it: its repr in a line of at most so many characters, however large it is."""
+    shown = reprlib.Repr()
+    shown.maxstring = shown.maxother = shown.maxlong = most
+    try:
+        return one_line(shown.repr(value), most)
+    except ValueError:  # Python turns a number of more than 4,300 digits into no text
+        return "a number of thousands of digits"
