@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 import samplers
-from bench.comparison.calibration_page import table as calibration_table
+from bench.comparison import calibration_page
 from bench.comparison.trials import read_trials
-from bench.profiling.page import page
+from bench.presentation import markdown
+from bench.profiling import page
 from bench.records.frame import load_records
 from bench.reports.sections import sections
-from bench.reports.tables import main_table, summary_table
+from bench.reports.tables import main_tables, summary_table
 from dsno.ablations.table import table
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +25,7 @@ README = (ROOT / "README.md").read_text()
 @pytest.mark.parametrize("folder", [RESULTS, CIFAR], ids=lambda f: f.name)
 def test_the_table_is_the_records(folder: Path):
     (section,) = sections(load_records([folder]))
-    assert summary_table(section) in README
+    assert markdown.render([summary_table(section)]) in README
 
 
 @pytest.mark.parametrize("name", ["story.png", "trajectory_error.png", "samples.png"])
@@ -51,7 +52,7 @@ def test_what_is_said_of_the_training_of_cifar_10_is_on_the_cards():
 
 def test_dsno_s_tables_are_the_records():
     (section,) = sections(load_records([DSNO]))
-    assert main_table(section) in README
+    assert markdown.render(main_tables(section)) in README
     assert table(ABLATIONS) in README
 
 
@@ -75,7 +76,7 @@ def test_the_first_ladder_s_scores_are_the_records():
 
 def test_dsno_s_profile_is_the_measured_one():
     result = json.loads((DSNO / "profile" / "profile.json").read_text())
-    assert (DSNO / "profile" / "profile.md").read_text() == page(result)
+    assert (DSNO / "profile" / "profile.md").read_text() == markdown.render(page.document(result))
     for b in result["batches"]:
         if b["batch_size"] in (1, 4, 16, 32, 64):
             assert f"| {b['batch_size']} | {b['ms']['median']:#.3g}".rstrip(".") in README
@@ -83,7 +84,7 @@ def test_dsno_s_profile_is_the_measured_one():
 
 def test_the_profile_on_cifar_10_is_the_measured_one():
     result = json.loads((CIFAR / "profile" / "profile.json").read_text())
-    assert (CIFAR / "profile" / "profile.md").read_text() == page(result)
+    assert (CIFAR / "profile" / "profile.md").read_text() == markdown.render(page.document(result))
     first, last = result["batches"][0], result["batches"][-1]
     many = [f"{b['ratio_to_m_forwards']['median']:.2f}" for b in (first, last)]
     assert f"costs {many[1]} (batch {last['batch_size']}) to {many[0]} times (batch {first['batch_size']})" in README
@@ -105,9 +106,10 @@ def test_the_calibration_is_the_recorded_one():
     folder = ROOT / "results" / "gate-calibration"
     trials = read_trials(folder)
     assert len(trials) >= 100
-    found = calibration_table(trials, json.loads((folder / "setting.json").read_text())["terms"]["effect"])
-    assert found in README
-    assert found in (folder / "calibration.md").read_text()
+    setting = json.loads((folder / "setting.json").read_text())
+    page = calibration_page.document(trials, setting, calibration_page.slowdowns(trials))
+    assert (folder / "calibration.md").read_text() == markdown.render(page)
+    assert markdown.render([calibration_page.error_table(trials, setting["terms"]["effect"])]) in README
     assert "results/gate-calibration/calibration.png" in README
     assert max(t["seconds"] for t in trials) < 60
 

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
+import pandas as pd
 from scipy.stats import beta
 
 from bench.comparison.trials import read_trials
 from bench.comparison.verdicts import middle
-from bench.presentation.looks import DPI, THEME, WIDTH
-from bench.presentation.text import markdown
+from bench.presentation import markdown
+from bench.presentation.document import Cell, Document, Figure, Heading, Inline, Paragraph, Table, cell, code, emphasis
+from bench.presentation.looks import drawing
 from samplers.errors import UserError
 from samplers.files import write_whole
 
@@ -39,53 +40,105 @@ def wrong(delay: float, verdict: str, effect: float) -> bool:
     return verdict == "faster" if delay < effect else verdict != "slower"
 
 
-def table(trials: Sequence[dict[str, Any]], effect: float) -> str:
+def truth(delay: float) -> str:
+    """What a delay of side B is, in words."""
+    return f"B slower by {100 * delay:g} %" if delay else "the same code (A/A)"
+
+
+def error_table(trials: Sequence[dict[str, Any]], effect: float) -> Table:
     """A row for each delay: how often each verdict fell, and the share of wrong ones with its exact 95 % interval."""
-    lines = []
+    rows = []
     for name, first in trials[0]["cells"].items():
         found = [t["cells"][name] for t in trials]
         counts, n = Counter(c["verdict"] for c in found), len(found)
         k = sum(wrong(first["delay"], c["verdict"], effect) for c in found)
         low, high = clopper_pearson(k, n)
-        truth = f"B slower by {100 * first['delay']:g} %" if first["delay"] else "the same code (A/A)"
         share = f"{k} of {n}, {100 * k / n:.0f} % [{100 * low:.1f}, {100 * high:.1f}]"
-        lines.append([truth, *(str(counts[v]) for v in VERDICTS), share])
-    return markdown(["truth", *VERDICTS, "wrong"], lines, range(1, 6))
+        rows.append([Cell(truth(first["delay"]), first["delay"]), *(cell(counts[v]) for v in VERDICTS), Cell(share, k / n)])
+    return Table(["truth", *VERDICTS, "wrong"], rows, range(1, 6))
 
 
-def draw(trials: Sequence[dict[str, Any]], effect: float, path: Path) -> None:
-    """Every trial's measured slowdown with its interval, a panel for each true one."""
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt
+def slowdowns(trials: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """How much slower B was measured, in % with the 99 % interval, a row a comparison that has the time; by measured ratio."""
+    rows = []
+    for name, c in ((name, c) for t in trials for name, c in t["cells"].items()):
+        if (m := middle(c["processes"])) is not None:
+            percent = [100 * (m[key] - 1) for key in ("ratio", "ratio_low", "ratio_high")]
+            rows.append([name, c["delay"], c["verdict"], *percent])
+    columns = ["cell", "delay", "verdict", "slower", "slower_low", "slower_high"]
+    return pd.DataFrame(rows, columns=columns).sort_values(["delay", "slower"], kind="stable")
 
-    cells = trials[0]["cells"]
-    with plt.rc_context(THEME):
-        figure, axes = plt.subplots(1, len(cells), figsize=(WIDTH, 3.2), sharex=True, sharey=True, layout="constrained")
-        for ax, (name, first) in zip(np.atleast_1d(axes), cells.items(), strict=True):
-            found = [(t["cells"][name]["verdict"], middle(t["cells"][name]["processes"])) for t in trials]
-            told = sorted(((v, m) for v, m in found if m is not None), key=lambda p: p[1]["ratio"])
+
+def draw(trials: Sequence[dict[str, Any]], effect: float, path: Path) -> pd.DataFrame:
+    """Every trial's measured slowdown with its interval, a panel for each true one; returns what was drawn."""
+    cells, found = trials[0]["cells"], slowdowns(trials)
+    line = 100 * (np.sqrt(1 + effect) - 1)
+    with drawing(path, height=3.2) as fig:
+        axes = fig.subplots(1, len(cells), squeeze=False, sharex=True, sharey=True)[0]
+        for ax, (name, first) in zip(axes, cells.items(), strict=True):
+            own = found[found["cell"] == name].reset_index(drop=True)
             for verdict in VERDICTS:
-                at = [(i, m) for i, (v, m) in enumerate(told) if v == verdict]
-                if not at:
-                    continue
-                y, m = [i for i, _ in at], [m for _, m in at]
-                x, low, high = (100 * (np.array([p[key] for p in m]) - 1) for key in ("ratio", "ratio_low", "ratio_high"))
+                m = own[own["verdict"] == verdict]
+                ends = [m["slower"] - m["slower_low"], m["slower_high"] - m["slower"]]
                 style = {"color": COLOURS[verdict], "fmt": MARKERS[verdict], "ms": 2.5, "elinewidth": 0.6}
-                ax.errorbar(x, y, xerr=[x - low, high - x], label=verdict, **style)
-            line = 100 * (np.sqrt(1 + effect) - 1)
+                if len(m):
+                    ax.errorbar(m["slower"], m.index, xerr=ends, label=verdict, **style)
             for v in (-line, line):
                 ax.axvline(v, color="black", lw=0.7, ls=(0, (4, 2)), zorder=0)
             ax.axvline(100 * first["delay"], color="black", lw=0.9, zorder=0)
-            truth = f"B slower by {100 * first['delay']:g} %" if first["delay"] else "the same code (A/A)"
-            counts = Counter(v for v, _ in found)
-            ax.set_title(f"{truth}\n" + ", ".join(f"{v}: {counts[v]}" for v in VERDICTS if counts[v]))
+            counts = Counter(t["cells"][name]["verdict"] for t in trials)
+            ax.set_title(f"{truth(first['delay'])}\n" + ", ".join(f"{v}: {counts[v]}" for v in VERDICTS if counts[v]))
             ax.set_xlabel("measured: B slower by, %")
             ax.spines[["top", "right"]].set_visible(False)
-        np.atleast_1d(axes)[0].set_ylabel("trial, by measured ratio")
-        shown = {label: h for ax in np.atleast_1d(axes) for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-        figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=len(VERDICTS), frameon=False)
-        figure.savefig(path, dpi=DPI)
-        plt.close(figure)
+        axes[0].set_ylabel("trial, by measured ratio")
+        shown = {label: h for ax in axes for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+        fig.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=len(VERDICTS), frameon=False)
+    return found
+
+
+def document(trials: Sequence[dict[str, Any]], setting: dict[str, Any], drawn: pd.DataFrame) -> Document:
+    """The page of these trials, one or more, whose figure `calibration.png` lies beside it."""
+    effect = setting["terms"]["effect"]
+    seconds = [t["seconds"] for t in trials]
+    shares = [t["neighbour"] for t in trials if t["neighbour"] is not None]
+    spent = [p for t in trials for c in t["cells"].values() for p in c["processes"]]
+    passes, pairs = [p["a_ms"] for p in spent], [p["pairs"] for p in spent]
+    about = (
+        f"{len(trials)} comparisons of {setting['environment']['cpu']} ({setting['environment']['cores']} cores), one thread, "
+        f"revision {setting['commit'][:7]}{setting['commit'][40:]}, effect to be found {100 * effect:g} %. A pass takes "
+        f"{np.median(passes):.1f} ms (median). Another process loads one core "
+        + (f"for {100 * np.mean(shares):.0f} % of the time, " if shares else "half of the time, ")
+        + f"in bursts of {setting['neighbour']['burst_s'][0]:g} to {setting['neighbour']['burst_s'][1]:g} s. One comparison "
+        f"decides all rows: {np.median(seconds):.0f} s (median), {max(seconds):.0f} s at most, budget "
+        f"{setting['terms']['budget']:g} s; {np.median(pairs):.0f} pairs (median) of each row "
+        "in each of two or three processes."
+    )
+    slower, faster, same = code("slower"), code("faster"), code("same")
+    rule: Inline = [
+        *(emphasis("Wrong"), ": any ", slower, " or ", faster, " of the same code; ", faster, " of a delay below the effect; "),
+        *(
+            "all but ",
+            slower,
+            " of a delay of the effect. In brackets the exact 95 % interval of the share. A delay of 2 % is ",
+        ),
+        *("smaller than the effect, so ", same, " is right of it, and ", slower, " no lie."),
+    ]
+    reading: Inline = [
+        "Each line is one comparison: the ratio and its 99 % interval, of the middle process or between the two middle ones. "
+        "Solid: the truth; dashed: half of the effect, where ",
+        slower,
+        " begins.",
+    ]
+    command = f"python -m bench.comparison.calibration --trials {len(trials)} --out FOLDER"
+    return [
+        Heading(1, "How often the verdicts err"),
+        Paragraph(about),
+        error_table(trials, effect),
+        Paragraph(rule),
+        Figure("Measured slowdowns", "calibration.png", data=drawn),
+        Paragraph(reading),
+        Paragraph(["Again: ", code(command), "; with ", code("--report"), " the page alone."]),
+    ]
 
 
 def write_page(folder: Path) -> Path:
@@ -98,30 +151,6 @@ def write_page(folder: Path) -> Path:
     if not trials:
         raise UserError(f"no trials in {folder}; make some with 'python -m bench.comparison.calibration --out {folder}'")
     setting = json.loads((folder / "setting.json").read_text())
-    effect = setting["terms"]["effect"]
-    draw(trials, effect, folder / "calibration.png")
-    seconds = [t["seconds"] for t in trials]
-    shares = [t["neighbour"] for t in trials if t["neighbour"] is not None]
-    spent = [p for t in trials for c in t["cells"].values() for p in c["processes"]]
-    passes, pairs = [p["a_ms"] for p in spent], [p["pairs"] for p in spent]
-    text = [
-        "# How often the verdicts err",
-        f"{len(trials)} comparisons of {setting['environment']['cpu']} ({setting['environment']['cores']} cores), one thread, "
-        f"revision {setting['commit'][:7]}{setting['commit'][40:]}, effect to be found {100 * effect:g} %. A pass takes "
-        f"{np.median(passes):.1f} ms (median). Another process loads one core "
-        + (f"for {100 * np.mean(shares):.0f} % of the time, " if shares else "half of the time, ")
-        + f"in bursts of {setting['neighbour']['burst_s'][0]:g} to {setting['neighbour']['burst_s'][1]:g} s. One comparison "
-        f"decides all rows: {np.median(seconds):.0f} s (median), {max(seconds):.0f} s at most, budget "
-        f"{setting['terms']['budget']:g} s; {np.median(pairs):.0f} pairs (median) of each row "
-        "in each of two or three processes.",
-        table(trials, effect),
-        "*Wrong*: any `slower` or `faster` of the same code; `faster` of a delay below the effect; all but `slower` of a delay "
-        "of the effect. In brackets the exact 95 % interval of the share. A delay of 2 % is smaller than the effect, so `same` "
-        "is right of it, and `slower` no lie.",
-        "![Measured slowdowns](calibration.png)",
-        "Each line is one comparison: the ratio and its 99 % interval, of the middle process or between the two middle "
-        "ones. Solid: the truth; dashed: half of the effect, where `slower` begins.",
-        f"Again: `python -m bench.comparison.calibration --trials {len(trials)} --out FOLDER`; with `--report` the page alone.",
-    ]
-    write_whole(folder / "calibration.md", ("\n\n".join(text) + "\n").encode())
+    drawn = draw(trials, setting["terms"]["effect"], folder / "calibration.png")
+    write_whole(folder / "calibration.md", markdown.render(document(trials, setting, drawn)).encode())
     return folder / "calibration.md"

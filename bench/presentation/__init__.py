@@ -1,1 +1,1 @@
-"""How numbers and series look: digits, tables as text, colours and markers. Imports nothing of ours."""
+"""How a page looks, whatever it tells: documents and their renderer, digits, colours and markers. Imports nothing of ours."""

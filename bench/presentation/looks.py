@@ -1,13 +1,17 @@
-"""How a sampler looks in every figure: colour, marker and line are a function of its name alone."""
+"""How figures look, and a sampler in each of them: colour, marker and line are a function of its name alone."""
 
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -33,16 +37,17 @@ THEME = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
+    "text.parse_math": False,  # a dollar in a name is a dollar
 }
 
 
-@dataclass(frozen=True)
-class Plate:
-    """A figure with its caption, or (`file` None) the reason why there is none."""
-
-    title: str
-    file: str | None
-    text: str
+@contextmanager
+def drawing(path: Path, height: float, layout: Any = "constrained") -> Iterator[Figure]:
+    """A figure of the page's width, `height` inches, in the theme of all; saved to `path` (PNG) when it is drawn."""
+    with matplotlib.rc_context(THEME):
+        figure = Figure(figsize=(WIDTH, height), layout=layout)
+        yield figure
+        figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,12 @@ def style_of(sampler: str) -> Style:
     return Style(colour, marker, line, fill)
 
 
-def legend_columns(labels: Iterable[str]) -> int:
-    """Columns of a legend below a figure that the longest label leaves room for."""
-    longest = max(map(len, labels), default=1)
-    return max(1, min(5, 100 // (longest + 7)))
+def legend_below(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """A legend under the axes in as many columns as its longest label leaves room for; the figure grows by its lines."""
+    longest = max(len(str(h.get_label())) for h in handles)
+    columns = max(1, min(5, 100 // (longest + 7)))
+    figure.set_figheight(figure.get_figheight() + 0.18 * math.ceil(len(handles) / columns))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
 
 
 def log_axes(ax: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:

@@ -1,20 +1,20 @@
-"""Numbers and tables as text: how many digits, which words, where a line ends."""
-
-from collections.abc import Iterable, Sequence
+"""Numbers and values as text: how many digits, which words, on one line."""
 
 import pandas as pd
 
+LONGEST = 500  # characters of a value that is shown: an error may have millions
 
-def num(value: float) -> str:
+
+def num(value: float | None) -> str:
     """A counted number: no more digits than it needs, three significant at most (a large one keeps all), empty if missing."""
-    if pd.isna(value):
+    if value is None or pd.isna(value):
         return ""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def measured(value: float) -> str:
+def measured(value: float | None) -> str:
     """A measured number: three significant digits, zeros too (a large one keeps all), empty if missing."""
-    if pd.isna(value):
+    if value is None or pd.isna(value):
         return ""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
 
@@ -24,9 +24,9 @@ def plural(number: float, what: str) -> str:
     return f"{num(number)} {what}{'' if number == 1 else 's'}"
 
 
-def percent(value: float) -> str:
+def percent(value: float | None) -> str:
     """A fraction as percent, empty if it is missing."""
-    return "" if pd.isna(value) else f"{100 * value:.1f} %"
+    return "" if value is None or pd.isna(value) else f"{100 * value:.1f} %"
 
 
 def interval(value: float, low: float, high: float) -> str:
@@ -34,16 +34,9 @@ def interval(value: float, low: float, high: float) -> str:
     return measured(value) + (f" [{measured(low)}, {measured(high)}]" if pd.notna(low) and pd.notna(high) else "")
 
 
-def plain(value: object) -> str:
-    """Text for one cell of a Markdown table: one line, bars escaped, empty for a missing value."""
+def one_line(value: object, longest: int = LONGEST) -> str:
+    """A value as text on one line, cut at `longest` characters; empty if it is missing."""
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return ""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
-    """A Markdown table; columns whose number is in `right` are aligned right."""
-    right = set(right)
-    rule = ["---:" if i in right else "---" for i in range(len(header))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows])
+    text = " ".join((f"{value:g}" if isinstance(value, float) else str(value)).split())
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

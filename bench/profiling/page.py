@@ -1,89 +1,101 @@
 """The folder of a profile: profile.json, tables, page and figure."""
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import pandas as pd
 import seaborn as sns
-from matplotlib.figure import Figure
 
-from bench.presentation.looks import COLOURS, DPI, THEME, WIDTH, log_axes
-from bench.presentation.text import markdown, measured, percent, plural
+from bench.presentation import markdown
+from bench.presentation.document import Block, Cell, Document, Figure, Heading, Paragraph, Table, cell
+from bench.presentation.looks import COLOURS, drawing, log_axes
+from bench.presentation.text import interval, measured, percent, plural
 from samplers.files import write_whole
 
 
-def _ci(summary: dict[str, Any]) -> str:
+def _interval(summary: dict[str, Any]) -> Cell:
     """A median with its interval."""
-    return f"{measured(summary['median'])} [{measured(summary['ci_low'])}, {measured(summary['ci_high'])}]"
+    return Cell(interval(summary["median"], summary["ci_low"], summary["ci_high"]), summary["median"])
 
 
-def page(result: dict[str, Any]) -> str:
-    """profile.md."""
-    counted, forwards = result["counted"], result["counted"]["forwards"]
+def document(result: dict[str, Any]) -> Document:
+    """The page of a profile, whose figure `profile.png` lies beside it."""
     gpu = result["environment"].get("gpu")
-    student = result["student"] or {"name": "", "sha256": ""}
-    parts = [
-        f"# One pass of {result['sampler'].split(':')[0]}, mode {result['mode']}",
-        f"{plural(counted['calls'], 'call')}, {plural(forwards, 'forward')}, "
+    return [
+        Heading(1, f"One pass of {result['sampler'].split(':')[0]}, mode {result['mode']}"),
+        Paragraph(_counts(result)),
+        Figure("Profile", "profile.png", data=_frame(result["batches"])),
+        Heading(2, "The pass against the teacher's forwards"),
+        *_batches(result),
+        *_stages(result),
+        Paragraph(
+            f"Stages are marked before and after each module by the {result['clock']}, without waiting for the device in "
+            "between; everything else is concatenation of skips, repeating the noise, and the time between the modules"
+            f"{', in which a GPU may wait for the next launch' if gpu else ''}."
+            if result["stages"]
+            else "Stages are told apart in mode eager only: a compiled or captured pass has no modules to mark."
+        ),
+    ]
+
+
+def _counts(result: dict[str, Any]) -> str:
+    counted, student = result["counted"], result["student"] or {"name": "", "sha256": ""}
+    return (
+        f"{plural(counted['calls'], 'call')}, {plural(counted['forwards'], 'forward')}, "
         f"{result['teacher_equivalents']:.2f} teacher-equivalents of work an image "
         f"({counted['flops_per_image'] / 1e9:.3f} GFLOP; one teacher forward {counted['teacher_flops'] / 1e9:.3f}). "
         f"Student {student['name']} ({student['sha256'][:12]}), teacher {result['teacher']['name']}, "
-        f"{_machine(result)}. "
-        f"Clock: {result['clock']}.",
-        "![Profile](profile.png)",
-        "## The pass against the teacher's forwards",
+        f"{_machine(result)}. Clock: {result['clock']}."
+    )
+
+
+def _batches(result: dict[str, Any]) -> list[Block]:
+    """The pass at each batch size, with what to know before and after."""
+    forwards, batches = result["counted"]["forwards"], result["batches"]
+    gpu = result["environment"].get("gpu")
+    about = (
         f"Medians with 95 % intervals. Ratios are of the same round: to one teacher forward at the same batch, to {forwards} "
         f"forwards in one call (the same effective batch), and to {forwards} calls one after another; the teacher runs in the "
-        f"same mode. Peak memory is {'what was allocated' if gpu else 'the resident set of the whole process'}.",
-    ]
+        f"same mode. Peak memory is {'what was allocated' if gpu else 'the resident set of the whole process'}."
+    )
     rows = [
         [
-            str(b["batch_size"]),
-            _ci(b["ms"]),
-            measured(b["images_per_s"]),
-            _ci(b["ratio_to_one_forward"]),
-            _ci(b["ratio_to_m_forwards"]),
-            _ci(b["ratio_to_m_calls"]),
-            f"{b['flops_per_s'] / 1e9:.1f}",
-            percent(b["share_of_matrix_rate"]),
-            "" if b["peak_bytes"] is None else f"{b['peak_bytes'] / 2**20:.0f}",
+            cell(b["batch_size"]),
+            _interval(b["ms"]),
+            cell(b["images_per_s"], measured),
+            *(_interval(b[f"ratio_to_{what}"]) for what in ("one_forward", "m_forwards", "m_calls")),
+            Cell(f"{b['flops_per_s'] / 1e9:.1f}", b["flops_per_s"]),
+            cell(b["share_of_matrix_rate"], percent),
+            cell(b["peak_bytes"], lambda v: "" if v is None else f"{v / 2**20:.0f}"),
         ]
-        for b in result["batches"]
+        for b in batches
     ]
-    header = [
+    columns = [
         "batch", "ms", "images/s", "ratio to 1 forward", f"ratio to {forwards} forwards in a call",
         f"ratio to {forwards} calls", "GFLOP/s", "of matrix rate", "peak MiB",
     ]  # fmt: skip
-    parts.append(markdown(header, rows, right=range(len(header))))
     rate = (
         f"Matrix rate: {result['matrix_flops_per_s'] / 1e9:.0f} GFLOP/s, the fastest float32 product of two large square "
         "matrices seen here. FLOPs: 2 a multiply-add; elementwise operations and Fourier transforms are not counted."
     )
-    if any(b["share_of_matrix_rate"] > 1 for b in result["batches"]):
+    if any(b["share_of_matrix_rate"] > 1 for b in batches):
         rate += " Above 100 %: this library's convolutions are faster than its matrix product, which is then no ceiling."
-    parts.append(rate)
+    return [Paragraph(about), Table(columns, rows, range(len(columns))), Paragraph(rate)]
+
+
+def _stages(result: dict[str, Any]) -> list[Block]:
+    """A table for each batch size at which the stages were told apart."""
+    blocks: list[Block] = []
     for batch in dict.fromkeys(s["batch_size"] for s in result["stages"]):
-        parts.append(f"## Stages at batch {batch}")
-        own = [s for s in result["stages"] if s["batch_size"] == batch]
-        parts.append(
-            markdown(
-                ["stage", "modules", "ms", "share of the pass"],
-                [[s["stage"], str(s["modules"] or ""), _ci(s["ms"]), percent(s["share"])] for s in own],
-                right=(1, 2, 3),
-            )
-        )
-    if result["stages"]:
-        parts.append(
-            f"Stages are marked before and after each module by the {result['clock']}, without waiting for the device in "
-            "between; everything else is concatenation of skips, repeating the noise, and the time between the modules"
-            f"{', in which a GPU may wait for the next launch' if gpu else ''}."
-        )
-    else:
-        parts.append("Stages are told apart in mode eager only: a compiled or captured pass has no modules to mark.")
-    return "\n\n".join(parts) + "\n"
+        rows = [
+            [cell(s["stage"]), cell(s["modules"] or None), _interval(s["ms"]), cell(s["share"], percent)]
+            for s in result["stages"]
+            if s["batch_size"] == batch
+        ]
+        table = Table(["stage", "modules", "ms", "share of the pass"], rows, (1, 2, 3))
+        blocks += [Heading(2, f"Stages at batch {batch}"), table]
+    return blocks
 
 
 def _machine(result: dict[str, Any]) -> str:
@@ -94,13 +106,12 @@ def _machine(result: dict[str, Any]) -> str:
     return f"{result['environment'].get('cpu', 'CPU')}, {plural(result['threads'], 'thread')}"
 
 
-def figure(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], path: Path) -> None:
     """profile.png: shares of the stages (eager only), and throughput against batch size beside the teacher's."""
     batches, forwards = result["batches"], result["counted"]["forwards"]
     ends = list(dict.fromkeys(s["batch_size"] for s in result["stages"]))
     name = result["sampler"].split(":")[0]
-    with matplotlib.rc_context(THEME):
-        fig = Figure(figsize=(WIDTH, 3.4), layout="constrained")
+    with drawing(path, height=3.4) as fig:
         axes = fig.subplots(1, 2 if ends else 1, squeeze=False)[0]
         if ends:
             ax = axes[0]
@@ -130,32 +141,23 @@ def figure(result: dict[str, Any], path: Path) -> None:
         ax.set(xlabel="batch size", ylabel="images per second", title=f"Throughput, mode {result['mode']}")
         ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1)
         sns.despine(ax=ax)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fig.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
 def write_profile(result: dict[str, Any], folder: Path) -> Path:
     """Write profile.json, stages.csv, batches.csv, profile.md and the figure; returns the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "stages.csv").unlink(missing_ok=True)  # of an earlier profile in another mode
-    _csv(folder / "stages.csv", result["stages"])
-    _csv(folder / "batches.csv", result["batches"])
-    figure(result, folder / "profile.png")
-    write_whole(folder / "profile.md", page(result).encode())
+    for name in ("stages", "batches"):
+        if rows := result[name]:
+            write_whole(folder / f"{name}.csv", _frame(rows).to_csv(index=False, lineterminator="\n").encode())
+    draw(result, folder / "profile.png")
+    write_whole(folder / "profile.md", markdown.render(document(result)).encode())
     write_whole(folder / "profile.json", (json.dumps(result, indent=1) + "\n").encode())  # last: it says that all is there
     return folder / "profile.md"
 
 
-def _csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    flat = [{k2: v2 for k, v in row.items() for k2, v2 in _columns(k, v)} for row in rows]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, flat[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    write_whole(path, text.getvalue().encode())
-
-
-def _columns(key: str, value: Any) -> list[tuple[str, Any]]:
-    return [(f"{key}.{k}", v) for k, v in value.items()] if isinstance(value, dict) else [(key, value)]
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows as a table with a column for each leaf, keys joined by dots; whole numbers stay whole beside a null."""
+    nested = [{k: v if isinstance(v, dict) else {"": v} for k, v in row.items()} for row in rows]
+    flat = [{f"{k}.{inner}".rstrip("."): leaf for k, v in row.items() for inner, leaf in v.items()} for row in nested]
+    return pd.DataFrame(flat, dtype=object)

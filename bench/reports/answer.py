@@ -2,10 +2,10 @@
 
 import pandas as pd
 
+from bench.presentation.document import Inline, strong
 from bench.presentation.text import interval, measured, num, plural
-from bench.records.frame import MACHINE
 from bench.reports.ranking import coinciding, winner
-from bench.reports.sections import Section
+from bench.reports.sections import Section, machines
 from bench.reports.tables import disturbed
 
 BUDGETS = (5, 10, 20)  # network calls
@@ -37,55 +37,56 @@ def _ties(rows: pd.DataFrame) -> str:
 
 def budgets(section: Section) -> tuple[int, ...]:
     """The budgets of calls to answer for."""
-    return (*FEW, *BUDGETS) if section.rows["student.name"].notna().any() else BUDGETS
+    return (*FEW, *BUDGETS) if section.with_students else BUDGETS
 
 
-def answer(section: Section) -> list[str]:
+def answer(section: Section) -> list[Inline]:
     """The question of the suite, answered for one section, one sentence or two an item."""
     scored = section.scored[section.scored["counted.calls"].notna()]
     top = winner(scored)
     if top is None:
         return ["No Frechet distance was measured, so no sampler can be called best."]
-    found = []
+    found: list[Inline] = []
     for budget in budgets(section):
         rows = scored[scored["counted.calls"] <= budget]
         best = winner(rows)
         if best is None:
-            found.append(f"**At most {plural(budget, 'call')}**: nothing was measured.")
+            found.append([strong(f"At most {plural(budget, 'call')}"), ": nothing was measured."])
             continue
         r = best.row
+        distance = interval(r["fd"], r["fd_low"], r["fd_high"])
         found.append(
-            f"**At most {plural(budget, 'call')}: {r['label']}** ({_cost(r)}) is best, with a Frechet distance of "
-            f"{interval(r['fd'], r['fd_low'], r['fd_high'])}. {_ties(rows)}"
+            [
+                strong(f"At most {plural(budget, 'call')}: {r['label']}"),
+                f" ({_cost(r)}) is best, with a Frechet distance of {distance}. {_ties(rows)}",
+            ]
         )
     close = scored[scored["fd"] <= max(CLOSE * top.row["fd"], top.row["fd"])]
     fewest = close[close["counted.calls"] == close["counted.calls"].min()]
     first = winner(fewest)
     assert first is not None  # the best row itself is among the close ones
-    against = f"{measured(top.row['fd'])} of the best measured, {top.row['label']} ({_cost(top.row)})"
+    best_of_all = f"{measured(top.row['fd'])} of the best measured, {top.row['label']} ({_cost(top.row)})"
+    against = f"with {measured(first.row['fd'])} against {best_of_all}. "
     found.append(
-        f"**Cheapest within {CLOSE} times the best quality: {first.row['label']}** ({_cost(first.row)}), "
-        + ("the best measured. " if first.row.name == top.row.name else f"with {measured(first.row['fd'])} against {against}. ")
-        + (_ties(fewest) if len(fewest) > 1 else "No other sampler comes as close with as few calls.")
+        [
+            strong(f"Cheapest within {CLOSE} times the best quality: {first.row['label']}"),
+            f" ({_cost(first.row)}), ",
+            "the best measured. " if first.row.name == top.row.name else against,
+            _ties(fewest) if len(fewest) > 1 else "No other sampler comes as close with as few calls.",
+        ]
     )
     timed = section.rows[section.rows["time.latency_ms.median"].notna()]
-    machines = timed[[c for c in MACHINE if c in timed]].drop_duplicates()
-    timed = timed[timed["fd"] <= close["fd"].max()]
-    valid = timed[~disturbed(timed)]
-    if len(timed) and not len(valid):
+    good = timed[timed["fd"] <= close["fd"].max()]
+    valid = good[~disturbed(good)]
+    if len(good) and not len(valid):
         found.append("The times of all rows that are as good were disturbed, so none is called the fastest.")
-    elif len(timed):
-        timed = valid
-        if len(machines) == 1:
-            r = timed.loc[timed["time.latency_ms.median"].idxmin()]
-            ms = f"{measured(r['time.latency_ms.median'])} ms for one image"
-            found.append(f"**Fastest within {CLOSE} times the best quality: {r['timed']}** ({_cost(r)}), {ms}.")
-        else:
-            found.append(
-                "The rows were timed on different machines, so none is called the fastest; there is a figure for each."
-            )
-    same = coinciding(scored)
-    if same:
+    elif len(good) and len(machines(timed)) > 1:
+        found.append("The rows were timed on different machines, so none is called the fastest; there is a figure for each.")
+    elif len(good):
+        r = valid.loc[valid["time.latency_ms.median"].idxmin()]
+        ms = f"{measured(r['time.latency_ms.median'])} ms for one image"
+        found.append([strong(f"Fastest within {CLOSE} times the best quality: {r['timed']}"), f" ({_cost(r)}), {ms}."])
+    if same := coinciding(scored):
         found.append(
             f"With one call these coincide, as they must: {', '.join(same)}. A single step from the largest noise level to "
             "zero is x = D(sigma_max z) for every solver, so one call tells nothing about the solvers."

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 
-from bench.presentation.text import interval, markdown, measured, num, plural
+from bench.presentation.document import Cell, Table, cell, emphasis
+from bench.presentation.text import interval, measured, num, plural
 from bench.records.differences import difference
-from bench.reports.sections import Section
+from bench.reports.sections import Section, machines
 from bench.reports.tables import disturbed
 
 CLOCKS: tuple[tuple[str, Callable[[pd.DataFrame], pd.Series]], ...] = (
@@ -24,7 +26,7 @@ def total_seconds(row: pd.Series) -> float:
 
 def break_even(training: float, solver: float, student: float) -> float:
     """n* = training seconds / (seconds per image of the solver - of the student); infinite where the student is not faster."""
-    return training / (solver - student) if solver > student else float("inf")
+    return float("inf") if solver <= student else training / (solver - student)
 
 
 def equals(student: pd.Series, solvers: pd.DataFrame) -> pd.DataFrame:
@@ -33,51 +35,51 @@ def equals(student: pd.Series, solvers: pd.DataFrame) -> pd.DataFrame:
     return solvers.loc[kept]
 
 
-def payback_table(section: Section) -> str:
-    """A row for each student and number of calls; empty without students, or where rows were timed on several machines."""
+def break_even_table(section: Section) -> Table | None:
+    """A row for each student and number of calls; None without students, or where rows were timed on several machines."""
     rows = section.scored[section.scored["time.latency_ms.median"].notna() & ~disturbed(section.scored)]
     trained = rows[rows["student.name"].notna()] if "training.seconds" in rows else rows.iloc[:0]
     solvers = rows[rows["student.name"].isna()]
-    if (
-        trained.empty
-        or rows[[c for c in ("environment.cpu", "environment.gpu.name") if c in rows]].drop_duplicates().shape[0] > 1
-    ):
-        return ""
+    if trained.empty or len(machines(rows)) > 1:
+        return None
     size = ", ".join(f"{b:g}" for b in sorted(rows["batch_size"].unique()))
-    header = ["sampler", "calls", f"Frechet distance ({section.metric})", "training, minutes"]
+    columns = ["sampler", "calls", section.distance, "training, minutes"]
     for name, _ in CLOCKS:
-        header += [f"as good, {name.format(size)}", "ms an image: it, student", "pays off after, images"]
+        columns += [f"as good, {name.format(size)}", "ms an image: it, student", "pays off after, images"]
     lines = []
     for _, student in trained.sort_values(["label", "counted.calls"], kind="stable").iterrows():
         seconds = total_seconds(student)
         line = [
-            f"{student['label']}",
-            num(student["counted.calls"]),
-            interval(student["fd"], student["fd_low"], student["fd_high"]),
-            measured(seconds / 60),
+            cell(student["label"]),
+            cell(student["counted.calls"], num),
+            Cell(interval(student["fd"], student["fd_low"], student["fd_high"]), student["fd"]),
+            Cell(measured(seconds / 60), seconds / 60),
         ]
         good = equals(student, solvers)
         for _, of in CLOCKS:
             own = float(of(student.to_frame().T.infer_objects()).iloc[0])
-            if good.empty:
-                line += ["no solver", f"–, {measured(1000 * own)}", "–"]
+            times = of(good)
+            if times.isna().all():
+                line += [Cell("no solver"), Cell(f"–, {measured(1000 * own)}"), Cell("–")]
                 continue
-            times = of(good).to_numpy()
-            best, least = good.iloc[int(times.argmin())], float(times.min())
+            best, least = good.iloc[int(np.nanargmin(times))], float(times.min())
             images = break_even(seconds, least, own)
             line += [
-                f"{best['label']} ({plural(best['counted.calls'], 'call')})",
-                f"{measured(1000 * least)}, {measured(1000 * own)}",
-                "never" if images == float("inf") else f"{images:,.0f}" if pd.notna(images) else "not known",
+                Cell(f"{best['label']} ({plural(best['counted.calls'], 'call')})", best["label"]),
+                Cell(f"{measured(1000 * least)}, {measured(1000 * own)}", (1000 * least, 1000 * own)),
+                Cell("never" if images == float("inf") else f"{images:,.0f}" if pd.notna(images) else "not known", images),
             ]
         lines.append(line)
-    return markdown(header, lines, [1, 2, 3, 5, 6, 8, 9])
+    return Table(columns, lines, (1, 2, 3, 5, 6, 8, 9))
 
 
-PAYBACK_TEXT = (
-    "*As good*: the fastest solver without training whose Frechet distance is smaller than the student's or statistically "
-    "tied with it. A student has paid for its training after n* = training seconds / (seconds an image of that solver - of the "
-    "student) images; *never* where it is not faster. The training's seconds come from its card, data and the ladder above it "
-    "included where the card tells, and were taken on the machine and the threads named there, so n* holds for that "
-    "machine only; the seconds an image are this run's."
+BREAK_EVEN_TEXT = (
+    emphasis("As good"),
+    ": the fastest solver without training whose Frechet distance is smaller than the student's or statistically tied with it. "
+    "A student has paid for its training after n* = training seconds / (seconds an image of that solver - of the student) "
+    "images; ",
+    emphasis("never"),
+    " where it is not faster. The training's seconds come from its card, data and the ladder above it included where the card "
+    "tells, and were taken on the machine and the threads named there, so n* holds for that machine only; the seconds an image "
+    "are this run's.",
 )

@@ -2,24 +2,22 @@
 
 from pathlib import Path
 
-import matplotlib
 import seaborn as sns
-from matplotlib.figure import Figure
 
-from bench.presentation.looks import DPI, THEME, WIDTH, Plate, style_of
+from bench.presentation.document import Figure
+from bench.presentation.looks import drawing, style_of
 from bench.reports.sections import Section
 
 
-def overhead_plate(section: Section, out: Path, suffix: str) -> Plate:
+def overhead_figure(section: Section, out: Path, suffix: str) -> Figure:
     """What a sampler costs beyond its bare network calls."""
-    title = "Overhead"
+    title, file = "Overhead", f"overhead{suffix}.png"
     rows = section.rows[section.rows["time.overhead_fraction"].notna()]
     if rows.empty:
-        return Plate(title, None, "no overhead was measured.")
+        return Figure(title, None, "no overhead was measured.")
     data = rows.assign(overhead=100 * rows["time.overhead_fraction"])
     middle = data.groupby("timed")["overhead"].median().sort_values(kind="stable")
-    with matplotlib.rc_context(THEME):
-        fig = Figure(figsize=(WIDTH, 1.0 + 0.26 * len(middle)), layout="constrained")
+    with drawing(out / file, height=1.0 + 0.26 * len(middle)) as fig:
         ax = fig.subplots()
         sns.barplot(
             data, x="overhead", y="timed", order=list(middle.index), hue="timed", legend=False, estimator="median", ax=ax,
@@ -31,10 +29,9 @@ def overhead_plate(section: Section, out: Path, suffix: str) -> Plate:
         ax.grid(True, axis="x", lw=0.5, color="0.9")
         ax.set_axisbelow(True)
         sns.despine(fig)
-        fig.savefig(out / f"overhead{suffix}.png", dpi=DPI, metadata={"Software": None})
     text = (
         f"Wall time over the time of the same number of bare network calls, less one. Bar: median over a sampler's cells; "
         f"whisker: smallest to largest. Least: {middle.index[0]} ({middle.iloc[0]:.1f} %); most: {middle.index[-1]} "
         f"({middle.iloc[-1]:.1f} %)."
     )
-    return Plate(title, f"overhead{suffix}.png", text)
+    return Figure(title, file, text, data[["timed", "steps", "overhead"]])

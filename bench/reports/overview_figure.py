@@ -1,34 +1,32 @@
 """The main figure of a run with students: quality against depth, work and time at once, one-step methods beside solvers."""
 
-import math
 from pathlib import Path
 
-import matplotlib
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.presentation.looks import DPI, THEME, WIDTH, Plate, legend_columns, log_axes, style_of
+from bench.presentation.document import Figure
+from bench.presentation.looks import drawing, legend_below, log_axes, style_of
 from bench.presentation.text import measured, plural
 from bench.records.differences import difference
-from bench.records.frame import MACHINE
 from bench.reports.quality_figures import CONVERGED, DASHED
 from bench.reports.ranking import pareto, winner
-from bench.reports.sections import Section
+from bench.reports.sections import Section, machines
 
 SOLVERS, FRONT = "0.72", "0.35"
 
 
-def story_plate(section: Section, out: Path, suffix: str) -> Plate:
+def overview_figure(section: Section, out: Path, suffix: str) -> Figure:
     """Frechet distance against calls, teacher-equivalents and milliseconds (one image, and in batches), students in colour."""
-    title = "Students and solvers, side by side"
+    title, file = "Students and solvers, side by side", f"story{suffix}.png"
     rows = section.scored.copy()
-    if not (rows["student.name"].notna().any() and rows["student.name"].isna().any()):
-        return Plate(title, None, "it takes scored solvers and scored students.")
-    if len(rows[[c for c in MACHINE if c in rows]].drop_duplicates()) > 1:
-        return Plate(title, None, "the rows were timed on different machines.")
+    trained = rows["student.name"].notna()
+    if trained.all() or not trained.any():
+        return Figure(title, None, "it takes scored solvers and scored students.")
+    if len(machines(rows)) > 1:
+        return Figure(title, None, "the rows were timed on different machines.")
     rows["image_ms"] = 1000 / rows["time.images_per_s.median"]
     size = ", ".join(f"{b:g}" for b in sorted(rows["batch_size"].unique()))
     panels = (
@@ -37,10 +35,8 @@ def story_plate(section: Section, out: Path, suffix: str) -> Plate:
         ("time.latency_ms.median", "latency of one image, ms (batch 1)"),
         ("image_ms", f"ms per image at batch {size}"),
     )
-    trained = rows["student.name"].notna()
     reference = rows[~trained & (rows["counted.calls"] >= CONVERGED)]["fd"].min()
-    with matplotlib.rc_context(THEME):
-        fig = Figure(figsize=(WIDTH, 6.6), layout="constrained")
+    with drawing(out / file, height=6.6) as fig:
         axes = fig.subplots(2, 2, sharey=True)
         for ax, (column, name) in zip(axes.flat, panels, strict=True):
             _panel(ax, rows[rows[column].notna()], column)
@@ -48,20 +44,17 @@ def story_plate(section: Section, out: Path, suffix: str) -> Plate:
             if pd.notna(reference):
                 ax.axhline(reference, color="0.4", lw=1, ls=DASHED, zorder=1)
         for ax in axes[:, 0]:
-            ax.set_ylabel(f"Frechet distance ({section.metric})")
+            ax.set_ylabel(section.distance)
         fig.suptitle(section.key())
         sns.despine(fig)
-        labels = sorted(set(rows["label"][trained]))
-        handles = [style_of(label).handle(label) for label in labels]
+        handles = [style_of(label).handle(label) for label in sorted(set(rows["label"][trained]))]
         handles.append(Line2D([], [], color=SOLVERS, marker="o", ms=3.5, ls="", label="solvers without training"))
         handles.append(Line2D([], [], color=FRONT, lw=1.4, drawstyle="steps-post", label="their frontier"))
         if pd.notna(reference):
             handles.append(Line2D([], [], color="0.4", lw=1, ls=DASHED, label=f"best solver at ≥ {CONVERGED} calls"))
-        columns = legend_columns([str(h.get_label()) for h in handles])
-        fig.set_figheight(fig.get_figheight() + 0.18 * math.ceil(len(handles) / columns))
-        fig.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
-        fig.savefig(out / f"story{suffix}.png", dpi=DPI, metadata={"Software": None})
-    return Plate(title, f"story{suffix}.png", _caption(rows, trained, panels))
+        legend_below(fig, handles)
+    data = rows[["label", "student.name", "fd", "fd_low", "fd_high", *(column for column, _ in panels)]]
+    return Figure(title, file, _caption(rows, trained, panels), data)
 
 
 def _panel(ax: Axes, rows: pd.DataFrame, column: str) -> None:

@@ -1,22 +1,19 @@
-"""Figures of a report: quality against work and time, trajectory error, overhead, and the images themselves."""
+"""Figures of a report: quality against work and time, and the trajectory error."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.presentation.looks import DPI, THEME, WIDTH, Plate, legend_columns, log_axes, style_of
-from bench.presentation.text import measured, num, plural
-from bench.records.frame import MACHINE
+from bench.presentation.document import Figure
+from bench.presentation.looks import drawing, legend_below, log_axes, style_of
+from bench.presentation.text import measured, num, one_line, plural
 from bench.reports.ranking import pareto
-from bench.reports.sections import Section
+from bench.reports.sections import LABEL, Section, machines
 
 CONVERGED = 50  # calls from which on a solver's quality counts as the converged one
 FADED = 0.4  # opacity of dominated points
@@ -76,12 +73,9 @@ def _frontier_text(data: pd.DataFrame, unit: str) -> str:
     return f"On the frontier, by {unit} from left to right: {', '.join(shown)}."
 
 
-def _finish(fig: Figure, labels: pd.Series, path: Path, extra: Sequence[Line2D] = ()) -> None:
-    handles = [style_of(label).handle(label) for label in sorted(set(labels))] + list(extra)
-    columns = legend_columns([str(h.get_label()) for h in handles])
-    fig.set_figheight(fig.get_figheight() + 0.18 * math.ceil(len(handles) / columns))
-    fig.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
-    fig.savefig(path, dpi=DPI, metadata={"Software": None})
+def _handles(labels: pd.Series) -> list[Line2D]:
+    """An entry of the legend for each series, by name."""
+    return [style_of(label).handle(label) for label in sorted(set(labels))]
 
 
 Panel = tuple[pd.DataFrame, str, str]  # points, label of the x axis, unit in the caption
@@ -93,23 +87,22 @@ def _reference(section: Section) -> pd.Series | None:
     return rows.sort_values(["fd", "counted.calls", "label"], kind="stable").iloc[0] if len(rows) else None
 
 
-def _quality_figure(section: Section, panels: Sequence[Panel], title: str, path: Path) -> Plate:
+def _quality_figure(section: Section, panels: Sequence[Panel], title: str, path: Path) -> Figure:
     """Frechet distance against each panel's x, side by side."""
     if section.metric is None:
-        return Plate(title, None, "no Frechet distance was measured.")
+        return Figure(title, None, "no Frechet distance was measured.")
     good = [p for p in panels if p[0]["x"].nunique() > 1]
     if not good:
-        return Plate(title, None, f"fewer than two different values of {panels[0][2]} were measured.")
+        return Figure(title, None, f"fewer than two different values of {panels[0][2]} were measured.")
     reference = _reference(section)
-    with matplotlib.rc_context(THEME):
-        fig = Figure(figsize=(WIDTH, 4.5 if len(good) == 1 else 3.9), layout="constrained")
+    both = pd.concat([data.assign(axis=axis) for data, axis, _ in good])
+    with drawing(path, height=4.5 if len(good) == 1 else 3.9) as fig:
         axes = fig.subplots(1, len(good), squeeze=False, sharey=True)[0]
         for ax, (data, axis, _) in zip(axes, good, strict=True):
             _draw(ax, data)
             ax.set_xlabel(axis)
             if reference is not None and reference["fd"] > 0:
                 ax.axhline(reference["fd"], color="0.4", lw=1, ls=DASHED, zorder=1)
-        both = pd.concat([data for data, *_ in good])
         if len(good) > 1:  # the panels share their y axis
             for ax, (data, *_) in zip(axes, good, strict=True):
                 log_axes(ax, (data["x_low"].min(), data["x_high"].max()), (both["y_low"].min(), both["y_high"].max()))
@@ -119,7 +112,7 @@ def _quality_figure(section: Section, panels: Sequence[Panel], title: str, path:
         extra = [Line2D([], [], label="Pareto frontier", **FRONTIER)]
         if reference is not None:
             extra.append(Line2D([], [], color="0.4", lw=1, ls=DASHED, label=f"best at ≥ {CONVERGED} calls"))
-        _finish(fig, both["label"], path, extra)
+        legend_below(fig, _handles(both["label"]) + extra)
     text = [_frontier_text(data, unit) for data, _, unit in good]
     if len(text) > 1:
         text = [f"{side}: {t}" for side, t in zip(("Left", "Right"), text, strict=True)]
@@ -133,34 +126,33 @@ def _quality_figure(section: Section, panels: Sequence[Panel], title: str, path:
     text.append(
         "Bars are 95 % intervals. Faded points are dominated: another is as good and as cheap, and better in one of the two."
     )
-    return Plate(title, path.name, " ".join(text))
+    return Figure(title, path.name, " ".join(text), both)
 
 
-def quality_plates(section: Section, out: Path, suffix: str) -> list[Plate]:
+def quality_figures(section: Section, out: Path, suffix: str) -> list[Figure]:
     """Frechet distance against calls, teacher-equivalents and time; time once for each machine."""
-    fd, plates = ("fd_low", "fd_high"), []
+    ends, found = ("fd_low", "fd_high"), []
     for column, axis, name in (
         ("counted.calls", "network calls (sequential depth)", "calls"),
         ("counted.teacher_equivalents", "teacher-equivalents (total work per image)", "teacher-equivalents"),
     ):
-        panel = (_points(section.scored, "label", column, "fd", fd), f"{axis}, log scale", name)
+        panel = (_points(section.scored, "label", column, "fd", ends), f"{axis}, log scale", name)
         path = out / f"quality_{name.replace('-', '_')}{suffix}.png"
-        plates.append(_quality_figure(section, [panel], f"Quality against {name}", path))
-    where = [c for c in MACHINE if c in section.rows]
-    machines = list(section.rows.groupby(where, dropna=False, sort=True))
-    for number, (machine, rows) in enumerate(machines, 1):
+        found.append(_quality_figure(section, [panel], f"Quality against {name}", path))
+    where = machines(section.rows)
+    for number, (machine, rows) in enumerate(where, 1):
         rows = rows.drop_duplicates(["timed", "steps"]).copy()
         sizes = ", ".join(f"{b:g}" for b in sorted(rows["batch_size"].dropna().unique()))
         for end in ("median", "ci_low", "ci_high"):
             rows[f"image_ms.{end}"] = 1000 / rows[f"time.images_per_s.{end}"]
         latency, each = "time.latency_ms", "image_ms"  # the slowest rate is the longest time: its ends change places
-        one = _points(rows, "timed", f"{latency}.median", "fd", fd, (f"{latency}.ci_low", f"{latency}.ci_high"))
-        many = _points(rows, "timed", f"{each}.median", "fd", fd, (f"{each}.ci_high", f"{each}.ci_low"))
+        one = _points(rows, "timed", f"{latency}.median", "fd", ends, (f"{latency}.ci_low", f"{latency}.ci_high"))
+        many = _points(rows, "timed", f"{each}.median", "fd", ends, (f"{each}.ci_high", f"{each}.ci_low"))
         panels = [(one, "latency of one image, ms (batch 1)", "ms"), (many, f"ms per image at batch {sizes}", "ms")]
-        name = "Quality against time" + (f" on {' '.join(map(str, machine))}" if len(machines) > 1 else "")
-        path = out / f"quality_ms{suffix}{f'_machine{number}' if len(machines) > 1 else ''}.png"
-        plates.append(_quality_figure(section, panels, name, path))
-    return plates
+        name = "Quality against time" + (f" on {one_line(' '.join(map(str, machine)), LABEL)}" if len(where) > 1 else "")
+        path = out / f"quality_ms{suffix}{f'_machine{number}' if len(where) > 1 else ''}.png"
+        found.append(_quality_figure(section, panels, name, path))
+    return found
 
 
 def _guides(ax: Axes, x: float, y: float) -> None:
@@ -176,16 +168,15 @@ def _guides(ax: Axes, x: float, y: float) -> None:
         )  # fmt: skip
 
 
-def trajectory_plate(section: Section, out: Path, suffix: str) -> Plate:
+def trajectory_figure(section: Section, out: Path, suffix: str) -> Figure:
     """Distance from the converged ODE solution against calls, deterministic samplers only."""
-    title, name = "Trajectory error against calls", "quality.trajectory_error"
+    title, file, name = "Trajectory error against calls", f"trajectory_error{suffix}.png", "quality.trajectory_error"
     rows = section.rows[section.rows["deterministic"].eq(True)].drop_duplicates(["label", "steps"])
     data = _points(rows, "label", "counted.calls", f"{name}.value", (f"{name}.ci_low", f"{name}.ci_high"))
     if data["x"].nunique() < 2:
-        return Plate(title, None, "fewer than two different numbers of calls have a trajectory error.")
+        return Figure(title, None, "fewer than two different numbers of calls have a trajectory error.")
     floor = rows[f"{name}.reference_error"].max()
-    with matplotlib.rc_context(THEME):
-        fig = Figure(figsize=(WIDTH, 4.5), layout="constrained")
+    with drawing(out / file, height=4.5) as fig:
         ax = fig.subplots()
         _draw(ax, data, frontier=False)
         ax.set_ylim(bottom=0.5 * ax.get_ylim()[0])  # room for the names of the guides
@@ -197,7 +188,7 @@ def trajectory_plate(section: Section, out: Path, suffix: str) -> Plate:
         ax.set(xlabel="network calls (sequential depth), log scale", ylabel="trajectory error (relative RMSE)")
         ax.set_title(section.key())
         sns.despine(fig)
-        _finish(fig, data["label"], out / f"trajectory_error{suffix}.png", extra)
+        legend_below(fig, _handles(data["label"]) + extra)
     text = [
         "Relative RMSE to the converged ODE solution from the same noise: the solver's own error, whatever the teacher's. "
         "A method of order p falls along the guide of slope −p once its steps are small enough."
@@ -209,4 +200,4 @@ def trajectory_plate(section: Section, out: Path, suffix: str) -> Plate:
             text.append(f"Smallest with at most {calls} calls: {measured(r['y'])}, {r['label']} ({num(r['x'])}).")
     if pd.notna(floor):
         text.append(f"The reference's own error is at most {measured(floor)}; nothing below that can be told apart.")
-    return Plate(title, f"trajectory_error{suffix}.png", " ".join(text))
+    return Figure(title, file, " ".join(text), data)

@@ -5,20 +5,36 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.presentation.looks import Plate
-from bench.presentation.text import markdown, num, plain
+from bench.presentation import markdown
+from bench.presentation.document import (
+    Block,
+    Bullets,
+    Cell,
+    Document,
+    Figure,
+    Heading,
+    Inline,
+    Paragraph,
+    Span,
+    Table,
+    cell,
+    link,
+    strong,
+    underlined,
+)
+from bench.presentation.text import num, one_line
 from bench.records.frame import load_records
 from bench.reports.answer import answer, budgets
-from bench.reports.break_even import PAYBACK_TEXT, payback_table
-from bench.reports.overhead_figure import overhead_plate
-from bench.reports.overview_figure import story_plate
-from bench.reports.quality_figures import quality_plates, trajectory_plate
+from bench.reports.break_even import BREAK_EVEN_TEXT, break_even_table
+from bench.reports.overhead_figure import overhead_figure
+from bench.reports.overview_figure import overview_figure
+from bench.reports.quality_figures import quality_figures, trajectory_figure
 from bench.reports.ranking import winner
-from bench.reports.sample_figure import sample_plate
+from bench.reports.sample_figure import sample_figure
 from bench.reports.sections import Section, sections
-from bench.reports.student_figures import learning_plate, path_plate
+from bench.reports.student_figures import learning_figure, path_figure
 from bench.reports.students import STUDENTS_TEXT, students_table
-from bench.reports.tables import blanks, failed_table, main_table, summary_table, write_csv
+from bench.reports.tables import blanks, failed_table, main_tables, summary_table, write_csv
 from bench.reports.time_tables import cost_table, sweep_table, time_caveats
 from samplers.errors import UserError
 
@@ -28,10 +44,10 @@ def _values(df: pd.DataFrame, column: str) -> str:
     values = df[column].dropna()
     if values.nunique() > 4 and pd.api.types.is_numeric_dtype(values):
         return f"{num(values.min())} to {num(values.max())}"
-    return ", ".join(sorted({plain(v) for v in values.astype(object)}))
+    return ", ".join(sorted({one_line(v) for v in values.astype(object)}))
 
 
-def _what_was_run(df: pd.DataFrame, groups: Sequence[Section]) -> str:
+def _what_was_run(df: pd.DataFrame, groups: Sequence[Section]) -> Table:
     """Plan, machine and versions as a table of two columns."""
     text = df.assign(**{"teacher.sha256": df["teacher.sha256"].str[:12]})
     names = {
@@ -47,61 +63,95 @@ def _what_was_run(df: pd.DataFrame, groups: Sequence[Section]) -> str:
             rows.append([f"{section.metric} ({section.key()})", f"SHA-256: {', '.join(shas)}"])
     environment = sorted(c for c in df.columns if c.startswith("environment."))
     rows += [[c.removeprefix("environment.").removeprefix("packages."), _values(df, c)] for c in environment]
-    return markdown(["what", "value"], [[plain(name), value] for name, value in rows if value])
+    return Table(["what", "value"], [[cell(name), Cell(value, value)] for name, value in rows if value])
 
 
-def _reading(section: Section) -> str:
-    """How the numbers of a section are to be read."""
-    if section.metric is None:
-        return ""
+def _reading(section: Section) -> Inline:
+    """How the numbers of a section, which has a metric, are to be read."""
     wins = [w for b in budgets(section) if (w := winner(section.scored[section.scored["counted.calls"] <= b]))]
     paired, compared = sum(w.paired for w in wins), sum(w.compared for w in wins)
     inception = section.extractor.startswith("inception")
-    not_fid = (
-        "" if inception else " It is not FID, which takes Inception's features, and must not be compared with published FIDs."
-    )
-    return (
-        f"Frechet distance in the features of extractor {section.extractor} ({section.metric}), smaller is better.{not_fid} "
-        "In each band of calls the best is **bold** and what is statistically tied with it (95 %) is <u>underlined</u>. "
-        "A tie is judged by the difference of two rows, paired image by image where they share seed and number of images "
+    not_fid = "It is not FID, which takes Inception's features, and must not be compared with published FIDs. "
+    return [
+        f"Frechet distance in the features of extractor {section.extractor} ({section.metric}), smaller is better. ",
+        "" if inception else not_fid,
+        "In each band of calls the best is ",
+        strong("bold"),
+        " and what is statistically tied with it (95 %) is ",
+        underlined("underlined"),
+        ". A tie is judged by the difference of two rows, paired image by image where they share seed and number of images "
         f"({paired} of the {compared} comparisons for the answers above), else by the two intervals. Brackets give 95 % "
         "intervals of the Frechet distance, and the 10th to 90th percentile of the latency. Calls are sequential network "
         "invocations; forwards and teacher-equivalents (FLOPs of one teacher forward) are the work of one image; overhead is "
-        "the time beyond the bare network calls. All other metrics are in [results.csv](results.csv)."
-    )
+        "the time beyond the bare network calls. All other metrics are in ",
+        link("results.csv", "results.csv"),
+        ".",
+    ]
 
 
-def _plate(plate: Plate) -> str:
-    if plate.file is None:
-        return f"**{plate.title}**: no figure, because {plate.text}"
-    return f"![{plate.title}]({plate.file})\n\n*{plate.title}.* {plate.text}"
+def _figures(section: Section, out: Path, suffix: str) -> list[Figure]:
+    """Draw the figures of a section into `out`."""
+    found = quality_figures(section, out, suffix)
+    found += [draw(section, out, suffix) for draw in (trajectory_figure, sample_figure, overhead_figure)]
+    if section.with_students:
+        found.insert(0, overview_figure(section, out, suffix))
+        found += [path_figure(section, out, suffix), learning_figure(section, out, suffix)]
+    return found
 
 
-def _section_text(section: Section, plates: Sequence[Plate]) -> list[str]:
-    parts = ["\n".join(f"- {line}" for line in answer(section))]
+def _section(section: Section, figures: Sequence[Figure]) -> list[Block]:
+    blocks: list[Block] = [Bullets(answer(section))]
     if len(section.scored):
-        parts += [f"### Frechet distance ({section.metric}) by budget of network calls", summary_table(section)]
-    parts += ["### Figures", *map(_plate, plates), "### Table"]
-    parts += [_reading(section), *time_caveats(section), main_table(section)]
-    if swept := sweep_table(section):
-        parts += ["### Throughput by batch size, images a second", swept]
-    if costs := cost_table(section):
-        parts += ["### Cold start and energy", costs]
-    if trained := students_table(section):
-        parts += ["### What training the students took", trained, STUDENTS_TEXT]
-    if paid := payback_table(section):
-        parts += ["### When a training has paid for itself", paid, PAYBACK_TEXT]
-    empty = blanks(section)
-    if empty:
-        parts.append("Blank cells:\n\n" + "\n".join(f"- {line}" for line in empty))
-    return [p for p in parts if p]
+        heading = f"Frechet distance ({section.metric}) by budget of network calls"
+        blocks += [Heading(3, heading), summary_table(section)]
+    blocks += [Heading(3, "Figures"), *figures, Heading(3, "Table")]
+    blocks += [Paragraph(_reading(section))] if section.metric else []
+    blocks += [*map(Paragraph, time_caveats(section)), *main_tables(section)]
+    for heading, table, text in (
+        ("Throughput by batch size, images a second", sweep_table(section), ""),
+        ("Cold start and energy", cost_table(section), ""),
+        ("What training the students took", students_table(section), STUDENTS_TEXT),
+        ("When a training has paid for itself", break_even_table(section), BREAK_EVEN_TEXT),
+    ):
+        if table is not None:
+            blocks += [Heading(3, heading), table, *([Paragraph(text)] if text else [])]
+    if empty := blanks(section):
+        blocks += [Paragraph("Blank cells:"), Bullets(empty)]
+    return blocks
+
+
+def document(df: pd.DataFrame, out: Path) -> Document:
+    """The report of records (`load_records`), its figures drawn into the folder `out`.
+
+    Rows of different teachers, labels, numbers of images, extractors or reference images are ranked apart.
+    """
+    groups, bad = sections(df), df[df["status"] != "ok"]
+    teachers = _values(df, "teacher.name")
+    about: list[str | Span] = [
+        f"{len(df)} cells of {df['sampler'].nunique()} samplers, teacher {teachers}, {_values(df, 'images')} images a cell, "
+        f"on {_values(df, 'device')}."
+    ]
+    if len(bad):
+        anchor = link("they are listed below", "#cells-without-a-result")
+        about += [f" {len(bad)} of them gave no result; ", anchor, "."]
+    blocks: list[Block] = [Heading(1, f"Sampler benchmark: {teachers}"), Paragraph(about)]
+    if len(groups) > 1:
+        text = "The runs differ in teacher, images, labels, extractor or reference, so their rows are ranked apart."
+        blocks.append(Paragraph(text))
+    for number, section in enumerate(groups, 1):
+        name, suffix = ("The answer", "") if len(groups) == 1 else (f"Group {number}", f"_{number}")
+        blocks += [Heading(2, f"{name}: {section.key()}"), *_section(section, _figures(section, out, suffix))]
+    if not groups:
+        blocks += [Heading(2, "The answer"), Paragraph("No cell gave a result, so there is nothing to rank.")]
+    if len(bad):
+        blocks += [Heading(2, "Cells without a result"), failed_table(df)]
+    return [*blocks, Heading(2, "What was run"), _what_was_run(df, groups)]
 
 
 def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     """Write report.md, results.csv and the figures of one or several run folders, from what lies in them alone.
 
-    Rows of different teachers, labels, numbers of images, extractors or reference images are ranked apart. The same records
-    give the same bytes of report.md and results.csv.
+    The same records give the same bytes of report.md and results.csv.
 
     Args:
         runs: run folders (each with records.jsonl; samples/ and influence/ are used where they are there).
@@ -115,36 +165,12 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     """
     df = load_records(runs)
     out = Path(runs[0]) / "report" if out is None else Path(out)
-    groups = sections(df)
-    teachers = _values(df, "teacher.name")
-    parts = [f"# Sampler benchmark: {teachers}"]
-    bad = df[df["status"] != "ok"]
-    parts.append(
-        f"{len(df)} cells of {df['sampler'].nunique()} samplers, teacher {teachers}, {_values(df, 'images')} images a cell, "
-        f"on {_values(df, 'device')}."
-        + (f" {len(bad)} of them gave no result; [they are listed below](#cells-without-a-result)." if len(bad) else "")
-    )
-    if len(groups) > 1:
-        parts.append("The runs differ in teacher, images, labels, extractor or reference, so their rows are ranked apart.")
+    report = out / "report.md"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for number, section in enumerate(groups, 1):
-            suffix = f"_{number}" if len(groups) > 1 else ""
-            plates = quality_plates(section, out, suffix)
-            plates += [f(section, out, suffix) for f in (trajectory_plate, sample_plate, overhead_plate)]
-            if section.rows["student.name"].notna().any():
-                plates.insert(0, story_plate(section, out, suffix))
-                plates += [path_plate(section, out, suffix), learning_plate(section, out, suffix)]
-            parts.append(f"## {'The answer' if len(groups) == 1 else f'Group {number}'}: {section.key()}")
-            parts += _section_text(section, plates)
-        if not groups:
-            parts.append("## The answer\n\nNo cell gave a result, so there is nothing to rank.")
-        if len(bad):
-            parts.append(f"## Cells without a result\n\n{failed_table(df)}")
-        parts.append(f"## What was run\n\n{_what_was_run(df, groups)}")
+        text = markdown.render(document(df, out))
         write_csv(df, out / "results.csv")
-        report = out / "report.md"
-        report.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        report.write_text(text, encoding="utf-8")
     except OSError as e:
         raise UserError(f"cannot write the report to {out} ({e.strerror}); choose another folder with --out") from e
     return report

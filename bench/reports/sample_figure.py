@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.figure import Figure
 from PIL import Image
 
-from bench.presentation.looks import DPI, THEME, WIDTH, Plate
+from bench.presentation.document import Figure
+from bench.presentation.looks import WIDTH, drawing
 from bench.presentation.text import plural
 from bench.reports.sections import Section
 
@@ -22,29 +21,29 @@ def _nearest(rows: pd.DataFrame, calls: int) -> pd.DataFrame:
     return rows.assign(_far=order).sort_values(["label", "_far", "counted.calls"], kind="stable").drop_duplicates("label")
 
 
-def _strip(row: pd.Series, cell: str) -> np.ndarray | None:
-    """The stored row of images of a cell, uint8 [H, W] or [H, W, 3]; None if it is not there."""
+def kept_picture(row: pd.Series, name: str) -> np.ndarray | None:
+    """A picture in a run's folder of samples, uint8 [H, W] or [H, W, 3]; None if it is not there, or damaged."""
     try:
-        with Image.open(Path(row["run"]) / "samples" / f"{cell}.png") as image:
+        with Image.open(Path(row["run"]) / "samples" / f"{name}.png") as image:
             return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    except OSError:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 
-def sample_plate(section: Section, out: Path, suffix: str) -> Plate:
+def sample_figure(section: Section, out: Path, suffix: str) -> Figure:
     """Images of every sampler from the same noises, one column a noise; the converged solution as last row."""
-    title = f"Images at about {GRID_CALLS} calls"
+    title, file = f"Images at about {GRID_CALLS} calls", f"samples{suffix}.png"
     seed = section.rows["seed"].min()  # other seeds have other noises
     rows = _nearest(section.rows[section.rows["seed"] == seed], GRID_CALLS)
-    found = [(row, _strip(row, row["cell"])) for _, row in rows.iterrows()]
+    found = [(row, kept_picture(row, row["cell"])) for _, row in rows.iterrows()]
     strips = [
         (f"{row['label']}\n{plural(row['counted.calls'], 'call')}, {plural(row['steps'], 'step')}", strip)
         for row, strip in found
         if strip is not None
     ]
     if not strips:
-        return Plate(title, None, "the run folders hold no images of these cells.")
-    reference = next((s for row, _ in found if (s := _strip(row, "reference")) is not None), None)
+        return Figure(title, None, "the run folders hold no images of these cells.")
+    reference = next((s for row, _ in found if (s := kept_picture(row, "reference")) is not None), None)
     if reference is not None:
         strips.append(("converged\nODE solution", reference))
     height = strips[0][1].shape[0]
@@ -53,8 +52,7 @@ def sample_plate(section: Section, out: Path, suffix: str) -> Plate:
     strips = [(label, strip[:, :width]) for label, strip in strips]  # a run of few converged images has a shorter row
     left = 0.18  # share of the width for the labels
     row_height = WIDTH * (1 - left) / columns * 1.04
-    with matplotlib.rc_context(THEME):
-        fig = Figure(figsize=(WIDTH, row_height * len(strips) + 0.3))
+    with drawing(out / file, height=row_height * len(strips) + 0.3, layout=None) as fig:
         axes = fig.subplots(len(strips), 1, squeeze=False)[:, 0]
         fig.subplots_adjust(left=left, right=0.995, bottom=0.005, top=1 - 0.28 / fig.get_figheight(), hspace=0.04)
         for ax, (label, strip) in zip(axes, strips, strict=True):
@@ -70,13 +68,12 @@ def sample_plate(section: Section, out: Path, suffix: str) -> Plate:
         axes[0].tick_params(length=0, pad=2)
         if reference is not None:
             axes[-1].spines["top"].set(visible=True, color="#D55E00", linewidth=1.5)
-        fig.savefig(out / f"samples{suffix}.png", dpi=DPI, metadata={"Software": None})
     text = (
         f"Each column starts from the same noise (seed {seed:.0f}); each sampler is shown at its number of calls nearest to "
         f"{GRID_CALLS}, which its label gives."
     )
     text += " The last row is the converged ODE solution." if reference is not None else " No converged solution was kept."
-    if len(strips) - (reference is not None) < len(found):
-        missing = [row["label"] for row, strip in found if strip is None]
+    missing = [row["label"] for row, strip in found if strip is None]
+    if missing:
         text += f" No images were kept of: {', '.join(missing)}."
-    return Plate(title, f"samples{suffix}.png", text)
+    return Figure(title, file, text, rows[["label", "steps", "counted.calls", "cell"]])

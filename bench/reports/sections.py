@@ -1,12 +1,16 @@
 """The groups of rows that may be ranked together."""
 
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.presentation.text import one_line
 from bench.records.frame import MACHINE
+
+LABEL = 120  # characters of a label: a figure has no room for more
 
 
 @dataclass
@@ -28,6 +32,15 @@ class Section:
         return (self.metric or "_").split("_", 1)[1]
 
     @property
+    def distance(self) -> str:
+        """What tables and axes call the quality that the rows are ranked by."""
+        return f"Frechet distance ({self.metric or 'not measured'})"
+
+    @property
+    def with_students(self) -> bool:
+        return bool(self.rows["student.name"].notna().any())
+
+    @property
     def scored(self) -> pd.DataFrame:
         """Rows with a Frechet distance, one a point: batch size and mode do not change the images."""
         rows = self.rows[self.rows["fd"].notna()].sort_values(["run_id", "cell"], kind="stable")  # not the best of several
@@ -36,10 +49,15 @@ class Section:
     def key(self) -> str:
         """What the rows have in common, in words."""
         first = self.rows.iloc[0]
-        labels = {"none": "without labels"}.get(first["labels"], f"{first['labels']} labels")
-        images = first[f"quality.{self.metric}.n"] if self.metric else first["images"]
-        parts = [str(first["teacher.name"]), f"{images:.0f} images", labels]
+        labels = "without labels" if first["labels"] == "none" else f"{one_line(first['labels'], LABEL)} labels"
+        images = first.get(f"quality.{self.metric}.n", first["images"]) if self.metric else first["images"]
+        parts = [one_line(first["teacher.name"], LABEL), f"{images:.0f} images", labels]
         return ", ".join(parts if self.metric else [*parts, "no Frechet distance"])
+
+
+def machines(rows: pd.DataFrame) -> list[tuple[tuple[object, ...], pd.DataFrame]]:
+    """The rows by the machine that they were measured on: times of two machines are never compared."""
+    return list(rows.groupby([c for c in MACHINE if c in rows], dropna=False, sort=True))
 
 
 def _labelled(rows: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
@@ -49,23 +67,29 @@ def _labelled(rows: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
 
     def text(row: pd.Series) -> str:
         words = [named.get(c, "{}").format(row[c]) for c in extra[row["sampler"]] if pd.notna(row[c])]
-        return _named(row) + (f" [{', '.join(words)}]" if words else "")
+        return _short(_named(row) + (f" [{', '.join(words)}]" if words else ""))
 
     twins = rows.groupby("student.name")["student.sha256"].nunique()
 
     def _named(row: pd.Series) -> str:
         """The sampler's spec with its student's name, which says more than the path of a card; hashes tell namesakes apart."""
         name = str(row["student.name"])
-        name += f"-{row['student.sha256'][:6]}" if twins.get(name, 1) > 1 else ""
+        name += f"-{str(row['student.sha256'])[:6]}" if twins.get(name, 1) > 1 else ""
         return re.sub(r"student=[^:]*", lambda _: name, row["sampler"])
 
     return rows.apply(text, axis=1)
 
 
+def _short(label: str) -> str:
+    """A label that fits into a figure, on one line; what is cut off leaves its checksum, so that two labels stay two."""
+    line = one_line(label, len(label))
+    return line if len(line) <= LABEL else f"{line[: LABEL - 9]}…{zlib.crc32(label.encode(errors='replace')):08x}"
+
+
 def _section(metric: str | None, rows: pd.DataFrame) -> Section:
     rows = rows.copy()
     for own, field in (("fd", "value"), ("fd_low", "ci_low"), ("fd_high", "ci_high")):
-        rows[own] = rows[f"quality.{metric}.{field}"] if metric else float("nan")
+        rows[own] = rows.get(f"quality.{metric}.{field}", float("nan"))
     made = [c for c in ("grid", "precision", "seed", "device") if c in rows]
     rows["label"] = _labelled(rows, made)
     rows["timed"] = _labelled(rows, [*made, "batch_size", "mode", *(c for c in MACHINE[1:] if c in rows)])
@@ -73,13 +97,17 @@ def _section(metric: str | None, rows: pd.DataFrame) -> Section:
     return Section(metric, rows)
 
 
+def _ranking(df: pd.DataFrame) -> list[str]:
+    """The metrics that rows are ranked by: the Frechet distances, of whatever extractor."""
+    return sorted({m[1] for c in df.columns if (m := re.fullmatch(r"quality\.(fd_.+)\.value", c))})
+
+
 def sections(df: pd.DataFrame) -> list[Section]:
     """The groups of measured rows that may be ranked together, by teacher, labels and quality key, in a fixed order."""
     good = df[df["status"] == "ok"]
-    metrics = sorted({m[1] for c in df.columns if (m := re.fullmatch(r"quality\.(fd_.+)\.value", c))})
     found: list[Section] = []
     scored = pd.Series(False, index=good.index)
-    for metric in metrics:
+    for metric in _ranking(df):
         names = [f"quality.{metric}.{f}" for f in ("n", "extractor_sha256", "reference_sha256")]
         has = good[f"quality.{metric}.value"].notna()
         scored |= has

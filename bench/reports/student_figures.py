@@ -3,37 +3,39 @@
 import itertools
 from pathlib import Path
 
-import matplotlib
-import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from PIL import Image
 
-from bench.presentation.looks import COLOURS, DPI, THEME, WIDTH, Plate
-from bench.reports.sections import Section
+from bench.presentation.document import Figure
+from bench.presentation.looks import COLOURS, WIDTH, drawing
+from bench.presentation.text import one_line
+from bench.reports.sample_figure import kept_picture
+from bench.reports.sections import LABEL, Section
 from bench.reports.students import trained
 
 
-def path_plate(section: Section, out: Path, suffix: str) -> Plate:
+def _named(row: pd.Series) -> str:
+    return f"{row['label']} ({one_line(row['student.name'], LABEL)})"
+
+
+def path_figure(section: Section, out: Path, suffix: str) -> Figure:
     """The path that one network call decodes, beside the teacher's true path from the same noise."""
-    title = "The path that one call decodes"
+    title, file = "The path that one call decodes", f"paths{suffix}.png"
     rows = trained(section)
     rows = rows[rows["path.sigmas"].map(lambda v: isinstance(v, list))] if "path.sigmas" in rows else rows.iloc[:0]
-    found = [(r, g) for _, r in rows.iterrows() if (g := _grid(r)) is not None]
+    found = [(r, g) for _, r in rows.iterrows() if (g := kept_picture(r, f"{r['cell']}.path")) is not None]
     if not found:
-        return Plate(title, None, "no sampler decodes more than the image in one call, or the run folder holds no path.")
+        return Figure(title, None, "no sampler decodes more than the image in one call, or the run folder holds no path.")
     row, grid = found[0]  # one student is enough to see it; the others' pictures lie in samples/
     sigmas, noises = row["path.sigmas"], int(row["path.noises"])
     size = grid.shape[0] // (2 * noises)
     columns = len(sigmas)
     across = noises // 2 if noises > 1 else 1  # noises side by side
     gap = 0.12
-    with matplotlib.rc_context(THEME):
-        cell = WIDTH * 0.9 / (across * (columns + gap))
-        down = -(-noises // across)
-        fig = Figure(figsize=(WIDTH, cell * down * 2.15 + 0.45))
+    cell = WIDTH * 0.9 / (across * (columns + gap))
+    down = -(-noises // across)
+    with drawing(out / file, height=cell * down * 2.15 + 0.45, layout=None) as fig:
         axes = fig.subplots(down, across, squeeze=False)
         fig.subplots_adjust(left=0.09, right=0.995, bottom=0.01, top=1 - 0.35 / fig.get_figheight(), wspace=0.04, hspace=0.06)
         for k in range(noises):
@@ -50,46 +52,37 @@ def path_plate(section: Section, out: Path, suffix: str) -> Plate:
                 ax.xaxis.tick_top()
                 ax.tick_params(axis="x", length=0, pad=1)
             sns.despine(ax=ax, left=True, bottom=True)
-        fig.savefig(out / f"paths{suffix}.png", dpi=DPI, metadata={"Software": None})
     text = (
-        f"{row['label']} ({row['student.name']}), {noises} noises of seed {row['seed']:.0f}: above, what its one call decodes "
+        f"{_named(row)}, {noises} noises of seed {row['seed']:.0f}: above, what its one call decodes "
         "at each noise level; below, the teacher's prediction of the image where the converged ODE path from the same noise "
         "passes that level. At the end both are the image."
     )
-    return Plate(title, f"paths{suffix}.png", text)
+    return Figure(title, file, text, pd.DataFrame({"label": row["label"], "cell": row["cell"], "sigma": sigmas}))
 
 
-def _grid(row: pd.Series) -> np.ndarray | None:
-    """The stored picture of decoded and true paths; None if it is not there."""
-    try:
-        with Image.open(Path(row["run"]) / "samples" / f"{row['cell']}.path.png") as image:
-            return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    except OSError:
-        return None
-
-
-def learning_plate(section: Section, out: Path, suffix: str) -> Plate:
+def learning_figure(section: Section, out: Path, suffix: str) -> Figure:
     """Error of the image against the trajectories trained on, on held-out noises and on noises of the training set."""
-    title = "Learning curves"
+    title, file = "Learning curves", f"learning{suffix}.png"
     rows = trained(section)
     if "training.curve" in rows:
         rows = rows[rows["training.curve"].map(_is_curve) & rows["training.images"].notna()]
     else:
         rows = rows.iloc[:0]
     if rows.empty:
-        return Plate(title, None, "the students' cards hold no learning curve.")
-    with matplotlib.rc_context(THEME):
-        fig = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        return Figure(title, None, "the students' cards hold no learning curve.")
+    curves = []
+    for _, r in rows.iterrows():
+        curve = pd.DataFrame(r["training.curve"])
+        curves.append(curve.assign(student=_named(r), images=curve["step"] * r["training.images"] / curve["step"].max()))
+    memorised = any("seen_error" in curve for curve in curves)
+    with drawing(out / file, height=3.6) as fig:
         ax = fig.subplots()
-        handles, memorised = [], False
-        for colour, (_, r) in zip(itertools.cycle(COLOURS), rows.iterrows()):  # by place: one family may have many students
-            curve = pd.DataFrame(r["training.curve"])
-            x = curve["step"] * r["training.images"] / curve["step"].max()
-            ax.plot(x, curve["error@0"], color=colour, lw=1.3)
+        handles = []
+        for colour, curve in zip(itertools.cycle(COLOURS), curves):  # by place: one family may have many students
+            ax.plot(curve["images"], curve["error@0"], color=colour, lw=1.3)
             if "seen_error" in curve:
-                ax.plot(x, curve["seen_error"], color=colour, lw=0.9, ls=(0, (4, 2)))
-                memorised = True
-            handles.append(Line2D([], [], color=colour, label=f"{r['label']} ({r['student.name']})"))
+                ax.plot(curve["images"], curve["seen_error"], color=colour, lw=0.9, ls=(0, (4, 2)))
+            handles.append(Line2D([], [], color=colour, label=curve["student"].iloc[0]))
         if memorised:
             handles += [
                 Line2D([], [], color="0.3", lw=1.3, label="noises held out"),
@@ -102,7 +95,6 @@ def learning_plate(section: Section, out: Path, suffix: str) -> Plate:
         ax.set_axisbelow(True)
         fig.legend(handles=handles, frameon=False, loc="outside lower center", ncols=2)  # no curve runs beneath it
         sns.despine(fig)
-        fig.savefig(out / f"learning{suffix}.png", dpi=DPI, metadata={"Software": None})
     text = (
         "Distance of the student's image from the teacher's for the same noise, relative to its RMS, while training, by the "
         "averaged weights; in one call, or in the number of steps that the student is for. What learns from images alone does "
@@ -113,7 +105,7 @@ def learning_plate(section: Section, out: Path, suffix: str) -> Plate:
             " The two sets of noises are different images, so their levels differ a little from the start; memorising shows as "
             "a gap that grows."
         )
-    return Plate(title, f"learning{suffix}.png", text)
+    return Figure(title, file, text, pd.concat(curves))
 
 
 def _is_curve(value: object) -> bool:

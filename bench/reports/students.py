@@ -1,8 +1,11 @@
 """What a report tells of trained samplers: the cost of training."""
 
+from collections.abc import Callable
+
 import pandas as pd
 
-from bench.presentation.text import markdown, measured, num
+from bench.presentation.document import Cell, Table, cell, emphasis
+from bench.presentation.text import measured, num, one_line
 from bench.reports.sections import Section
 
 
@@ -12,28 +15,35 @@ def trained(section: Section) -> pd.DataFrame:
     return rows.drop_duplicates(["label", "student.sha256"]).sort_values(["label", "steps"], kind="stable")
 
 
-def students_table(section: Section) -> str:
-    """What making each student took, from its card; empty without students."""
+def students_table(section: Section) -> Table | None:
+    """What making each student took, from its card; None without students."""
     rows = trained(section)
     if rows.empty:
-        return ""
-    columns = {
+        return None
+    columns: dict[str, tuple[str, Callable[[float], str]]] = {
         "training.seconds": ("its training, minutes", lambda v: measured(v / 60)),
         "training.cost.seconds": ("in all, minutes", lambda v: measured(v / 60)),
         "training.images": ("images seen", num),
         "training.cost.student_forwards": ("student forwards, in all", num),
         "training.cost.teacher_forwards": ("teacher forwards, in all", num),
     }
-    cells = [
-        [r["label"], r["student.name"], str(r["student.sha256"])[:12], str(r.get("training.device", ""))]
-        + [text(r[c]) if c in rows and pd.notna(r[c]) else "" for c, (_, text) in columns.items()]
+    lines = [
+        [
+            cell(r["label"]),
+            cell(r["student.name"]),
+            Cell(one_line(r["student.sha256"])[:12], r["student.sha256"]),
+            cell(r.get("training.device")),
+            *(cell(r.get(c, float("nan")), text) for c, (_, text) in columns.items()),
+        ]
         for _, r in rows.iterrows()
     ]
     header = ["sampler", "student", "SHA-256", "trained on", *(name for name, _ in columns.values())]
-    return markdown(header, cells, right=range(4, len(header)))
+    return Table(header, lines, range(4, len(header)))
 
 
 STUDENTS_TEXT = (
-    "By their cards. *In all* counts what came before too: the students higher up a ladder, the data where its maker took the "
-    "time; blank where the card does not tell."
+    "By their cards. ",
+    emphasis("In all"),
+    " counts what came before too: the students higher up a ladder, the data where its maker took the time; blank where the "
+    "card does not tell.",
 )

@@ -1,13 +1,16 @@
-"""Tables of a report: Markdown for a reader, CSV for a program."""
+"""Tables of a report for a reader, and all records as CSV for a program."""
 
+from collections.abc import Hashable
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
-from bench.presentation.text import interval, markdown, measured, num, percent, plain, plural
+from bench.presentation.document import Cell, Table, cell
+from bench.presentation.text import interval, measured, num, percent, plural
 from bench.records.frame import COLUMNS
-from bench.reports.ranking import winner
+from bench.reports.ranking import Winner, winner
 from bench.reports.sections import Section
 
 BANDS = (
@@ -38,45 +41,60 @@ def disturbed(rows: pd.DataFrame) -> "pd.Series[bool]":
     return rows["time.conditions.valid"].eq(False)
 
 
-def main_table(section: Section) -> str:
-    """Every row of a section in a table for each band of calls: best in bold, statistical ties with it underlined."""
+def main_tables(section: Section) -> list[Table]:
+    """Every row of a section, a table for each band of calls with its best row and the statistical ties with it."""
     extra = [c for c in _VARYING if c in section.rows and section.rows[c].nunique(dropna=False) > 1]
-    header = ["sampler", *(_VARYING[c] for c in extra), "grid", "steps", "calls", "forwards", "teacher-equivalents"]
-    first_number = len(extra) + 2
-    header += [f"Frechet distance ({section.metric or 'not measured'})", "trajectory error", "label agreement"]
-    header += ["latency ms, batch 1", "images/s", "overhead"]
-    numbers_end, marked = len(header), disturbed(section.rows).any()
-    header += ["times not valid, because"] if marked else []
-    parts = []
+    texts, counts = (
+        ("sampler", *extra, "grid"),
+        ("steps", *(f"counted.{c}" for c in ("calls", "forwards", "teacher_equivalents"))),
+    )
+    columns = ["sampler", *(_VARYING[c] for c in extra), "grid", "steps", "calls", "forwards", "teacher-equivalents"]
+    columns += [section.distance, "trajectory error", "label agreement", "latency ms, batch 1", "images/s", "overhead"]
+    right, marked = range(len(texts), len(columns)), bool(disturbed(section.rows).any())
+    columns += ["times not valid, because"] if marked else []
+    tables = []
     for title, rows in banded(section).items():
+        rows = rows.sort_values(["fd", "counted.calls", "label", "cell"], kind="stable")
         best, invalid = winner(rows), set(rows.index[disturbed(rows)])
-        lines = []
-        for index, row in rows.sort_values(["fd", "counted.calls", "label", "cell"], kind="stable").iterrows():
-            fd = interval(row["fd"], row["fd_low"], row["fd_high"])
-            if best is not None and index == best.row.name:
-                fd = f"**{fd}**"
-            elif best is not None and index in best.ties:
-                fd = f"<u>{fd}</u>"
-            latency = measured(row["time.latency_ms.median"])
-            if latency and pd.notna(row["time.latency_ms.p10"]):
-                latency += f" [{measured(row['time.latency_ms.p10'])}–{measured(row['time.latency_ms.p90'])}]"
-            numbers = [num(row[c]) for c in ("steps", "counted.calls", "counted.forwards", "counted.teacher_equivalents")]
-            text = [plain(row[c]) for c in ("sampler", *extra, "grid")]
-            agreement, rate = percent(row["quality.label_agreement.value"]), measured(row["time.images_per_s.median"])
-            error, overhead = measured(row["quality.trajectory_error.value"]), percent(row["time.overhead_fraction"])
-            why = [plain(row["time.conditions.reasons"]) if index in invalid else ""] if marked else []
-            lines.append([*text, *numbers, fd, error, agreement, latency, rate, overhead, *why])
-        parts.append(f"**{title}**\n\n{markdown(header, lines, range(first_number, numbers_end))}")
-    return "\n\n".join(parts)
+        lines = [
+            [
+                *(cell(row[c]) for c in texts),
+                *(cell(row[c], num) for c in counts),
+                Cell(interval(row["fd"], row["fd_low"], row["fd_high"]), row["fd"], mark(best, index)),
+                cell(row["quality.trajectory_error.value"], measured),
+                cell(row["quality.label_agreement.value"], percent),
+                _latency(row),
+                cell(row["time.images_per_s.median"], measured),
+                cell(row["time.overhead_fraction"], percent),
+                *([cell(row["time.conditions.reasons"] if index in invalid else None)] if marked else []),
+            ]
+            for index, row in rows.iterrows()
+        ]
+        tables.append(Table(columns, lines, right, title))
+    return tables
 
 
-def summary_table(section: Section) -> str:
+def mark(best: Winner | None, index: Hashable) -> Literal["", "best", "tie"]:
+    """What the row with this index is beside the best of its selection."""
+    if best is None:
+        return ""
+    return "best" if index == best.row.name else "tie" if index in best.ties else ""
+
+
+def _latency(row: pd.Series) -> Cell:
+    """Median with the 10th to the 90th percentile."""
+    median, low, high = (row[f"time.latency_ms.{s}"] for s in ("median", "p10", "p90"))
+    spread = f" [{measured(low)}–{measured(high)}]" if pd.notna(median) and pd.notna(low) else ""
+    return Cell(measured(median) + spread, median)
+
+
+def summary_table(section: Section) -> Table:
     """Frechet distance by sampler and budget of calls, rows in the order of their sum of ranks.
 
     Each cell is the sampler's run with the most calls in the band that ends at the budget, its calls in brackets where they
-    are fewer; the best of a column is bold, statistical ties with it are underlined.
+    are fewer; best and ties are those of a column.
     """
-    columns: dict[int, dict[str, str]] = {}
+    columns: dict[int, dict[str, Cell]] = {}
     ranks: dict[str, list[float]] = {}
     for low, high in pairwise((0, *BUDGETS)):
         rows = section.scored[_within(section.scored, low, high)].sort_values("counted.calls").groupby("label").tail(1)
@@ -85,15 +103,13 @@ def summary_table(section: Section) -> str:
             continue
         columns[high] = {}
         for index, row in rows.iterrows():
-            text = measured(row["fd"])
-            text = f"**{text}**" if index == best.row.name else f"<u>{text}</u>" if index in best.ties else text
-            fewer = f" ({num(row['counted.calls'])})" if row["counted.calls"] < high else ""
-            columns[high][row["label"]] = text + fewer
+            fewer = f"({num(row['counted.calls'])})" if row["counted.calls"] < high else ""
+            columns[high][row["label"]] = Cell(measured(row["fd"]), row["fd"], mark(best, index), fewer)
         for label, rank in zip(rows["label"], rows["fd"].rank(pct=True), strict=True):
             ranks.setdefault(label, []).append(rank)
-    header = ["sampler", *(plural(high, "call") for high in columns)]
     order = sorted(ranks, key=lambda label: (sum(ranks[label]) / len(ranks[label]), label))
-    return markdown(header, [[label, *(c.get(label, "") for c in columns.values())] for label in order], range(1, len(header)))
+    lines = [[cell(label), *(found.get(label, Cell("")) for found in columns.values())] for label in order]
+    return Table(["sampler", *(plural(high, "call") for high in columns)], lines, range(1, len(columns) + 1))
 
 
 def _within(rows: pd.DataFrame, low: float, high: float) -> pd.Series:
@@ -139,13 +155,12 @@ def blanks(section: Section) -> list[str]:
     return found
 
 
-def failed_table(df: pd.DataFrame) -> str:
+def failed_table(df: pd.DataFrame) -> Table:
     """Cells that failed or were skipped, with their reason."""
     rows = df[df["status"] != "ok"].sort_values(["sampler", "steps", "cell", "run_id"], kind="stable")
     columns = ["sampler", "steps", "cell", "run_id", "status"]
-    lines = [[*(plain(r[c]) for c in columns), plain(r["error"]) or "no reason was recorded"] for _, r in rows.iterrows()]
-    header = ["sampler", "steps", "cell", "run", "status", "reason"]
-    return markdown(header, lines, [1])
+    lines = [[*(cell(r[c]) for c in columns), cell(r["error"] or "no reason was recorded")] for _, r in rows.iterrows()]
+    return Table(["sampler", "steps", "cell", "run", "status", "reason"], lines, [1])
 
 
 def write_csv(df: pd.DataFrame, path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from bench.presentation.text import markdown, measured, num, plain
+from bench.presentation.document import Cell, Table, cell
+from bench.presentation.text import measured, num
 from bench.reports.sections import Section
 from bench.reports.tables import disturbed
 
@@ -19,40 +20,44 @@ def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(["timed", "steps", "cell"], kind="stable")
 
 
-def sweep_table(section: Section) -> str:
-    """Images a second by batch size, a row a cell, the best of a row in bold; empty where nothing was swept.
+def sweep_table(section: Section) -> Table | None:
+    """Images a second by batch size, a row a cell with its best; None where nothing was swept.
 
-    What something disturbed is marked, and is nobody's best.
+    What something disturbed is noted, and is nobody's best.
     """
     if "time.sweep" not in section.rows:
-        return ""
+        return None
     rows = _sorted(section.rows[[isinstance(points, list) for points in section.rows["time.sweep"]]])
     found = [{p["batch_size"]: p for p in points} for points in rows["time.sweep"]]
     sizes = sorted({size for points in found for size in points})
     if rows.empty:
-        return ""
+        return None
     lines = []
     for (_, row), points in zip(rows.iterrows(), found, strict=True):
         rates = {s: p["images_per_s"]["median"] for s, p in points.items()}
         invalid = {s for s, p in points.items() if (p.get("conditions") or {}).get("valid") is False}
-        best = max((r for s, r in rates.items() if s not in invalid), default=None)
-        cells = []
-        for s in sizes:
-            text = measured(rates.get(s, float("nan")))
-            cells.append(f"{text} (not valid)" if s in invalid else f"**{text}**" if s in rates and rates[s] == best else text)
-        lines.append([plain(row["timed"]), num(row["steps"]), *cells, plain(row["time.sweep_stopped"])])
-    header = ["sampler", "steps", *(f"batch {s}" for s in sizes), "ended because"]
-    return markdown(header, lines, range(1, len(sizes) + 2))
+        best = max((r for s, r in rates.items() if s not in invalid and r is not None), default=None)
+        cells = [
+            Cell(
+                measured(rate),
+                rate,
+                mark="best" if s not in invalid and rate is not None and rate == best else "",
+                note="(not valid)" if s in invalid else "",
+            )
+            for s, rate in ((s, rates.get(s)) for s in sizes)
+        ]
+        lines.append([cell(row["timed"]), cell(row["steps"], num), *cells, cell(row.get("time.sweep_stopped"))])
+    return Table(["sampler", "steps", *(f"batch {s}" for s in sizes), "ended because"], lines, range(1, len(sizes) + 2))
 
 
-def cost_table(section: Section) -> str:
-    """Cold start and energy, a row a cell that has either; columns without a value are left out, and so is an empty table."""
+def cost_table(section: Section) -> Table | None:
+    """Cold start and energy, a row a cell that has either; columns without a value are left out; None if that is all."""
     there = [c for c in COLUMNS if c in section.rows and section.rows[c].notna().any()]
     if not there:
-        return ""
+        return None
     rows = _sorted(section.rows[section.rows[there].notna().any(axis=1)])
-    lines = [[plain(r["timed"]), num(r["steps"]), *(measured(r[c]) for c in there)] for _, r in rows.iterrows()]
-    return markdown(["sampler", "steps", *(COLUMNS[c] for c in there)], lines, range(1, len(there) + 2))
+    lines = [[cell(r["timed"]), cell(r["steps"], num), *(cell(r[c], measured) for c in there)] for _, r in rows.iterrows()]
+    return Table(["sampler", "steps", *(COLUMNS[c] for c in there)], lines, range(1, len(there) + 2))
 
 
 def time_caveats(section: Section) -> list[str]:

@@ -6,9 +6,10 @@ import pytest
 
 from bench.comparison import calibration
 from bench.comparison.calibration import DELAYS, calibrate, delayed
-from bench.comparison.calibration_page import clopper_pearson, table, write_page, wrong
+from bench.comparison.calibration_page import clopper_pearson, error_table, write_page, wrong
 from bench.comparison.checkout import Packages, export
 from bench.comparison.trials import read_trials
+from bench.presentation import markdown
 from samplers import UserError
 
 
@@ -93,8 +94,8 @@ def test_the_exact_interval_of_a_share(k, low, high):
 
 def test_the_table_counts_verdicts_and_wrong_ones():
     found = [made_up(), made_up(delay_0="slower"), made_up(delay_2="slower"), made_up(delay_5="same")]
-    rows = [line.split(" | ") for line in table(found, 0.05).splitlines()[2:]]
-    assert [r[0] for r in rows] == ["| the same code (A/A)", "| B slower by 2 %", "| B slower by 5 %"]
+    rows = [[c.text for c in row] for row in error_table(found, 0.05).rows]
+    assert [r[0] for r in rows] == ["the same code (A/A)", "B slower by 2 %", "B slower by 5 %"]
     assert [r[1:5] for r in rows] == [["1", "0", "3", "0"], ["1", "0", "3", "0"], ["3", "0", "1", "0"]]
     assert [r[5].split(",")[0] for r in rows] == ["1 of 4", "0 of 4", "1 of 4"]
 
@@ -110,7 +111,7 @@ def test_it_goes_on_where_it_stopped(repo, tmp_path, monkeypatch, trials):
     assert read_trials(tmp_path) == json.loads(json.dumps(found))
     page = write_page(tmp_path).read_text()
     assert "4 comparisons" in page
-    assert table(found, 0.05) in page
+    assert markdown.render([error_table(found, 0.05)]) in page
     assert (tmp_path / "calibration.png").stat().st_size > 0
 
 

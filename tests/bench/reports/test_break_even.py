@@ -6,7 +6,7 @@ import pytest
 from report_fixture import record, write_run
 
 from bench.records.frame import load_records
-from bench.reports.break_even import break_even, payback_table
+from bench.reports.break_even import break_even, break_even_table
 from bench.reports.report import write_report
 from bench.reports.sections import sections
 
@@ -29,8 +29,8 @@ def solver(sampler: str, steps: int, *, fd: float, ms: float, rate: float) -> di
 def table(tmp_path, records) -> list[list[str]]:
     """Cells of the table's rows; [] if there is none."""
     (section,) = sections(load_records([write_run(tmp_path / "run", records, images=False)]))
-    lines = payback_table(section).splitlines()[2:]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    found = break_even_table(section)
+    return [[cell.text for cell in row] for row in found.rows] if found else []
 
 
 SOLVERS = [
@@ -104,7 +104,7 @@ def test_two_machines_have_no_common_clock(tmp_path):
     made["environment"] = {**made["environment"], "cpu": "Another CPU"}
     run = write_run(tmp_path / "run", [*SOLVERS, made], images=False)
     (section,) = sections(load_records([run]))
-    assert payback_table(section) == ""
+    assert break_even_table(section) is None
     report = write_report([run]).read_text()
     assert "**Students and solvers, side by side**: no figure, because the rows were timed on different machines." in report
 

@@ -5,10 +5,11 @@ import pytest
 from matplotlib.figure import Figure
 from report_fixture import record, write_run
 
+from bench.presentation import markdown
 from bench.records.frame import load_records
 from bench.reports.report import write_report
 from bench.reports.sections import Section, sections
-from bench.reports.tables import main_table
+from bench.reports.tables import main_tables
 from bench.reports.time_tables import cost_table, sweep_table, time_caveats
 
 
@@ -38,14 +39,14 @@ def test_a_row_with_invalid_times_is_marked_with_the_reason(tmp_path: Path):
         timed("unipc", 10, conditions=None),
         record("deis", 10),
     )
-    lines = main_table(rows).splitlines()
+    lines = markdown.render(main_tables(rows)).splitlines()
     assert lines[2].endswith("| overhead | times not valid, because |")
     (marked,) = [line for line in lines if line.endswith("| 3 of 10 repetitions dropped: heat; others |")]
     assert marked.startswith("| ddim |")
     assert sum(line.endswith("|  |") for line in lines) == 4
     assert time_caveats(rows)[0].startswith("The times of 1 of 5 rows are not valid")
     quiet = section(tmp_path / "quiet", timed("heun", 5, conditions=GOOD))
-    assert "not valid" not in main_table(quiet)
+    assert "not valid" not in markdown.render(main_tables(quiet))
     assert time_caveats(quiet) == []
 
 
@@ -85,26 +86,30 @@ def test_sweeps_stand_beside_one_another(tmp_path: Path):
         timed("heun", 3, sweep=[point(1, 20.0), point(8, 5.0), point(16, 4.0)], sweep_stopped="every size was measured"),
         record("euler", 5),
     )
-    assert sweep_table(rows).splitlines() == [
+    found = sweep_table(rows)
+    assert found
+    assert markdown.render([found]).splitlines() == [
         "| sampler | steps | batch 1 | batch 8 | batch 16 | ended because |",
         "| --- | ---: | ---: | ---: | ---: | --- |",
         "| ddim | 5 | 10.0 | **32.5** |  | out of memory at batch 16 |",
         "| heun | 3 | **20.0** | 5.00 | 4.00 | every size was measured |",
     ]
-    assert sweep_table(section(tmp_path / "old", record("euler", 5))) == ""
+    assert sweep_table(section(tmp_path / "old", record("euler", 5))) is None
 
 
 def test_cold_start_and_energy_have_the_columns_that_were_measured(tmp_path: Path):
     cold = {"load": 2.0, "compile": None, "first_image": 0.5, "total": 2.5}
     warm = record("heun", 3, energy={"joules_per_image": 0.25, "images": 64, "seconds": 2.0, "counter": "nvml"})
     rows = section(tmp_path / "run", timed("ddim", 5, cold_start_s=cold), warm, record("euler", 5))
-    assert cost_table(rows).splitlines() == [
+    found = cost_table(rows)
+    assert found
+    assert markdown.render([found]).splitlines() == [
         "| sampler | steps | load, s | first image, s | cold start, s | joules an image |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
         "| ddim | 5 | 2.00 | 0.500 | 2.50 |  |",
         "| heun | 3 |  |  |  | 0.250 |",
     ]
-    assert cost_table(section(tmp_path / "old", record("euler", 5))) == ""
+    assert cost_table(section(tmp_path / "old", record("euler", 5))) is None
 
 
 def test_the_report_has_these_tables_and_the_csv_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
