@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # SciPy's own threads, which torch does not set: two of them wait for each other by spinning, which beside another process
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from samplers import Cosine, Teacher
 from samplers.models.unet import UNet, UNetConfig
+from samplers.registry import entries
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,6 +34,29 @@ def _float32():
     with pytest.MonkeyPatch.context() as m:
         m.setattr("samplers.training.precision.has_fast_bf16", lambda device: False)
         yield
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Install a stranger's package the way pip leaves it: a module `stranger_package` and a dist-info with entry points.
+
+    Called with the content of its `entry_points.txt` and its source.
+    """
+
+    def do(entry_points: str, source: str) -> None:
+        folder = tmp_path / "site"
+        info = folder / "stranger_package-1.0.dist-info"
+        info.mkdir(parents=True)
+        (folder / "stranger_package.py").write_text(source)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger-package\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"{entry_points}\n")
+        monkeypatch.syspath_prepend(folder)
+        entries.cache_clear()
+
+    yield do
+    sys.modules.pop("stranger_package", None)
+    monkeypatch.undo()
+    entries.cache_clear()
 
 
 @pytest.fixture(scope="session")

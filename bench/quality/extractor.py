@@ -121,9 +121,10 @@ def features_of(extractor: Extractor, images: Tensor) -> Features:
     if images.dtype != torch.uint8 or images.ndim != 4 or not _takes(extractor, images.shape[1:]):
         found = f"{str(images.dtype).removeprefix('torch.')} images of shape {list(images.shape)}"
         raise UserError(f"extractor '{extractor.name}' needs uint8 images [B, {_text(extractor.shape)}], not {found}")
-    features, logits = extractor(images)
-    if features.ndim != 2 or len(features) != len(images) or not features.is_floating_point():
-        raise UserError(f"extractor '{extractor.name}' gives no features [{len(images)}, D] but {list(features.shape)}")
+    seen = extractor(images)
+    features, logits = seen if isinstance(seen, tuple) and len(seen) == 2 else (None, None)
+    if not isinstance(features, Tensor) or not features.is_floating_point() or features.shape[:-1] != (len(images),):
+        raise UserError(f"extractor '{extractor.name}' gives no features [{len(images)}, D]; it has to give a Features of them")
     if (None if logits is None else list(logits.shape)) != (extractor.classes and [len(images), extractor.classes]):
         raise UserError(f"extractor '{extractor.name}' does not give the logits of {extractor.classes or 'no'} classes it has")
     return Features(features, logits)

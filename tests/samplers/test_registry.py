@@ -1,7 +1,6 @@
 """Samplers by name: ours, a stranger's, with options; and what their cards claim."""
 
 import re
-import sys
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ from exact import Gaussian
 
 import samplers
 from samplers import Card, Sampler, UserError
-from samplers.registry import entries, load_spec
+from samplers.registry import load_spec
 from samplers.schedule import GRIDS
 
 OURS = {
@@ -94,27 +93,8 @@ class Stranger(Sampler):
 """
 
 
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Install a package the way pip leaves it: a module and a dist-info with entry points, on sys.path."""
-
-    def do(entry_points: str, source: str = STRANGER) -> None:
-        (tmp_path / "stranger_package.py").write_text(source)
-        info = tmp_path / "stranger_package-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger-package\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[bench.samplers]\n{entry_points}\n")
-        monkeypatch.syspath_prepend(tmp_path)
-        entries.cache_clear()
-
-    yield do
-    sys.modules.pop("stranger_package", None)
-    monkeypatch.undo()
-    entries.cache_clear()
-
-
 def test_a_strangers_sampler_is_found(install):
-    install("stranger = stranger_package:Stranger")
+    install("[bench.samplers]\nstranger = stranger_package:Stranger", STRANGER)
     assert "stranger" in samplers.names()
     assert set(samplers.names()) >= OURS
     assert samplers.card("stranger").family == "toy"
@@ -138,7 +118,7 @@ def test_a_strangers_sampler_is_found(install):
     ],
 )
 def test_a_plugin_that_does_not_import_is_one_line_and_hurts_no_other(install, entry, source):
-    install(f"stranger = {entry}", source)
+    install(f"[bench.samplers]\nstranger = {entry}", source)
     with pytest.raises(UserError, match=r"sampler 'stranger' cannot be imported .* install what it needs") as e:
         samplers.get("stranger")
     assert "\n" not in str(e.value)
