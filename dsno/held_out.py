@@ -11,7 +11,7 @@ import samplers
 from dsno.trajectories import Trajectories
 from dsno.trajectory_making import Maker
 from samplers.errors import UserError
-from samplers.models.teacher import Teacher
+from samplers.models.unet_teacher import UNetTeacher
 from samplers.models.weights import load_tensors, save_tensors
 from samplers.world import World
 
@@ -24,7 +24,13 @@ class HeldOut:
 
     @classmethod
     def make(
-        cls, paths: Trajectories, teacher: Teacher, wanted: Mapping[str, int], times: list[float], world: World, folder: Path
+        cls,
+        paths: Trajectories,
+        teacher: UNetTeacher,
+        wanted: Mapping[str, int],
+        times: list[float],
+        world: World,
+        folder: Path,
     ) -> "HeldOut":
         """Solve `wanted` = {count, seed} trajectories of other noises, as those trained on were; `folder` keeps them."""
         kept = folder / "held_out.safetensors"

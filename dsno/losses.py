@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samplers.errors import UserError, unknown
-from samplers.models.teacher import Teacher
+from samplers.models.unet_teacher import UNetTeacher
 from samplers.models.weights import fill, load_tensors
 
 Term = Callable[[Tensor, Tensor], Tensor]
@@ -57,7 +57,7 @@ def _unit(f: Tensor) -> Tensor:
     return f * torch.rsqrt(f.square().sum(dim=1, keepdim=True) + 1e-6)
 
 
-def teacher_features(teacher: Teacher) -> Callable[[Tensor], list[Tensor]]:
+def teacher_features(teacher: UNetTeacher) -> Callable[[Tensor], list[Tensor]]:
     """Feature maps on the way down the teacher's own U-Net (a frozen copy), told a small noise level.
 
     A diffusion model as its own perceptual network: Lin & Yang, arXiv 2401.00110.
@@ -113,7 +113,7 @@ def vgg_features(weights: Path) -> Callable[[Tensor], list[Tensor]]:
     return features
 
 
-def terms(factors: Mapping[str, float], teacher: Teacher, features: str) -> list[tuple[float, Term]]:
+def terms(factors: Mapping[str, float], teacher: UNetTeacher, features: str) -> list[tuple[float, Term]]:
     """The loss of a recipe: {"l1": 1} or a mix such as {"l1": 0.5, "perceptual": 1}, as pairs of factor and term.
 
     Args:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from dsno.temporal import FASTEST, TemporalLayer
 from dsno.times import time_points
 from samplers.errors import UserError
-from samplers.models.teacher import Teacher
 from samplers.models.unet import Stage, UNet, UNetConfig
+from samplers.models.unet_teacher import UNetTeacher
 from samplers.schedule import Cosine
 
 
@@ -98,7 +98,7 @@ def logsnr_at(schedule: Cosine, times: list[float], device: torch.device | str =
     return -2 * torch.tensor([schedule.sigma(t) for t in times], dtype=torch.float64, device=device).log().float()
 
 
-def from_teacher(teacher: Teacher, config: DSNOConfig, form: str = FASTEST, dropout: float = 0.0) -> DSNO:
+def from_teacher(teacher: UNetTeacher, config: DSNOConfig, form: str = FASTEST, dropout: float = 0.0) -> DSNO:
     """DSNO with the teacher's weights and nearly-identity temporal layers: each output is the teacher's at (z, t_i).
 
     Args:

@@ -14,8 +14,8 @@ from dsno.times import loss_weights
 from dsno.trajectories import Trajectories
 from dsno.trajectory_making import seconds_taken
 from samplers.errors import UserError, unknown
-from samplers.models.teacher import load_teacher
 from samplers.models.unet import parameter_count
+from samplers.models.unet_teacher import load_unet_teacher
 from samplers.training.cards import write_zoo
 from samplers.training.held_out import check_held_out
 from samplers.training.log import read_log
@@ -78,7 +78,7 @@ def train_student(
     where = f"dsno '{r['name']}'"
     o = optimisation(r["optimisation"], where)
     world.share(o.part, where)
-    teacher = load_teacher(r["teacher"], device=world.device)
+    teacher = load_unet_teacher(r["teacher"], device=world.device)
     config = build(DSNOConfig, r["network"], f"{where}: network")
     _check(r, where)
     torch.manual_seed(o.seed)

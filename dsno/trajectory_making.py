@@ -16,7 +16,7 @@ from dsno.times import time_points
 from dsno.trajectories import MANIFEST, shard_name
 from samplers.errors import UserError, unknown
 from samplers.files import sha256, write_whole
-from samplers.models.teacher import Teacher, load_teacher
+from samplers.models.unet_teacher import UNetTeacher, load_unet_teacher
 from samplers.models.weights import load_tensors, save_tensors
 from samplers.schedule import sigmas
 from samplers.solvers.paths import TARGETS, levels_through, path_of
@@ -51,7 +51,7 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     r = load_recipe(recipe, {"trajectories": KEYS})["trajectories"]
     _check(r, f"{recipe}: trajectories")
     world = World.join(device)
-    teacher = load_teacher(r["teacher"], device=world.device)
+    teacher = load_unet_teacher(r["teacher"], device=world.device)
     maker = Maker(teacher, r)
     shards = [range(a, min(a + r["shard"], r["count"])) for a in range(0, r["count"], r["shard"])]
     own = list(enumerate(shards))[world.rank :: world.size]
@@ -121,7 +121,7 @@ def seconds_taken(folder: Path, shards: Sequence[str]) -> float | None:
 class Maker:
     """Solves for trajectories by a recipe's section `trajectories`."""
 
-    def __init__(self, teacher: Teacher, r: dict[str, Any]):
+    def __init__(self, teacher: UNetTeacher, r: dict[str, Any]):
         self.teacher, self.batch = teacher, r["batch"]
         if r["target"] not in TARGETS:
             raise unknown("target", str(r["target"]), TARGETS)

@@ -10,6 +10,7 @@ images = samplers.get("dpmpp_2m").sample(teacher, z, steps=10)
 from samplers.denoiser import Denoiser
 from samplers.errors import UserError
 from samplers.models.teacher import Teacher, load_teacher
+from samplers.models.unet_teacher import UNetTeacher
 from samplers.noise import FreshNoise, noise
 from samplers.protocol import Card, Sampler, Student
 from samplers.registry import card, get, names
@@ -30,6 +31,7 @@ __all__ = [
     "Solver",
     "Student",
     "Teacher",
+    "UNetTeacher",
     "UserError",
     "Walk",
     "card",

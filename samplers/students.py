@@ -86,7 +86,7 @@ class StudentSampler(Sampler):
         """The cards asked for; by default those that ship for this teacher."""
         name = self.card.name
         if not self._asked or Path(self._asked).is_dir():
-            found = [e for e in self.students() if _teacher_of(e).get("sha256") == teacher]
+            found = [e for e in self.students() if teacher is not None and _teacher_of(e).get("sha256") == teacher]
             where = f"is in {self._asked}" if self._asked else "ships"
             if not found:
                 raise UserError(

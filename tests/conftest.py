@@ -11,6 +11,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
 
 # pytest puts this folder first on sys.path, where tests/samplers would pass for a namespace package `samplers` and hide the
@@ -18,9 +19,12 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from samplers import Cosine, Teacher
+from samplers import Cosine, UNetTeacher
 from samplers.models.unet import UNet, UNetConfig
 from samplers.registry import entries
+
+settings.register_profile("suite", deadline=None)  # the machine may be shared
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,7 +64,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 @pytest.fixture(scope="session")
-def small_teacher() -> Teacher:
+def small_teacher() -> UNetTeacher:
     """A float32 teacher, 1 x 8 x 8, five classes, random weights everywhere (fresh networks predict 0: zero convolutions)."""
     generator = torch.Generator().manual_seed(0)
     config = UNetConfig(
@@ -77,4 +81,4 @@ def small_teacher() -> Teacher:
             if isinstance(module, nn.GroupNorm):
                 module.weight.add_(1.0)
         network.conv_out.weight.mul_(0.25)  # a tame v: images of about unit size, no chaos that magnifies float32's rounding
-    return Teacher(network, "v", Cosine(0.002, 80.0)).eval().requires_grad_(False)
+    return UNetTeacher(network, "v", Cosine(0.002, 80.0)).eval().requires_grad_(False)

@@ -34,18 +34,13 @@ def show(console: Console) -> None:
         table.add_row(name, str(c.order or "-"), kind, _formula(c.calls), c.grid or "-", c.paper, c.note)
     console.print(table)
     table = Table("teacher", "shape", "classes", "predicts", "parameters", "trained for", title="teachers")
-    for name, entry in zoo("teacher").items():
-        of = entry.card
-        n, t = of["network"], of["training"]
-        shape = f"{n['channels']}x{n['image_size']}x{n['image_size']}"
-        table.add_row(
-            name,
-            shape,
-            str(n["classes"]),
-            of["parameterisation"],
-            f"{of['parameters']:,}",
-            f"{t['seconds'] / 60:.0f} min, {t['device']}",
-        )
+    for name in zoo("teacher"):
+        try:
+            d = samplers.load_teacher(name).describe()
+        except UserError as e:
+            table.add_row(name, "-", "-", "-", "-", str(e))
+            continue
+        table.add_row(name, d.shape, str(d.classes), d.predicts, f"{d.parameters:,}", d.trained)
     console.print(table)
     table = Table("student", "sampler", "steps", "of teacher", "parameters", "trained for", title="students")
     for name in samplers.names():

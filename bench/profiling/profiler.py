@@ -95,16 +95,15 @@ class Profiler:
         return self._in_mode(self.eager, self.sampler.networks(), *self.inputs(batch))
 
     def forward(self, batch: int) -> Callable[[], Tensor]:
-        """One call of the teacher's own network on `batch` images, in the same mode."""
+        """One call of the teacher on `batch` images, in the same mode."""
         z, labels = self.inputs(batch)
-        network = self.teacher.network
-        z, logsnr = z.contiguous(memory_format=torch.channels_last), torch.zeros(batch, device=self.device)
+        z = z.contiguous(memory_format=torch.channels_last)
 
         @torch.no_grad()
         def run(z: Tensor, labels: Tensor | None) -> Tensor:
-            return network(z, logsnr, labels)
+            return self.teacher(z, 1.0, labels)
 
-        return self._in_mode(run, [network], z, labels)
+        return self._in_mode(run, self.teacher.networks(), z, labels)
 
     def _in_mode(self, run: Run, networks: Sequence[nn.Module], z: Tensor, labels: Tensor | None) -> Callable[[], Tensor]:
         """`run` on these inputs, compiled or captured if so asked.
@@ -129,7 +128,7 @@ class Profiler:
             self.sampler.sample(meter, z, steps=1, labels=labels)
         forwards = meter.count.forwards
         own = flops(self.eager, z, labels)
-        one = flops(self.teacher.network, z, torch.zeros(1, device=self.device), labels)
+        one = flops(self.teacher, z, 1.0, labels)
         advance("matrix rate")
         rate = matrix_rate(self.device, self.clock)
         ends = sorted({s.batch_sizes[0], s.batch_sizes[-1]})

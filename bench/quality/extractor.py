@@ -97,7 +97,7 @@ def find_extractor(spec: str | Path | None, teacher: Teacher) -> Extractor:
         UserError: as `load_extractor`, no extractor for the teacher's data, or one for images of another shape.
     """
     if spec is None:
-        data = teacher.card.get("data_sha256")
+        data = teacher.data
         cards = known_cards("extractor").items()
         fitting = [n for n, entry in cards if data is not None and entry.card.get("data_sha256") == data]
         if not fitting:

@@ -104,7 +104,7 @@ def _start(setting: dict[str, Any]) -> None:
     run: Run = sample
     done("load")
     if setting["mode"] != "eager":
-        run = ready(setting["mode"], run, [teacher.network, *sampler.networks()], z, labels)
+        run = ready(setting["mode"], run, [*teacher.networks(), *sampler.networks()], z, labels)
         if setting["mode"] == "compile":
             run(z, labels)
         done("compile")

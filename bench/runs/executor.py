@@ -121,7 +121,7 @@ class Passes:
                 return job.sampler.sample(self.teacher, z, steps=job.cell.steps, labels=labels)
 
         peak_memory_start(self.device)
-        networks = [self.teacher.network, *job.sampler.networks()]
+        networks = [*self.teacher.networks(), *job.sampler.networks()]
         job.runs[size] = in_mode(job.cell.mode, run, networks, z, labels, self.plan.precision)
         job.graph_bytes[size] = peak_memory(self.device)
 

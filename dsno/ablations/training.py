@@ -21,7 +21,7 @@ from dsno.training import KEYS, OPTIONAL, merged, train_student
 from dsno.trajectories import Trajectories
 from samplers.errors import UserError, unknown
 from samplers.files import write_whole
-from samplers.models.teacher import load_teacher
+from samplers.models.unet_teacher import load_unet_teacher
 from samplers.models.zoo import find_card
 from samplers.training.precision import use_all_cores
 from samplers.training.recipe import check_value, load_recipe
@@ -104,7 +104,7 @@ def compare(recipes: Mapping[str, dict[str, Any]], told: Mapping[str, Any], data
         entry = find_card(KIND, out / name / f"{name}.json", ZOO)
         network, schedule = load_student(entry)
         times = network.operator.times()
-        teacher = load_teacher(r["teacher"])
+        teacher = load_unet_teacher(r["teacher"])
         paths = Trajectories(data, teacher.sha256, times, r["target"], r["trajectories"], verify=False)
         truth = HeldOut.make(paths, teacher, held_out, times, World(0, 1, torch.device("cpu")), out)
         logsnr = logsnr_at(schedule, times)

@@ -11,7 +11,7 @@ from samplers.distilled.consistency import ODE_STEPS, ConsistencyFunction, inter
 from samplers.distilled.loading import as_teacher, card_of, check_choice, check_images
 from samplers.distilled.losses import METRICS
 from samplers.errors import UserError, unknown
-from samplers.models.teacher import load_teacher
+from samplers.models.unet_teacher import load_unet_teacher
 from samplers.registry import get
 from samplers.schedule import GRIDS
 from samplers.training.cards import write_zoo
@@ -63,7 +63,7 @@ def _train(method: str, recipe: str | Path, data: Path | None, out: Path, device
     o = optimisation(r["optimisation"], where)
     world.share(o.part, where)
     images = load_split(content["data"], "train", data or Path("data")).near(device)
-    teacher = load_teacher(r["teacher"], device=device)
+    teacher = load_unet_teacher(r["teacher"], device=device)
     check_images(images, teacher, where)
     noises = HeldOut(teacher, r["held_out"], device, where)
     true = noises.images(lambda z, labels: get(REFERENCE[0]).sample(teacher, z, steps=REFERENCE[1], labels=labels))

@@ -8,28 +8,27 @@ import torch
 from torch import Tensor
 
 from samplers.errors import UserError, unknown
-from samplers.models.teacher import Teacher
-from samplers.models.unet import UNet, UNetConfig, parameter_count
-from samplers.models.weights import fill, load_tensors
+from samplers.models.unet import UNet, parameter_count
+from samplers.models.unet_teacher import UNetTeacher, restore
+from samplers.models.weights import fill
 from samplers.models.zoo import ZooEntry
-from samplers.schedule import Cosine
 from samplers.training.data import ImageSet
 
 KIND = "student"
 
 
-def as_teacher(like: Teacher, tensors: Mapping[str, Tensor]) -> Teacher:
+def as_teacher(like: UNetTeacher, tensors: Mapping[str, Tensor]) -> UNetTeacher:
     """A trainable network like a teacher's, with weights of its own and no dropout, wrapped as the teacher is.
 
     Students regress what a teacher says; the papers of progressive and of consistency distillation leave dropout out too.
     """
     network = UNet(replace(like.network.config, dropout=0.0))
     fill(network, tensors, like.name)
-    copy = Teacher(network, like.parameterisation, like.schedule)
+    copy = UNetTeacher(network, like.parameterisation, like.schedule)
     return copy.to(next(like.parameters()).device).to(memory_format=torch.channels_last)
 
 
-def card_of(method: str, teacher: Teacher, label_dropout: float) -> dict[str, Any]:
+def card_of(method: str, teacher: UNetTeacher, label_dropout: float) -> dict[str, Any]:
     """What the cards of all students of `teacher` say, whatever taught them."""
     return {
         "kind": KIND,
@@ -45,7 +44,7 @@ def card_of(method: str, teacher: Teacher, label_dropout: float) -> dict[str, An
     }
 
 
-def check_images(images: ImageSet, teacher: Teacher, where: str) -> None:
+def check_images(images: ImageSet, teacher: UNetTeacher, where: str) -> None:
     """Refuse images of another shape, or of more classes, than the teacher's."""
     if tuple(images.images.shape[1:]) != teacher.shape:
         raise UserError(f"{where}: images of {tuple(images.images.shape[1:])}, teacher {teacher.name} makes {teacher.shape}")
@@ -59,24 +58,10 @@ def check_choice(value: Any, known: Iterable[str], key: str, where: str) -> None
         raise unknown(f"{key} of {where}", str(value), known)
 
 
-def load_student(entry: ZooEntry, device: torch.device | str = "cpu") -> Teacher:
+def load_student(entry: ZooEntry, device: torch.device | str = "cpu") -> UNetTeacher:
     """The network of a student's card as a denoiser, ready to sample (eval mode).
 
     Raises:
         UserError: a card without a key; weights missing, damaged, of another hash, method or number of steps.
     """
-    card = entry.card
-    try:
-        tensors, info = load_tensors(entry.weights, card["sha256"])
-        for key in ("method", "steps"):
-            if info.get(key) != card.get(key):
-                raise UserError(
-                    f"{entry.path}: the card says {key} {card.get(key)}, its weights are of {info.get(key)}; fetch both again"
-                )
-        network = UNet(UNetConfig.from_dict(card["network"]))
-        schedule = Cosine(card["sigma_min"], card["sigma_max"])
-        student = Teacher(network, card["parameterisation"], schedule, card["name"], card["sha256"], card)
-    except (KeyError, TypeError) as e:
-        raise UserError(f"{entry.path}: the card lacks a key or has a wrong one: {e}") from e
-    fill(network, tensors, entry.weights)
-    return student.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    return restore(entry, device, stamped=("method", "steps"))

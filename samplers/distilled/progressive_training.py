@@ -13,7 +13,7 @@ from samplers.distilled.losses import METRICS
 from samplers.distilled.progressive import WEIGHTS, ladder, levels, two_step_target
 from samplers.errors import UserError, unknown
 from samplers.files import write_whole
-from samplers.models.teacher import Teacher, load_teacher
+from samplers.models.unet_teacher import UNetTeacher, load_unet_teacher
 from samplers.models.zoo import ZooEntry, find_card
 from samplers.solvers.euler import DDIM
 from samplers.training.cards import write_zoo
@@ -64,7 +64,7 @@ class Ladder:
         for n, o in self.plans.items():
             self.world.share(o.part, f"{where}: rungs: {n}")
         self.images = load_split(self.content["data"], "train", data).near(self.device)
-        self.root = load_teacher(self.r["teacher"], device=self.device)
+        self.root = load_unet_teacher(self.r["teacher"], device=self.device)
         check_images(self.images, self.root, where)
         self.noises = HeldOut(self.root, self.r["held_out"], self.device, where)
         self.made = {n: find_card(KIND, self._card(n)) if self._card(n).exists() else None for n in self.rungs}
@@ -112,7 +112,7 @@ class Ladder:
             parent, above = {k: entry.card[k] for k in parent}, entry
         return self.out / "ladder.json"
 
-    def _rung(self, steps: int, teacher: Teacher, top: Tensor, identity: dict[str, Any], cost: dict[str, int]) -> None:
+    def _rung(self, steps: int, teacher: UNetTeacher, top: Tensor, identity: dict[str, Any], cost: dict[str, int]) -> None:
         """Train the student of N = `steps` DDIM steps from its teacher of 2 N (algorithm 2, the inner loop) and write it.
 
         Args:
@@ -163,7 +163,7 @@ class Ladder:
         self.world.wait()
 
 
-def _decoded(model: Teacher, noises: HeldOut, steps: int) -> Tensor:
+def _decoded(model: UNetTeacher, noises: HeldOut, steps: int) -> Tensor:
     """Images of the held-out noises by `steps` DDIM steps of a model."""
     model.eval()
     return noises.images(lambda z, labels: DDIM().sample(model, z, steps=steps, labels=labels))

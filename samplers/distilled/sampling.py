@@ -11,7 +11,7 @@ from samplers.denoiser import Denoiser
 from samplers.distilled.consistency import ConsistencyFunction, nodes
 from samplers.distilled.loading import KIND, load_student
 from samplers.errors import unknown
-from samplers.models.teacher import Teacher
+from samplers.models.unet_teacher import UNetTeacher
 from samplers.models.zoo import ZooEntry
 from samplers.noise import FreshNoise
 from samplers.protocol import Callback, Card
@@ -28,7 +28,7 @@ class DistilledSampler(StudentSampler):
 
     def __init__(self, *, student: str = ""):
         super().__init__(student=student)
-        self._denoiser: Teacher | None = None
+        self._denoiser: UNetTeacher | None = None
 
     def load(self, entry: ZooEntry, device: torch.device) -> tuple[int, int, int]:
         self._denoiser = load_student(entry, device)

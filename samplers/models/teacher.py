@@ -1,87 +1,97 @@
-"""The teacher: a trained network of any parameterisation, wrapped as a denoiser in sigma coordinates."""
+"""What a teacher is, whatever its networks: a denoiser with an identity; and finding one by its name."""
 
-import math
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from samplers.errors import UserError, unknown
-from samplers.models.unet import UNet, UNetConfig
-from samplers.models.weights import fill, load_tensors
-from samplers.models.zoo import find_card
-from samplers.schedule import Cosine
+from samplers.errors import UserError
+from samplers.models.scaling import Scaling
+from samplers.registry import load_spec
+from samplers.schedule import Schedule
 
-# What each parameterisation's network output F means, given x and sigma in sigma coordinates (VP x is x * alpha,
-# alpha = 1 / sqrt(1 + sigma^2)). arXiv 2202.00512, section 4: v = alpha eps - sigma_vp x0.
-PARAMETERISATIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "x": lambda x, sigma, f: f,
-    "eps": lambda x, sigma, f: x - sigma * f,
-    "v": lambda x, sigma, f: (x - sigma * torch.sqrt(1 + sigma**2) * f) / (1 + sigma**2),
-}
+GROUP = "bench.teachers"
 
 
-class Teacher(nn.Module):
-    """A variance-preserving network as a `Denoiser`.
+class Description(NamedTuple):
+    """A teacher in a few words: a row of `bench list`."""
 
-    Args:
-        network: called as network(x_vp [B, C, H, W], logsnr [B], labels [B] or None).
-        parameterisation: what the network predicts: "x", "eps" or "v".
-        schedule: its cosine schedule, which also gives sigma_min and sigma_max.
-        name, sha256: what records call it and the hash of its weights (None for weights not from a file).
+    shape: str
+    classes: int
+    predicts: str
+    parameters: int
+    trained: str
+
+
+class Teacher(nn.Module, ABC):
+    """A `Denoiser` with an identity. A subclass writes `forward`, which is the denoiser, and `networks`.
+
+    Attributes:
+        name: what records call it.
+        sha256: of its weights; None where they have none, and then nothing that comes from it is cached.
+        data: SHA-256 of the data it was trained on, by which an extractor is found; None if nobody knows.
+        shape: (C, H, W) of the states that it denoises.
+        num_classes: K, for labels 0 .. K - 1, and -1 for none; 0 if it takes no labels.
+        schedule: its time, and in sigma_min and sigma_max the noise levels that it knows.
+        scaling: what its network's output means; None of a denoiser that is not a network and a scaling.
+        card: all else that is recorded of it.
     """
 
     def __init__(
         self,
-        network: UNet,
-        parameterisation: str,
-        schedule: Cosine,
-        name: str = "teacher",
+        name: str,
+        shape: tuple[int, int, int],
+        num_classes: int,
+        schedule: Schedule,
+        *,
+        scaling: Scaling | None = None,
         sha256: str | None = None,
+        data: str | None = None,
         card: dict[str, Any] | None = None,
     ):
         super().__init__()
-        if parameterisation not in PARAMETERISATIONS:
-            raise unknown("parameterisation", parameterisation, PARAMETERISATIONS)
-        self.network = network
-        self.parameterisation = parameterisation
-        self.schedule = schedule
-        self.name = name
-        self.sha256 = sha256
-        self.card = card or {}
+        self.name, self.sha256, self.data, self.card = name, sha256, data, card or {}
+        self.shape, self.num_classes = shape, num_classes
+        self.schedule, self.scaling = schedule, scaling
         self.sigma_min, self.sigma_max = schedule.sigma_min, schedule.sigma_max
-        self.shape = (network.config.channels, network.config.image_size, network.config.image_size)
-        self.num_classes = network.config.classes
 
+    @abstractmethod
     def forward(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
-        """x0_hat, shaped like x [B, C, H, W], for sigma a float or a tensor (0-d or [B])."""
-        if isinstance(sigma, Tensor):
-            s = sigma.to(x).expand(x.shape[0])
-            logsnr = -2 * s.log()
-        else:
-            s = torch.full((x.shape[0],), sigma, device=x.device, dtype=x.dtype)
-            logsnr = torch.full_like(s, -2 * math.log(sigma))
-        s = s[:, None, None, None]
-        f = self.network(x / torch.sqrt(1 + s**2), logsnr, labels).to(x.dtype)  # autocast returns its own
-        return PARAMETERISATIONS[self.parameterisation](x, s, f)
+        """x0_hat, shaped like x [B, C, H, W], for sigma a float or a tensor (0-d or [B]), labels int64 [B] or None."""
+
+    @abstractmethod
+    def networks(self) -> list[nn.Module]:
+        """The networks that a call of it evaluates; what is counted, compiled and timed is their calls.
+
+        One called several times (guidance) counts as often; one inside another of the list counts with that. Forwards are
+        the images of a call, or what a network's method `evaluations` says, as `bench.instruments.meter` tells. [] of an
+        analytic denoiser: its own calls are counted.
+        """
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Images [B, C', H', W'] in [-1, 1] of denoised states [B, C, H, W]: the same, unless it works in a latent space."""
+        return x
+
+    def describe(self) -> Description:
+        """What `bench list` says of it."""
+        parameters = sum(p.numel() for p in self.parameters())
+        predicts = self.scaling.name if self.scaling else "x0"
+        return Description("x".join(map(str, self.shape)), self.num_classes, predicts, parameters, "")
 
 
-def load_teacher(name: str | Path, *, device: torch.device | str = "cpu") -> Teacher:
-    """Load a teacher by its name in the zoo, or by the path of its card, ready to sample (eval mode, float32).
+def load_teacher(spec: str | Path, *, device: torch.device | str = "cpu") -> Teacher:
+    """Load a teacher, ready to sample (eval mode, on the device): "NAME" of the zoo, a card's path, or "KIND:REST".
+
+    KIND is an entry point of the group `bench.teachers`, a function `load(rest: str, device: torch.device | str) -> Teacher`
+    that raises UserError for what it cannot use. "zoo" and "python" ship.
 
     Raises:
-        UserError: unknown name; a card without a key; weights missing, damaged, of another hash or of another network.
+        UserError: an unknown name or KIND; whatever the loader refuses.
     """
-    entry = find_card("teacher", name)
-    card = entry.card
-    try:
-        tensors, _ = load_tensors(entry.weights, card["sha256"])
-        network = UNet(UNetConfig.from_dict(card["network"]))
-        schedule = Cosine(card["sigma_min"], card["sigma_max"])
-        teacher = Teacher(network, card["parameterisation"], schedule, card["name"], card["sha256"], card)
-    except (KeyError, TypeError) as e:
-        raise UserError(f"{entry.path}: the card lacks a key or has a wrong one: {e}") from e
-    fill(network, tensors, entry.weights)
-    return teacher.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    load, rest = load_spec(GROUP, str(spec))
+    teacher = load(rest, device)
+    if not isinstance(teacher, Teacher):
+        raise UserError(f"teacher {spec}: its loader returned a {type(teacher).__name__}, not a samplers.Teacher")
+    return teacher

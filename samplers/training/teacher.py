@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samplers.models.teacher import Teacher
 from samplers.models.unet import UNet, UNetConfig, parameter_count
+from samplers.models.unet_teacher import UNetTeacher
 from samplers.schedule import Cosine
 from samplers.training.cards import write_zoo
 from samplers.training.loop import fit
@@ -53,7 +53,7 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
         {"channels": size[1], "image_size": size[2], "classes": train_set.num_classes, **r["network"]}
     )
     schedule, mine = Cosine(r["sigma_min"], r["sigma_max"]), slice(world.rank, None, world.size)
-    teacher = Teacher(UNet(config), r["parameterisation"], schedule).to(device).to(memory_format=torch.channels_last)
+    teacher = UNetTeacher(UNet(config), r["parameterisation"], schedule).to(device).to(memory_format=torch.channels_last)
 
     def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         x0, labels = (v[mine].to(device, non_blocking=True) for v in train_set.draw(o.part, r["label_dropout"], generator))
@@ -90,7 +90,9 @@ def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.dev
     return out / f"{r['name']}.json"
 
 
-def denoising_loss(teacher: Teacher, x0: Tensor, sigma: Tensor, eps: Tensor, labels: Tensor | None, snr_cap: float) -> Tensor:
+def denoising_loss(
+    teacher: UNetTeacher, x0: Tensor, sigma: Tensor, eps: Tensor, labels: Tensor | None, snr_cap: float
+) -> Tensor:
     """Mean over the batch of clip(SNR, 1, snr_cap) * ||x0_hat - x0||^2 / pixels, SNR = 1 / sigma^2 (sigma [B])."""
     noisy = x0 + sigma[:, None, None, None] * eps
     with autocast(x0.device):

@@ -10,7 +10,7 @@ import dsno.ablations.training
 import dsno.training
 import dsno.trajectory_making
 from dsno.network import DSNOConfig
-from samplers import Teacher, load_teacher
+from samplers import UNetTeacher, load_teacher
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,7 +28,7 @@ def teacher_card(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def teacher(teacher_card: Path) -> Teacher:
+def teacher(teacher_card: Path) -> UNetTeacher:
     return load_teacher(teacher_card)
 
 
@@ -47,5 +47,5 @@ def own(folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def student_card(tmp_path: Path, teacher: Teacher) -> Path:
+def student_card(tmp_path: Path, teacher: UNetTeacher) -> Path:
     return write_student(tmp_path, teacher, DSNOConfig())

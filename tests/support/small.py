@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import samplers
-from samplers import Cosine, Teacher
+from samplers import Cosine, UNetTeacher
 from samplers.models.unet import UNet, UNetConfig
 from samplers.models.weights import save_tensors
 
@@ -51,7 +51,7 @@ def noised(s: Tensor, seed: int = 0) -> Tensor:
     return MU + SPREAD * x0 + wide(s) * eps
 
 
-def start_of(teacher: Teacher, batch: int = 3) -> Tensor:
+def start_of(teacher: UNetTeacher, batch: int = 3) -> Tensor:
     """Noise to sample from."""
     return samplers.noise(9, range(batch), teacher.shape)
 
@@ -61,7 +61,7 @@ def write_json(path: Path, content: Any) -> Path:
     return path
 
 
-def make_teacher() -> Teacher:
+def make_teacher() -> UNetTeacher:
     """Random weights everywhere: fresh networks predict 0 (zero convolutions)."""
     generator = torch.Generator().manual_seed(0)
     network = UNet(
@@ -75,10 +75,10 @@ def make_teacher() -> Teacher:
             if isinstance(module, nn.GroupNorm):
                 module.weight.add_(1.0)
         network.conv_out.weight.mul_(0.25)  # no chaos that magnifies float32's rounding
-    return Teacher(network, "v", Cosine(0.002, 80.0))
+    return UNetTeacher(network, "v", Cosine(0.002, 80.0))
 
 
-def shaken(teacher: Teacher, seed: int, size: float = 0.1) -> dict[str, Tensor]:
+def shaken(teacher: UNetTeacher, seed: int, size: float = 0.1) -> dict[str, Tensor]:
     """A teacher's weights, each changed by about a tenth of itself: a student's, for tests that train none."""
     generator = torch.Generator().manual_seed(seed)
     return {k: v * (1 + size * torch.randn(v.shape, generator=generator)) for k, v in teacher.network.state_dict().items()}
@@ -101,7 +101,7 @@ def write_teacher(folder: Path, seed: int | None = None) -> Path:
     return write_json(folder / "tiny.json", card)
 
 
-def write_student(folder: Path, teacher: Teacher, method: str, steps: int | None = None, **changes: Any) -> Path:
+def write_student(folder: Path, teacher: UNetTeacher, method: str, steps: int | None = None, **changes: Any) -> Path:
     """The card of a student with shaken weights beside it, as the trainers write it."""
     name = method if steps is None else f"{method}-{steps}"
     told = {"method": method} | ({} if steps is None else {"steps": steps})

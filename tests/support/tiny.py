@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dsno.network import DSNO, DSNOConfig, from_teacher
 from dsno.trajectory_making import train
-from samplers import Cosine, Teacher
+from samplers import Cosine, UNetTeacher
 from samplers.models.unet import UNet, UNetConfig
 from samplers.models.weights import save_tensors
 
@@ -47,9 +47,9 @@ def mixing(network: DSNO, seed: int = 1, size: float = 1.0) -> DSNO:
     return network
 
 
-def teacher_of(config: UNetConfig = SIZES, parameterisation: str = "x") -> Teacher:
+def teacher_of(config: UNetConfig = SIZES, parameterisation: str = "x") -> UNetTeacher:
     network = randomised(UNet(config))
-    return Teacher(network, parameterisation, Cosine(0.01, 20.0)).eval().requires_grad_(False)
+    return UNetTeacher(network, parameterisation, Cosine(0.01, 20.0)).eval().requires_grad_(False)
 
 
 def write_teacher(folder: Path, name: str = "tiny", seed: int = 0, **changes: Any) -> Path:
@@ -68,7 +68,7 @@ def write_teacher(folder: Path, name: str = "tiny", seed: int = 0, **changes: An
     return write_json(folder / f"{name}.json", card | changes)
 
 
-def write_student(folder: Path, teacher: Teacher, config: DSNOConfig, **changes: Any) -> Path:
+def write_student(folder: Path, teacher: UNetTeacher, config: DSNOConfig, **changes: Any) -> Path:
     """The card of a student with random temporal layers, weights beside it."""
     network = mixing(from_teacher(teacher, config))
     operator = {"points": config.points, "grid": config.grid, "modes": config.modes}

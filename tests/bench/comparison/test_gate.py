@@ -86,7 +86,7 @@ def gate(folder, tmp_path, monkeypatch, judged=()):
 
 @pytest.mark.usefixtures("counted_time")
 def test_a_clean_change_passes(changed, tmp_path, monkeypatch):
-    edit(changed, "samplers/models/teacher.py", "f = self.network(x /", "f = self.network(  # as before\n            x /")
+    edit(changed, "samplers/models/scaling.py", "f = network(", "f = network(  # as before\n            ")
     found = gate(changed, tmp_path, monkeypatch)
     assert found.code == PASS
     assert found.text.endswith("**gate: pass**\n")
@@ -97,9 +97,9 @@ def test_a_seeded_slowdown_is_blocked_by_time_alone(changed, tmp_path, monkeypat
     """Twenty operations more a call: no count of calls, no image tells of it."""
     edit(
         changed,
-        "samplers/models/teacher.py",
-        "f = self.network(x /",
-        "[x + 0 for _ in range(20)]\n        f = self.network(x /",
+        "samplers/models/scaling.py",
+        "f = network(",
+        "[x + 0 for _ in range(20)]\n        f = network(",
     )
     found = gate(changed, tmp_path, monkeypatch, ("time", "calls", "images"))
     assert found.code == REGRESSION
@@ -113,7 +113,7 @@ def test_a_seeded_slowdown_is_blocked_by_time_alone(changed, tmp_path, monkeypat
 @pytest.mark.parametrize(
     "spoil",
     [
-        ("samplers/models/teacher.py", "f = self.network(x /", "assert len(x) != 1, 'alone'\n        f = self.network(x /"),
+        ("samplers/models/scaling.py", "f = network(", "assert len(x) != 1, 'alone'\n        f = network("),
         ("samplers/solvers/euler.py", "return euler_step(x, denoised, s, t)", "raise RuntimeError('no')"),
     ],
     ids=["at batch 1", "always"],

@@ -28,7 +28,7 @@ def test_no_change_passes(changed, tmp_path):
 
 
 def test_one_more_operation_a_step_is_found_in_the_working_tree(changed, tmp_path):
-    edit(changed, "samplers/models/teacher.py", "f = self.network(x /", "f = self.network(0 + x /")
+    edit(changed, "samplers/models/scaling.py", "f = network(", "f = network(0 + ")
     found = rows(changed, tmp_path)
     assert found["ddim@2", "operators"] == "more"
     assert found["ddim@2", "images"] == "same"
@@ -46,7 +46,7 @@ def test_both_sides_take_the_networks_of_the_first(changed, tmp_path):
 
 
 def test_other_images_are_wrong(changed, tmp_path):
-    edit(changed, "samplers/models/teacher.py", "f = self.network(x /", "f = self.network(1.1 * x /")
+    edit(changed, "samplers/models/scaling.py", "f = network(", "f = network(1.1 * ")
     assert rows(changed, tmp_path)["ddim@2", "images"] == "wrong"
 
 

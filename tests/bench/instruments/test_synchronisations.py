@@ -9,18 +9,18 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import samplers
 from bench.instruments.operations import Operations
-from samplers import FreshNoise, Sampler, Teacher
+from samplers import FreshNoise, Sampler, UNetTeacher
 from samplers.registry import card
 
 BATCH = 2
 
 
 @pytest.fixture(scope="module")
-def teacher() -> Teacher:
+def teacher() -> UNetTeacher:
     return samplers.load_teacher("mnist32")
 
 
-def made_ready(name: str, teacher: Teacher) -> tuple[Sampler, int]:
+def made_ready(name: str, teacher: UNetTeacher) -> tuple[Sampler, int]:
     """A sampler, and steps enough to reach the last of its formulas."""
     sampler = samplers.get(name)
     steps = next(n for n in (4, 1) if sampler.card.steps is None or n in sampler.card.steps)
@@ -35,7 +35,7 @@ def waits(sampler: Sampler, teacher: nn.Module, steps: int, z: torch.Tensor, lab
 
 
 @pytest.mark.parametrize("name", samplers.names())
-def test_no_sampler_asks_a_tensor_for_its_value(name: str, teacher: Teacher):
+def test_no_sampler_asks_a_tensor_for_its_value(name: str, teacher: UNetTeacher):
     sampler, steps = made_ready(name, teacher)
     z, labels = samplers.noise(0, range(BATCH), teacher.shape), torch.arange(BATCH)
     assert waits(sampler, teacher, steps, z, labels) == 0
@@ -55,7 +55,7 @@ def pretend(network: nn.Module, mode: FakeTensorMode) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in samplers.names() if not card(n).training])
-def test_nothing_is_copied_between_host_and_gpu_on_the_way(name: str, teacher: Teacher, monkeypatch: pytest.MonkeyPatch):
+def test_nothing_is_copied_between_host_and_gpu_on_the_way(name: str, teacher: UNetTeacher, monkeypatch: pytest.MonkeyPatch):
     """But for the noise that stochastic samplers draw on the host, which is left out here."""
     monkeypatch.setattr(FreshNoise, "__init__", lambda self, start: setattr(self, "_like", start))
     monkeypatch.setattr(FreshNoise, "__call__", lambda self, step: torch.zeros_like(self._like))

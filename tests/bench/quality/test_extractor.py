@@ -166,9 +166,9 @@ def test_a_network_that_cannot_be_is_refused(network):
 
 
 def test_extractor_of_the_teachers_data_is_found(mnist):
-    teacher = SimpleNamespace(name="t", shape=(1, 32, 32), card={"data_sha256": mnist.card["data_sha256"]})
+    teacher = SimpleNamespace(name="t", shape=(1, 32, 32), data=mnist.card["data_sha256"])
     assert find_extractor(None, teacher).name == "mnist"
-    teacher.card = {}
+    teacher.data = None
     with pytest.raises(UserError, match="no extractor was trained on the data of teacher 't'"):
         find_extractor(None, teacher)
     assert find_extractor("mnist", teacher).name == "mnist"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small import LADDER, MAPPERS, write_images, write_json, write_student, write_teacher
 
-from samplers import Teacher, load_teacher
+from samplers import UNetTeacher, load_teacher
 from samplers.distilled import consistency_training, progressive_training
 
 
@@ -24,7 +24,7 @@ def teacher_card(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def teacher(teacher_card: Path) -> Teacher:
+def teacher(teacher_card: Path) -> UNetTeacher:
     return load_teacher(teacher_card)
 
 
@@ -35,7 +35,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, teacher: Teacher) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, teacher: UNetTeacher) -> Path:
     """A folder of students of all methods, and a ladder's list of them."""
     folder = tmp_path_factory.mktemp("students")
     for steps in LADDER:

@@ -76,7 +76,7 @@ def test_card_says_what_was_trained(whole, teacher, teacher_card, method):
 def test_cost_is_what_the_loss_calls(tmp_path, teacher_card, data, monkeypatch, method, change, teacher_forwards):
     """Two forwards of the student an image, its target's too, and those of the teacher's step."""
     images = {"teacher": 0, "f": 0}
-    load_teacher = consistency_training.load_teacher
+    load_teacher = consistency_training.load_unet_teacher
 
     class Counted(ConsistencyFunction):
         def __call__(self, x, s, labels=None):
@@ -93,7 +93,7 @@ def test_cost_is_what_the_loss_calls(tmp_path, teacher_card, data, monkeypatch, 
         return teacher
 
     monkeypatch.setattr(consistency_training, "ConsistencyFunction", Counted)
-    monkeypatch.setattr(consistency_training, "load_teacher", counted_teacher)
+    monkeypatch.setattr(consistency_training, "load_unet_teacher", counted_teacher)
     section = section_of(method, teacher_card, optimisation=OPTIMISATION | {"steps": 2, "batch": 8}, **change)
     cost = train(tmp_path, data, method, section)["cost"]
     assert (cost["student_forwards"], cost["teacher_forwards"]) == (2 * 16, teacher_forwards * 16)

@@ -7,9 +7,9 @@ import torch
 from exact import Gaussian
 from torch import nn
 
-from samplers import Cosine, Denoiser, Teacher, UserError, load_teacher
+from samplers import Cosine, Denoiser, UNetTeacher, UserError, load_teacher
 from samplers.denoiser import schedule_of
-from samplers.models.teacher import PARAMETERISATIONS
+from samplers.models.scaling import VP
 from samplers.models.unet import UNet, UNetConfig
 from samplers.models.weights import save_tensors
 from samplers.models.zoo import add_zoo, find_card, known_cards, zoo
@@ -44,17 +44,17 @@ class ExactNetwork(nn.Module):
 
 
 @pytest.mark.parametrize("sigma", [0.002, 0.3, 1.0, 7.0, 80.0])
-@pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
+@pytest.mark.parametrize("parameterisation", VP)
 def test_every_parameterisation_gives_the_same_image(parameterisation, sigma):
     """The network outputs are made from alpha and sigma_vp of a VP process, so the conversions are checked from outside."""
-    teacher = Teacher(ExactNetwork(parameterisation), parameterisation, SCHEDULE)
+    teacher = UNetTeacher(ExactNetwork(parameterisation), parameterisation, SCHEDULE)
     x = torch.randn(4, 6, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * (1 + sigma)
     torch.testing.assert_close(teacher(x, sigma), Gaussian()(x, sigma), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
+@pytest.mark.parametrize("parameterisation", VP)
 def test_sigma_as_float_scalar_tensor_and_batch_agree(small_teacher, parameterisation):
-    teacher = Teacher(small_teacher.network, parameterisation, SCHEDULE)
+    teacher = UNetTeacher(small_teacher.network, parameterisation, SCHEDULE)
     x = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     for sigma in (0.01, 1.3, 60.0):
         by_float = teacher(x, sigma)
@@ -85,7 +85,7 @@ def test_schedule_is_the_denoisers_own_or_the_cosine_of_its_range(small_teacher)
 
 def test_unknown_parameterisation(small_teacher):
     with pytest.raises(UserError, match="unknown parameterisation 'epsilon'; did you mean 'eps'"):
-        Teacher(small_teacher.network, "epsilon", SCHEDULE)
+        UNetTeacher(small_teacher.network, "epsilon", SCHEDULE)
 
 
 @pytest.fixture

@@ -1,0 +1,103 @@
+"""The teacher that `bench train teacher` makes: our U-Net on the cosine VP schedule, which predicts x, eps or v."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from samplers.errors import UserError, unknown
+from samplers.models.scaling import VP, Scaling, vp
+from samplers.models.teacher import Description, Teacher, load_teacher
+from samplers.models.unet import UNet, UNetConfig
+from samplers.models.weights import fill, load_tensors
+from samplers.models.zoo import ZooEntry, find_card
+from samplers.schedule import Cosine
+
+
+class UNetTeacher(Teacher):
+    """A variance-preserving U-Net as a `Teacher`.
+
+    Args:
+        network: called as network(x_vp [B, C, H, W], logsnr [B], labels [B] or None).
+        parameterisation: what the network predicts: "x", "eps" or "v".
+        schedule: its cosine schedule, which also gives sigma_min and sigma_max.
+        name, sha256: what records call it and the hash of its weights (None for weights not from a file).
+    """
+
+    schedule: Cosine
+    scaling: Scaling
+
+    def __init__(
+        self,
+        network: UNet,
+        parameterisation: str,
+        schedule: Cosine,
+        name: str = "teacher",
+        sha256: str | None = None,
+        card: dict[str, Any] | None = None,
+    ):
+        if parameterisation not in VP:
+            raise unknown("parameterisation", parameterisation, VP)
+        c, data = network.config, (card or {}).get("data_sha256")
+        shape, scaling = (c.channels, c.image_size, c.image_size), vp(parameterisation)
+        super().__init__(name, shape, c.classes, schedule, scaling=scaling, sha256=sha256, data=data, card=card)
+        self.network, self.parameterisation = network, parameterisation
+
+    def forward(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.scaling.denoise(lambda x_vp, logsnr: self.network(x_vp, logsnr, labels), x, sigma)
+
+    def networks(self) -> list[nn.Module]:
+        return [self.network]
+
+    def describe(self) -> Description:
+        t = self.card.get("training")
+        return super().describe()._replace(trained=f"{t['seconds'] / 60:.0f} min, {t['device']}" if t else "")
+
+
+def load(spec: str, device: torch.device | str) -> UNetTeacher:
+    """`zoo:NAME` or `zoo:PATH.json`, the kind of a teacher that names none.
+
+    Raises:
+        UserError: unknown name; a card without a key; weights missing, damaged, of another hash or of another network.
+    """
+    return restore(find_card("teacher", spec), device)
+
+
+def restore(entry: ZooEntry, device: torch.device | str, stamped: Sequence[str] = ()) -> UNetTeacher:
+    """The network of a card, a teacher's or a student's, ready to sample (eval mode, float32).
+
+    Args:
+        stamped: keys of which the weights' file must say what the card does.
+
+    Raises:
+        UserError: as `load`.
+    """
+    card = entry.card
+    try:
+        tensors, info = load_tensors(entry.weights, card["sha256"])
+        for key in stamped:
+            if info.get(key) != card.get(key):
+                raise UserError(
+                    f"{entry.path}: the card says {key} {card.get(key)}, its weights are of {info.get(key)}; fetch both again"
+                )
+        network = UNet(UNetConfig.from_dict(card["network"]))
+        schedule = Cosine(card["sigma_min"], card["sigma_max"])
+        teacher = UNetTeacher(network, card["parameterisation"], schedule, card["name"], card["sha256"], card)
+    except (KeyError, TypeError) as e:
+        raise UserError(f"{entry.path}: the card lacks a key or has a wrong one: {e}") from e
+    fill(network, tensors, entry.weights)
+    return teacher.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def load_unet_teacher(spec: str | Path, *, device: torch.device | str = "cpu") -> UNetTeacher:
+    """As `load_teacher`, for trainings of students, which start from the teacher's own network.
+
+    Raises:
+        UserError: as `load_teacher`, and for a teacher of another kind.
+    """
+    teacher = load_teacher(spec, device=device)
+    if not isinstance(teacher, UNetTeacher):
+        raise UserError(f"{spec}: a student starts from the network of a teacher that 'bench train teacher' made; name one")
+    return teacher
