@@ -1,6 +1,7 @@
 """DSNO's network: the teacher's U-Net on M time points at once, with a temporal layer after each stage."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +61,10 @@ class DSNO(UNet):
             assert isinstance(layer, TemporalLayer)
             layer.fold()
         return self
+
+    def evaluations(self, args: tuple, kwargs: dict[str, Any]) -> int:
+        """Forwards of a call, B * M: the work of M network evaluations of each image."""
+        return (args[1] if len(args) > 1 else kwargs["logsnr"]).numel()
 
     def forward(self, x: Tensor, logsnr: Tensor, labels: Tensor | None = None, image_only: bool = False) -> Tensor:
         """The decoded path [B, M, C, H, W]; where `image_only`, its last point [B, 1, C, H, W], at less work."""

@@ -116,8 +116,8 @@ class Sampler(ABC):
     def networks(self) -> list[nn.Module]:
         """Networks of the sampler's own (a student's), so that the harness counts their calls too; known once prepared.
 
-        A call's forwards are read off its arguments: images first, [B, C, H, W]; then, where it is a tensor, a noise level for
-        each evaluation, [B], or [B, M] for M time points in one call.
+        A call's forwards (evaluations of one image each) are the batch size of its first tensor, unless the network has a
+        method `evaluations(args, kwargs) -> int` that says so, as one that decodes M points of a path in a call must.
         """
         return []
 

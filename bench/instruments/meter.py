@@ -1,7 +1,7 @@
-"""Count what a sampler does, by wrapping every network it calls; nothing is declared."""
+"""Count what a sampler does, by hooks on every network that it may call; no count is declared."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,61 +22,78 @@ class Count:
 
 
 class Meter:
-    """A denoiser that counts, and times, the calls of the denoiser it wraps.
+    """A denoiser in the place of another, by which the calls of all networks are counted and timed while it is `watching`.
+
+    Watched are the networks that the denoiser tells of by `networks()`, a teacher's, and the sampler's own, by hooks: so the
+    bare denoiser may as well be sampled. Two calls of a network inside one of the denoiser (guidance) are two; a network
+    inside another that is watched counts with that. A denoiser without networks is counted by its own calls, of this object.
 
     The time inside network calls comes from the very run whose total is taken, so their ratio, the sampler's overhead, is free
     of drift. On a GPU the brackets are events on the stream: nothing is synchronised.
     """
 
+    sigma_min: float
+    sigma_max: float
+    shape: tuple[int, int, int]
+    num_classes: int
+
     def __init__(self, denoiser: Denoiser, clock: Clock):
-        self._denoiser = denoiser
-        self._clock = clock
-        self.count = Count()
-        self._spans: list[Span] = []
-        self.sigma_min, self.sigma_max = denoiser.sigma_min, denoiser.sigma_max
-        self.shape, self.num_classes = denoiser.shape, denoiser.num_classes
-        for optional in ("schedule", "name", "sha256"):
-            if hasattr(denoiser, optional):
-                setattr(self, optional, getattr(denoiser, optional))
+        self._denoiser, self._clock = denoiser, clock
+        self._networks: Callable[[], list[nn.Module]] = getattr(denoiser, "networks", list)
+        self._bare = not self._networks()
+        self.reset()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._denoiser, name)
 
     def __call__(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
-        self.count.calls += 1
-        self.count.forwards += x.shape[0]
-        span = self._clock.start()
-        denoised = self._denoiser(x, sigma, labels)
-        self._spans.append(self._clock.stop(span))
-        return denoised
+        if not self._bare:
+            return self._denoiser(x, sigma, labels)
+        self._begin(self._denoiser, (x,), {})
+        try:
+            return self._denoiser(x, sigma, labels)
+        finally:
+            self._end()
 
     def reset(self) -> None:
         """Forget all counts and times."""
-        self.count, self._spans = Count(), []
+        self.count, self._spans, self._depth = Count(), list[Span](), 0
 
     def network_seconds(self) -> float:
         """Seconds inside network calls since the reset; on a GPU call it after a synchronisation."""
         return sum(span.seconds() for span in self._spans)
 
     @contextmanager
-    def watching(self, sampler: Sampler) -> Iterator["Meter"]:
-        """Count and time the calls of the sampler's own networks too (a student's), reset at the start."""
+    def watching(self, sampler: Sampler | None = None) -> Iterator["Meter"]:
+        """Count and time what is called in the block, of the denoiser's networks and the sampler's; reset at its start.
+
+        The hooks are gone at its end, however it ends.
+        """
         self.reset()
-        started: list[Span] = []
-
-        def before(_: nn.Module, args: tuple) -> None:
-            self.count.calls += 1
-            # A network's second argument has one noise level for each evaluation: [B], or [B, M] for M times in one call.
-            levels = args[1].numel() if len(args) > 1 and isinstance(args[1], Tensor) else 1
-            self.count.forwards += max(len(args[0]), levels)
-            started.append(self._clock.start())
-
-        def after(*_: object) -> None:
-            self._spans.append(self._clock.stop(started.pop()))
-
-        hooks = [h for n in sampler.networks() for h in (n.register_forward_pre_hook(before), n.register_forward_hook(after))]
-        try:
+        with ExitStack() as hooks:
+            for network in (*self._networks(), *(sampler.networks() if sampler is not None else ())):
+                hooks.callback(network.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
+                hooks.callback(network.register_forward_hook(self._end, always_call=True).remove)
             yield self
-        finally:
-            for hook in hooks:
-                hook.remove()
+
+    def _begin(self, network: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+        self._depth += 1
+        if self._depth == 1:
+            self.count.calls += 1
+            self.count.forwards += evaluations(network, args, kwargs)
+            self._spans.append(self._clock.start())
+
+    def _end(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._clock.stop(self._spans[-1])
+
+
+def evaluations(network: Any, args: tuple, kwargs: dict[str, Any]) -> int:
+    """Forwards of a call of a network: what its method `evaluations(args, kwargs)` says, else its first tensor's batch size."""
+    if hasattr(network, "evaluations"):
+        return network.evaluations(args, kwargs)
+    return next((len(v) for v in (*args, *kwargs.values()) if isinstance(v, Tensor) and v.ndim), 1)
 
 
 def _complex_aware(name: str) -> Callable:

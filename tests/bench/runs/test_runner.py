@@ -16,8 +16,6 @@ from run_folders import records
 import bench
 import bench.runs.run
 import samplers.registry
-from bench.instruments.clock import Clock
-from bench.instruments.meter import Meter
 from samplers import Card, Sampler, UserError
 from samplers.time_limit import TimeUpError, time_limit
 
@@ -152,57 +150,6 @@ def test_a_lost_device_ends_the_process_and_the_next_goes_on_with_the_others(
     assert (first["sampler"], first["status"]) == ("broken", "failed")
     frame = bench.run(out=tmp_path / "run", quiet=True, **plan).set_index("sampler")
     assert set(frame.loc["ddim", "status"]) == {"ok"}
-
-
-class Student(Sampler):
-    """Two calls of a network of its own on three time points each."""
-
-    card = Card("student", "student", "none", None, True, lambda n: 2, training=True)
-
-    def __init__(self):
-        class Net(torch.nn.Module):
-            def forward(self, x, times):
-                return x[:, None].expand(-1, times.shape[1], -1, -1, -1)
-
-        self.net = Net()
-
-    def networks(self):
-        return [self.net]
-
-    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
-        times = torch.zeros(len(noise), 3)
-        return self.net(self.net(noise, times)[:, -1], times)[:, -1]
-
-
-def test_a_student_s_calls_and_forwards_are_counted_on_its_own_network(tiny: dict):
-    teacher = samplers.load_teacher(tiny["teacher"])
-    meter, student = Meter(teacher, Clock(torch.device("cpu"))), Student()
-    with meter.watching(student):
-        student.sample(meter, torch.randn(5, *teacher.shape), steps=1)
-    assert (meter.count.calls, meter.count.forwards) == (2, 2 * 5 * 3)
-    assert meter.network_seconds() > 0
-    student.net(torch.randn(5, *teacher.shape), torch.zeros(5, 3))
-    assert meter.count.calls == 2, "a network is watched only inside the block"
-
-
-def test_network_time_and_overhead_are_parts_of_one_run(tiny: dict):
-    teacher = samplers.load_teacher(tiny["teacher"])
-
-    class Slow:
-        sigma_min, sigma_max, shape, num_classes = 0.01, 20.0, teacher.shape, 0
-
-        def __call__(self, x, sigma, labels=None):
-            time.sleep(0.01)
-            return x
-
-    clock = Clock(torch.device("cpu"))
-    meter, z = Meter(Slow(), clock), torch.randn(1, *teacher.shape)
-    with meter.watching(samplers.get("ddim")):
-        span = clock.start()
-        samplers.get("ddim").sample(meter, z, steps=4)
-        clock.stop(span)
-    # Four naps lie inside the network's share, which lies inside the whole.
-    assert 0.04 <= meter.network_seconds() <= span.seconds()
 
 
 def test_scores_do_not_depend_on_the_batch_size(small: dict, tmp_path: Path):
