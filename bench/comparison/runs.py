@@ -9,6 +9,7 @@ import pandas as pd
 from bench.comparison.verdicts import Outcome, Row, judge, judge_stored
 from bench.records.differences import ROUNDING, log_ratio
 from bench.records.frame import load_records
+from bench.records.ranking import FRECHET, ranked_by, ranking_of
 
 Z = 2.576
 """Two-sided 99 % of a normal distribution, as the other verdicts have."""
@@ -31,7 +32,7 @@ QUALITY = {"slower": "worse", "faster": "better"}
 def compare_runs(a: Path, b: Path, effect: float) -> Outcome:
     """Compare the cells that run `a` has with those of run `b`.
 
-    Counts must not grow. Quality (each Frechet distance, trajectory error) is judged by the 99 % interval of its log ratio at
+    Counts must not grow. Quality (what ranks the records, trajectory error) is judged by the 99 % interval of its log ratio at
     `effect`, Frechet distances by paired differences where both runs keep their influence values. Stored times, of latency
     ("time") and throughput ("time, in batches"), come from two processes, which alone differ by up to 9 %, so only large
     differences count (`judge_stored`), and few repetitions leave them ambiguous; they are compared on one kind
@@ -74,15 +75,17 @@ def _differing(old: pd.Series, new: pd.Series, keys: tuple[str, ...]) -> list[st
 
 
 def _quality(cell: str, old: pd.Series, new: pd.Series, effect: float) -> list[Row]:
-    columns = [str(k) for k in old.index]
-    metrics = [k.split(".")[1] for k in columns if k.startswith("quality.fd_") and k.endswith(".value") and pd.notna(old[k])]
-    rows = [] if metrics else [Row(cell, "quality", "", "", "not comparable", "no Frechet distance in the first run")]
+    ranking = ranking_of(old)
+    metrics = [m for m in ranked_by(ranking, map(str, old.index)) if pd.notna(old[f"quality.{m}.value"])]
+    what = "Frechet distance" if ranking == FRECHET else ranking.metric
+    rows = [] if metrics else [Row(cell, "quality", "", "", "not comparable", f"no {what} in the first run")]
     if pd.notna(old["quality.trajectory_error.value"]):
         metrics.append("trajectory_error")
-    return rows + [_metric(cell, metric, old, new, effect) for metric in metrics]
+    return rows + [_metric(cell, metric, old, new, effect, ranking.sign if ranking.ranks(metric) else 1) for metric in metrics]
 
 
-def _metric(cell: str, metric: str, old: pd.Series, new: pd.Series, effect: float) -> Row:
+def _metric(cell: str, metric: str, old: pd.Series, new: pd.Series, effect: float, sign: int) -> Row:
+    """`sign` as `Ranking.sign`."""
     at = f"quality.{metric}"
     x, y = float(old[f"{at}.value"]), float(new.get(f"{at}.value", math.nan))
     a, b = f"{x:.4g}", "" if math.isnan(y) else f"{y:.4g}"
@@ -94,7 +97,8 @@ def _metric(cell: str, metric: str, old: pd.Series, new: pd.Series, effect: floa
     if abs(y - x) <= ROUNDING * abs(x):
         return Row(cell, metric, a, b, "same")
     low, high, paired = _log_interval(at, old, new)
-    verdict = judge(low, high, effect)
+    ends = (low, high) if sign > 0 or low is None or high is None else (-high, -low)
+    verdict = judge(*ends, effect)
     note = f"{100 * (y / x - 1):+.1f} %" if x else ""
     if low is not None and high is not None:
         note += f" [{100 * math.expm1(low):+.1f}, {100 * math.expm1(high):+.1f}]{', paired' if paired else ''}"

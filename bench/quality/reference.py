@@ -142,11 +142,23 @@ def _read(path: Path, sha256: str | None = None) -> tuple[Moments, Tensor, dict[
         UserError: it is missing, damaged, of another hash, or no reference.
     """
     stored, info = load_tensors(path, sha256)
-    mean, cov, n, features = (stored.get(k) for k in ("mean", "cov", "n", "features"))
-    if (
-        mean is None or cov is None or n is None or features is None
-        or (n.numel(), mean.ndim, features.ndim) != (1, 1, 2) or n < 2
-        or cov.shape != (len(mean), len(mean)) or features.shape[1] != len(mean)
-    ):  # fmt: skip
+    if not (
+        stored.keys() >= {"mean", "cov", "n", "features"} and _fits(*(stored[k] for k in ("mean", "cov", "n", "features")))
+    ):
         raise UserError(f"{path} is no reference (mean [D], cov [D, D], n, features [R, D]); fetch the file again")
-    return Moments.from_tensors(stored), features.float(), info
+    return Moments.from_tensors(stored), stored["features"].float(), info
+
+
+def _fits(mean: Tensor, cov: Tensor, n: Tensor, features: Tensor) -> bool:
+    """Whether these can be the moments and some of n features."""
+    return (
+        mean.ndim == 1
+        and all(t.is_floating_point() for t in (mean, cov, features))
+        and cov.shape == (len(mean), len(mean))
+        and bool((cov.diagonal() >= 0).all())
+        and torch.allclose(cov, cov.T)
+        and (n.numel(), n.is_floating_point(), n.dtype == torch.bool) == (1, False, False)
+        and int(n) >= 2
+        and features.ndim == 2
+        and features.shape[1] == len(mean)
+    )

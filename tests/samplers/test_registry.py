@@ -66,7 +66,8 @@ def test_options():
         ("heun:grid=3", "unknown grid '3'"),
         ("heun:eta=0", "unknown option of heun 'eta'"),
         ("ddpm:eta=0", "unknown option of ddpm 'eta'"),
-        ("dim:eta=1", "unknown sampler 'dim'; did you mean 'ddim'"),
+        ("heun:", "unknown option of heun ''"),
+        ("", "unknown sampler ''"),
     ],
 )
 def test_bad_options_are_one_line(spec, match):
