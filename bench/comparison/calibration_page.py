@@ -13,7 +13,7 @@ from scipy.stats import beta
 from bench.comparison.trials import read_trials
 from bench.comparison.verdicts import middle
 from bench.presentation import markdown
-from bench.presentation.document import Cell, Document, Figure, Heading, Inline, Paragraph, Table, cell, code, emphasis
+from bench.presentation.document import Cell, Document, Figure, Heading, Paragraph, Table, cell, code, emphasis, woven
 from bench.presentation.looks import drawing
 from samplers.errors import UserError
 from samplers.files import write_whole
@@ -114,21 +114,16 @@ def document(trials: Sequence[dict[str, Any]], setting: dict[str, Any], drawn: p
         "in each of two or three processes."
     )
     slower, faster, same = code("slower"), code("faster"), code("same")
-    rule: Inline = [
-        *(emphasis("Wrong"), ": any ", slower, " or ", faster, " of the same code; ", faster, " of a delay below the effect; "),
-        *(
-            "all but ",
-            slower,
-            " of a delay of the effect. In brackets the exact 95 % interval of the share. A delay of 2 % is ",
-        ),
-        *("smaller than the effect, so ", same, " is right of it, and ", slower, " no lie."),
-    ]
-    reading: Inline = [
+    rule = woven(
+        "{}: any {} or {} of the same code; {} of a delay below the effect; all but {} of a delay of the effect. In brackets "
+        "the exact 95 % interval of the share. A delay of 2 % is smaller than the effect, so {} is right of it, and {} no lie.",
+        *(emphasis("Wrong"), slower, faster, faster, slower, same, slower),
+    )
+    reading = woven(
         "Each line is one comparison: the ratio and its 99 % interval, of the middle process or between the two middle ones. "
-        "Solid: the truth; dashed: half of the effect, where ",
+        "Solid: the truth; dashed: half of the effect, where {} begins.",
         slower,
-        " begins.",
-    ]
+    )
     command = f"python -m bench.comparison.calibration --trials {len(trials)} --out FOLDER"
     return [
         Heading(1, "How often the verdicts err"),
@@ -137,7 +132,7 @@ def document(trials: Sequence[dict[str, Any]], setting: dict[str, Any], drawn: p
         Paragraph(rule),
         Figure("Measured slowdowns", "calibration.png", data=drawn),
         Paragraph(reading),
-        Paragraph(["Again: ", code(command), "; with ", code("--report"), " the page alone."]),
+        Paragraph(woven("Again: {}; with {} the page alone.", code(command), code("--report"))),
     ]
 
 

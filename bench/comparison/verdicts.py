@@ -142,13 +142,21 @@ def exit_code(rows: Iterable[Row], judged: Sequence[str] = ()) -> int:
 
 def table(rows: Sequence[Row], names: tuple[str, str]) -> str:
     """Markdown, what a reader must see first; rows that are the same but for times are counted in one line."""
+    from bench.presentation import markdown  # here, for the workers that take only verdicts from this module need no pandas
+    from bench.presentation.document import Block, Cell, Paragraph, Table, cell
+
     told = [r for r in rows if r.verdict != "same" or r.quantity == "time"]
-    lines = [f"| cell | quantity | {names[0]} | {names[1]} | verdict | |", "| --- | --- | ---: | ---: | --- | --- |"]
     order = {v: i for i, v in enumerate(MARKED)}
-    for r in sorted(told, key=lambda r: order.get(r.verdict, len(order))):
-        mark = f"**{r.verdict}**" if r.verdict in MARKED else r.verdict
-        lines.append(f"| {r.cell} | {r.quantity} | {r.a} | {r.b} | {mark} | {r.note} |")
-    equal = Counter(r.quantity for r in rows if r not in told)
-    if equal:
-        lines += ["", "The same on both sides: " + ", ".join(f"{q} ({n})" for q, n in equal.items()) + "; cells in brackets."]
-    return "\n".join(lines) + "\n"
+    lines = [
+        [
+            *(cell(text) for text in (r.cell, r.quantity, r.a, r.b)),
+            Cell(r.verdict, r.verdict, "heed" if r.verdict in MARKED else ""),
+            cell(r.note),
+        ]
+        for r in sorted(told, key=lambda r: order.get(r.verdict, len(order)))
+    ]
+    blocks: list[Block] = [Table(["cell", "quantity", *names, "verdict", ""], lines, (2, 3))]
+    if equal := Counter(r.quantity for r in rows if r not in told):
+        same = ", ".join(f"{quantity} ({n})" for quantity, n in equal.items())
+        blocks.append(Paragraph(f"The same on both sides: {same}; cells in brackets."))
+    return markdown.render(blocks)

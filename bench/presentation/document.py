@@ -6,6 +6,7 @@ Texts are plain, whatever characters are in them: the renderer escapes them. Emp
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import Any, Literal
 
 import pandas as pd
@@ -35,6 +36,11 @@ def link(text: str, target: str) -> Span:
 
 Inline = str | Sequence[str | Span]
 """Text of a paragraph: plain strings and spans, one after the other."""
+
+
+def woven(text: str, *pieces: Span) -> Inline:
+    """A text with a span in the place of each {}."""
+    return [part for pair in zip_longest(text.split("{}"), pieces, fillvalue="") for part in pair]
 
 
 def spans(text: Inline) -> list[Span]:

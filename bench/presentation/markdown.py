@@ -9,8 +9,8 @@ AROUND = {
     "": ("", ""), "best": ("**", "**"), "tie": ("<u>", "</u>"), "heed": ("**", "**"),
 }  # fmt: skip
 """What stands before and behind a span of a look, and a cell of a mark."""
-SPECIAL = re.compile(r"[\\|`<&]|\*(?=\S)|](?=\()|~(?=~)")
-"""What would begin code, HTML, emphasis, a link or another cell. A lone underscore or bracket is nothing of the kind."""
+SPECIAL = re.compile(r"[\\|`<&]|\*(?=\S)|(?<![^\W_])_|](?=\()|~(?=~)")
+"""What would begin code, HTML, emphasis, a link or another cell; not an underscore within a word, or a bracket alone."""
 
 
 def render(document: Document) -> str:

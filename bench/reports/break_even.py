@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from bench.presentation.document import Cell, Table, cell, emphasis
+from bench.presentation.document import Cell, Table, cell, emphasis, woven
 from bench.presentation.text import interval, measured, num, plural
 from bench.records.differences import difference
 from bench.reports.sections import Section, machines
@@ -73,13 +73,11 @@ def break_even_table(section: Section) -> Table | None:
     return Table(columns, lines, (1, 2, 3, 5, 6, 8, 9))
 
 
-BREAK_EVEN_TEXT = (
-    emphasis("As good"),
-    ": the fastest solver without training whose Frechet distance is smaller than the student's or statistically tied with it. "
-    "A student has paid for its training after n* = training seconds / (seconds an image of that solver - of the student) "
-    "images; ",
-    emphasis("never"),
-    " where it is not faster. The training's seconds come from its card, data and the ladder above it included where the card "
-    "tells, and were taken on the machine and the threads named there, so n* holds for that machine only; the seconds an image "
-    "are this run's.",
+BREAK_EVEN_TEXT = woven(
+    "{}: the fastest solver without training whose Frechet distance is smaller than the student's or statistically tied with "
+    "it. A student has paid for its training after n* = training seconds / (seconds an image of that solver - of the student) "
+    "images; {} where it is not faster. The training's seconds come from its card, data and the ladder above it included where "
+    "the card tells, and were taken on the machine and the threads named there, so n* holds for that machine only; the seconds "
+    "an image are this run's.",
+    *(emphasis("As good"), emphasis("never")),
 )

@@ -21,6 +21,7 @@ from bench.presentation.document import (
     link,
     strong,
     underlined,
+    woven,
 )
 from bench.presentation.text import num, one_line
 from bench.records.frame import load_records
@@ -70,23 +71,19 @@ def _reading(section: Section) -> Inline:
     """How the numbers of a section, which has a metric, are to be read."""
     wins = [w for b in budgets(section) if (w := winner(section.scored[section.scored["counted.calls"] <= b]))]
     paired, compared = sum(w.paired for w in wins), sum(w.compared for w in wins)
-    inception = section.extractor.startswith("inception")
-    not_fid = "It is not FID, which takes Inception's features, and must not be compared with published FIDs. "
-    return [
-        f"Frechet distance in the features of extractor {section.extractor} ({section.metric}), smaller is better. ",
-        "" if inception else not_fid,
-        "In each band of calls the best is ",
-        strong("bold"),
-        " and what is statistically tied with it (95 %) is ",
-        underlined("underlined"),
-        ". A tie is judged by the difference of two rows, paired image by image where they share seed and number of images "
+    features = f"Frechet distance in the features of extractor {section.extractor} ({section.metric}), smaller is better."
+    if not section.extractor.startswith("inception"):
+        features += " It is not FID, which takes Inception's features, and must not be compared with published FIDs."
+    marks = woven(
+        " In each band of calls the best is {} and what is statistically tied with it (95 %) is {}. A tie is judged by the "
+        "difference of two rows, paired image by image where they share seed and number of images "
         f"({paired} of the {compared} comparisons for the answers above), else by the two intervals. Brackets give 95 % "
         "intervals of the Frechet distance, and the 10th to 90th percentile of the latency. Calls are sequential network "
         "invocations; forwards and teacher-equivalents (FLOPs of one teacher forward) are the work of one image; overhead is "
-        "the time beyond the bare network calls. All other metrics are in ",
-        link("results.csv", "results.csv"),
-        ".",
-    ]
+        "the time beyond the bare network calls. All other metrics are in {}.",
+        *(strong("bold"), underlined("underlined"), link("results.csv", "results.csv")),
+    )
+    return [features, *marks]
 
 
 def _figures(section: Section, out: Path, suffix: str) -> list[Figure]:

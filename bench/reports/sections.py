@@ -4,6 +4,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
@@ -40,7 +41,7 @@ class Section:
     def with_students(self) -> bool:
         return bool(self.rows["student.name"].notna().any())
 
-    @property
+    @cached_property
     def scored(self) -> pd.DataFrame:
         """Rows with a Frechet distance, one a point: batch size and mode do not change the images."""
         rows = self.rows[self.rows["fd"].notna()].sort_values(["run_id", "cell"], kind="stable")  # not the best of several

@@ -22,9 +22,9 @@ def _named(row: pd.Series) -> str:
 def path_figure(section: Section, out: Path, suffix: str) -> Figure:
     """The path that one network call decodes, beside the teacher's true path from the same noise."""
     title, file = "The path that one call decodes", f"paths{suffix}.png"
-    rows = trained(section)
-    rows = rows[rows["path.sigmas"].map(lambda v: isinstance(v, list))] if "path.sigmas" in rows else rows.iloc[:0]
-    found = [(r, g) for _, r in rows.iterrows() if (g := kept_picture(r, f"{r['cell']}.path")) is not None]
+    rows = [r for _, r in trained(section).iterrows() if isinstance(r.get("path.sigmas"), list) and len(r["path.sigmas"])]
+    found = [(r, g) for r in rows if (g := kept_picture(r, f"{r['cell']}.path")) is not None]
+    found = [(r, g) for r, g in found if 0 < 2 * r["path.noises"] <= g.shape[0]]
     if not found:
         return Figure(title, None, "no sampler decodes more than the image in one call, or the run folder holds no path.")
     row, grid = found[0]  # one student is enough to see it; the others' pictures lie in samples/
@@ -63,17 +63,9 @@ def path_figure(section: Section, out: Path, suffix: str) -> Figure:
 def learning_figure(section: Section, out: Path, suffix: str) -> Figure:
     """Error of the image against the trajectories trained on, on held-out noises and on noises of the training set."""
     title, file = "Learning curves", f"learning{suffix}.png"
-    rows = trained(section)
-    if "training.curve" in rows:
-        rows = rows[rows["training.curve"].map(_is_curve) & rows["training.images"].notna()]
-    else:
-        rows = rows.iloc[:0]
-    if rows.empty:
+    curves = [c for _, r in trained(section).iterrows() if (c := _curve(r)) is not None]
+    if not curves:
         return Figure(title, None, "the students' cards hold no learning curve.")
-    curves = []
-    for _, r in rows.iterrows():
-        curve = pd.DataFrame(r["training.curve"])
-        curves.append(curve.assign(student=_named(r), images=curve["step"] * r["training.images"] / curve["step"].max()))
     memorised = any("seen_error" in curve for curve in curves)
     with drawing(out / file, height=3.6) as fig:
         ax = fig.subplots()
@@ -108,7 +100,17 @@ def learning_figure(section: Section, out: Path, suffix: str) -> Figure:
     return Figure(title, file, text, pd.concat(curves))
 
 
-def _is_curve(value: object) -> bool:
-    """Whether a card's learning curve can be drawn (see `samplers.protocol.Student`)."""
-    needed = {"step", "error@0"}
-    return isinstance(value, list) and len(value) > 1 and all(isinstance(r, dict) and r.keys() >= needed for r in value)
+def _curve(row: pd.Series) -> pd.DataFrame | None:
+    """Columns student, images, error@0 and maybe seen_error of a card's learning curve (see `samplers.protocol.Student`).
+
+    None if the card has none that can be drawn.
+    """
+    points = row.get("training.curve")
+    if not isinstance(points, list):
+        return None
+    numbers = [{k: v for k, v in p.items() if isinstance(v, int | float)} for p in points if isinstance(p, dict)]
+    curve = pd.DataFrame(numbers, columns=["step", "error@0", "seen_error"], dtype=float).dropna(axis=1, how="all")
+    images = row["training.images"]
+    if not {"step", "error@0"} <= {*curve} or len(curve) < 2 or pd.isna(images):
+        return None
+    return curve.assign(student=_named(row), images=curve["step"] * images / curve["step"].max())

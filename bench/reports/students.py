@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from bench.presentation.document import Cell, Table, cell, emphasis
+from bench.presentation.document import Cell, Table, cell, emphasis, woven
 from bench.presentation.text import measured, num, one_line
 from bench.reports.sections import Section
 
@@ -41,9 +41,8 @@ def students_table(section: Section) -> Table | None:
     return Table(header, lines, range(4, len(header)))
 
 
-STUDENTS_TEXT = (
-    "By their cards. ",
+STUDENTS_TEXT = woven(
+    "By their cards. {} counts what came before too: the students higher up a ladder, the data where its maker took the time; "
+    "blank where the card does not tell.",
     emphasis("In all"),
-    " counts what came before too: the students higher up a ladder, the data where its maker took the time; blank where the "
-    "card does not tell.",
 )

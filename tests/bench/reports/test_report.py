@@ -1,13 +1,15 @@
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
 from matplotlib.figure import Figure
 from PIL import Image
-from report_fixture import ALL, failed, full_run, record, write_run
+from report_fixture import failed, full_run, record, write_run
+from shaken_records import shaken_records
 
-from bench.presentation.looks import KNOWN, style_of
 from bench.records.differences import difference
 from bench.records.frame import load_records
 from bench.reports.ranking import pareto, winner
@@ -264,6 +266,28 @@ def test_only_failures_make_a_report(tmp_path):
     assert "skipped | no time left" in text
 
 
+@settings(max_examples=25, deadline=None)
+@given(shaken_records())
+def test_whatever_valid_records_hold_the_report_is_written(records):
+    with pytest.MonkeyPatch.context() as m, TemporaryDirectory() as folder:
+        m.setattr("bench.reports.report._figures", lambda *_: [])
+        text = write_report([write_run(Path(folder) / "run", records, images=False)]).read_text(encoding="utf-8")
+    assert "## What was run" in text
+    assert max(map(len, text.splitlines())) < 20_000
+    assert "<b>" not in text.replace("\\<", "")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_forged_texts_are_shown_and_do_nothing(tmp_path):
+    name = "<b>|`![x](y)`\n" + "x" * 10_000_000
+    rows = [record("ddim", 5, teacher={"name": name, "sha256": None}), failed("heun", 5, name)]
+    rows += [record("ddim", 10, teacher={"name": name, "sha256": None}, cell="c", student={"name": name, "sha256": "a" * 64})]
+    text = text_of(tmp_path / "a", *rows)
+    assert len(text) < 100_000
+    assert "<b>" not in text.replace("\\<", "")
+    assert "![x](" not in text
+
+
 def test_non_positive_values_survive_log_axes(tmp_path):
     rows = [record("ddim", n, fd=fd, se=1.0) for n, fd in ((5, 2.0), (10, 0.0), (20, -1e-9))]
     assert "quality_calls.png" in text_of(tmp_path / "a", *rows)
@@ -286,28 +310,6 @@ def test_colour_images_and_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="--out"):
         write_report([run], tmp_path / "file" / "report")
-
-
-# ------------------------------------------------------------------ looks
-
-
-def test_every_known_sampler_looks_different():
-    assert set(ALL) <= set(KNOWN)
-    assert len({(style_of(s).color, style_of(s).marker) for s in KNOWN}) == len(KNOWN)
-
-
-def test_a_look_depends_on_the_name_alone():
-    assert style_of("stranger") == style_of("stranger")
-    variant = style_of("ddim:eta=0.5")
-    assert variant.color == style_of("ddim").color
-    assert variant.fill == "none"
-    assert style_of("ddim").fill == "full"
-
-
-def test_series_of_a_sampler_keep_its_colour_and_marker():
-    plain, one, other = (style_of(s) for s in ("ddim", "ddim [batch 1]", "ddim [batch 64]"))
-    assert len({(s.color, s.marker) for s in (plain, one, other)}) == 1
-    assert len({(s.fill, s.line) for s in (plain, one, other)}) == 3
 
 
 def test_images_that_differ_by_rounding_tie(tmp_path):
