@@ -16,10 +16,10 @@ from bench.presentation.text import one_line
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of text with a look, and a target where it is a link."""
+    """Text with a look, and a target where it is a link."""
 
     text: str
-    look: Literal["plain", "strong", "emphasis", "underlined", "code", "link"] = "plain"
+    look: Literal["strong", "emphasis", "underlined", "code", "link"]
     target: str = ""
 
 
@@ -41,11 +41,6 @@ Inline = str | Sequence[str | Span]
 def woven(text: str, *pieces: Span) -> Inline:
     """A text with a span in the place of each {}."""
     return [part for pair in zip_longest(text.split("{}"), pieces, fillvalue="") for part in pair]
-
-
-def spans(text: Inline) -> list[Span]:
-    """The same text in spans alone."""
-    return [Span(s) if isinstance(s, str) else s for s in ([text] if isinstance(text, str) else text)]
 
 
 @dataclass(frozen=True)
@@ -70,6 +65,9 @@ class Bullets:
     items: Sequence[Inline]
 
 
+Mark = Literal["", "best", "tie", "heed"]
+
+
 @dataclass(frozen=True)
 class Cell:
     """One cell of a table.
@@ -83,7 +81,7 @@ class Cell:
 
     text: str
     value: Any = None
-    mark: Literal["", "best", "tie", "heed"] = ""
+    mark: Mark = ""
     note: str = ""
 
 

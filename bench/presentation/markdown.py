@@ -2,10 +2,10 @@
 
 import re
 
-from bench.presentation.document import Block, Bullets, Cell, Document, Figure, Heading, Inline, Paragraph, Span, Table, spans
+from bench.presentation.document import Block, Bullets, Cell, Document, Figure, Heading, Inline, Paragraph, Span, Table
 
 AROUND = {
-    "plain": ("", ""), "strong": ("**", "**"), "emphasis": ("*", "*"), "underlined": ("<u>", "</u>"),
+    "strong": ("**", "**"), "emphasis": ("*", "*"), "underlined": ("<u>", "</u>"),
     "": ("", ""), "best": ("**", "**"), "tie": ("<u>", "</u>"), "heed": ("**", "**"),
 }  # fmt: skip
 """What stands before and behind a span of a look, and a cell of a mark."""
@@ -36,7 +36,9 @@ def _span(span: Span) -> str:
 
 
 def _inline(text: Inline) -> str:
-    return "".join(map(_span, spans(text)))
+    return "".join(
+        escaped(piece) if isinstance(piece, str) else _span(piece) for piece in ([text] if isinstance(text, str) else text)
+    )
 
 
 def _cell(cell: Cell) -> str:

@@ -3,11 +3,10 @@
 from collections.abc import Hashable
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
-from bench.presentation.document import Cell, Table, cell
+from bench.presentation.document import Cell, Mark, Table, cell
 from bench.presentation.text import interval, measured, num, percent, plural
 from bench.records.frame import COLUMNS
 from bench.reports.ranking import Winner, winner
@@ -74,7 +73,7 @@ def main_tables(section: Section) -> list[Table]:
     return tables
 
 
-def mark(best: Winner | None, index: Hashable) -> Literal["", "best", "tie"]:
+def mark(best: Winner | None, index: Hashable) -> Mark:
     """What the row with this index is beside the best of its selection."""
     if best is None:
         return ""

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from bench.presentation.document import Cell, Table, cell
+from bench.presentation.document import Cell, Mark, Table, cell
 from bench.presentation.text import measured, num
 from bench.reports.sections import Section
 from bench.reports.tables import disturbed
@@ -35,17 +35,12 @@ def sweep_table(section: Section) -> Table | None:
     lines = []
     for (_, row), points in zip(rows.iterrows(), found, strict=True):
         rates = {s: p["images_per_s"]["median"] for s, p in points.items()}
-        invalid = {s for s, p in points.items() if (p.get("conditions") or {}).get("valid") is False}
-        best = max((r for s, r in rates.items() if s not in invalid and r is not None), default=None)
-        cells = [
-            Cell(
-                measured(rate),
-                rate,
-                mark="best" if s not in invalid and rate is not None and rate == best else "",
-                note="(not valid)" if s in invalid else "",
-            )
-            for s, rate in ((s, rates.get(s)) for s in sizes)
-        ]
+        valid = {s: rates[s] for s, p in points.items() if (p.get("conditions") or {}).get("valid") is not False}
+        best = max(valid.values(), default=None)
+        cells = [Cell("")] * len(sizes)
+        for s, rate in rates.items():
+            mark: Mark = "best" if s in valid and rate == best else ""
+            cells[sizes.index(s)] = Cell(measured(rate), rate, mark, "" if s in valid else "(not valid)")
         lines.append([cell(row["timed"]), cell(row["steps"], num), *cells, cell(row.get("time.sweep_stopped"))])
     return Table(["sampler", "steps", *(f"batch {s}" for s in sizes), "ended because"], lines, range(1, len(sizes) + 2))
 

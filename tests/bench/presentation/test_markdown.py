@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -78,6 +78,9 @@ SPECIAL = st.sampled_from("\\|`<>&*_~[]()!#-+ \n\tab{}$:1.'\"/@")
 
 
 @settings(deadline=None)
+@example(["<b>", "&lt;", "`x`"])
+@example(["*x*", "_x_", "~~x~~"])
+@example(["a|b", "\\|", "[x](y)"])
 @given(st.lists(st.text(st.one_of(SPECIAL, st.characters())), min_size=1, max_size=3))
 def test_any_text_in_a_table_is_read_as_that_text(texts: list[str]):
     page = markdown.render([Table(["x"] * len(texts), [[Cell(t) for t in texts]])])

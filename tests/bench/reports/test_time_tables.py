@@ -75,15 +75,15 @@ def test_what_is_less_precise_than_asked_for_is_told(tmp_path: Path):
     assert told.startswith("The times of 2 of 4 rows are less precise than asked for")
 
 
-def point(size: int, rate: float) -> dict:
-    return {"batch_size": size, "images_per_s": {"median": rate}, "peak_bytes": 1}
+def point(size: int, rate: float, conditions: dict | None = None) -> dict:
+    return {"batch_size": size, "images_per_s": {"median": rate}, "peak_bytes": 1, "conditions": conditions}
 
 
 def test_sweeps_stand_beside_one_another(tmp_path: Path):
     rows = section(
         tmp_path / "run",
         timed("ddim", 5, sweep=[point(1, 10.0), point(8, 32.5)], sweep_stopped="out of memory at batch 16"),
-        timed("heun", 3, sweep=[point(1, 20.0), point(8, 5.0), point(16, 4.0)], sweep_stopped="every size was measured"),
+        timed("heun", 3, sweep=[point(1, 20.0, GOOD), point(8, 25.0, BAD), point(16, 4.0)], sweep_stopped="it was slower"),
         record("euler", 5),
     )
     found = sweep_table(rows)
@@ -92,7 +92,7 @@ def test_sweeps_stand_beside_one_another(tmp_path: Path):
         "| sampler | steps | batch 1 | batch 8 | batch 16 | ended because |",
         "| --- | ---: | ---: | ---: | ---: | --- |",
         "| ddim | 5 | 10.0 | **32.5** |  | out of memory at batch 16 |",
-        "| heun | 3 | **20.0** | 5.00 | 4.00 | every size was measured |",
+        "| heun | 3 | **20.0** | 25.0 (not valid) | 4.00 | it was slower |",
     ]
     assert sweep_table(section(tmp_path / "old", record("euler", 5))) is None
 
