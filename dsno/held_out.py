@@ -1,7 +1,6 @@
 """Trajectories that no student trains on, to score one while it trains."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,10 +8,11 @@ from torch import Tensor, nn
 
 import samplers
 from dsno.trajectories import Trajectories
-from dsno.trajectory_making import Maker
+from dsno.trajectory_making import Maker, PathsRecipe
 from samplers.errors import UserError
 from samplers.models.unet_teacher import UNetTeacher
 from samplers.models.weights import load_tensors, save_tensors
+from samplers.training.recipe import HeldOutNoises
 from samplers.world import World
 
 
@@ -24,22 +24,17 @@ class HeldOut:
 
     @classmethod
     def make(
-        cls,
-        paths: Trajectories,
-        teacher: UNetTeacher,
-        wanted: Mapping[str, int],
-        times: list[float],
-        world: World,
-        folder: Path,
+        cls, paths: Trajectories, teacher: UNetTeacher, wanted: HeldOutNoises, times: list[float], world: World, folder: Path
     ) -> "HeldOut":
-        """Solve `wanted` = {count, seed} trajectories of other noises, as those trained on were; `folder` keeps them."""
+        """Solve `wanted.count` trajectories of other noises, as those trained on were; `folder` keeps them."""
         kept = folder / "held_out.safetensors"
         m = paths.manifest
-        if wanted["seed"] == m["seed"]:
-            raise UserError(f"held_out: seed {wanted['seed']} is that of the trajectories trained on; choose another")
-        maker = Maker(teacher, {**m, "seed": wanted["seed"], "batch": 64})
-        indices = range(wanted["count"])
-        stamp = json.loads(json.dumps({**maker.identity, "count": wanted["count"]}))
+        if wanted.seed == m["seed"]:
+            raise UserError(f"held_out: seed {wanted.seed} is that of the trajectories trained on; choose another")
+        same = {k: m[k] for k in ("solver", "steps", "grids", "target", "labels")}
+        maker = Maker(teacher, PathsRecipe(**same, seed=wanted.seed, batch=64))
+        indices = range(wanted.count)
+        stamp = json.loads(json.dumps({**maker.identity, "count": wanted.count}))
         tensors: dict[str, Tensor] = {}
         if kept.exists():
             try:
@@ -54,7 +49,7 @@ class HeldOut:
                 save_tensors(kept, tensors, stamp)
         columns = [min(range(len(maker.times)), key=lambda n: abs(maker.times[n] - t)) for t in times]
         device = next(teacher.parameters()).device
-        z = samplers.noise(wanted["seed"], indices, teacher.shape, device=device)
+        z = samplers.noise(wanted.seed, indices, teacher.shape, device=device)
         return cls(z, tensors["frames"][:, columns].to(device), tensors["labels"].to(device))
 
     @classmethod

@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samplers.errors import UserError, unknown
 from samplers.models.unet_teacher import UNetTeacher
 from samplers.models.weights import fill, load_tensors
 
 Term = Callable[[Tensor, Tensor], Tensor]
 """Predicted and true images [N, C, H, W] to a loss each, [N]."""
 
+TERMS = ("l1", "l2", "perceptual")
 FEATURE_NOISE = 0.1
 """Noise level that the teacher is told when its features are the perceptual ones: nearly clean, where they see fine strokes."""
 
@@ -120,18 +120,13 @@ def terms(factors: Mapping[str, float], teacher: UNetTeacher, features: str) -> 
         features: of the perceptual term: "teacher", or the path of VGG-16's weights.
 
     Raises:
-        UserError: an unknown term, or none.
+        UserError: weights of VGG-16 that cannot be used.
     """
     known: dict[str, Callable[[], Term]] = {
         "l1": lambda: l1,
         "l2": lambda: l2,
         "perceptual": lambda: Perceptual(teacher_features(teacher) if features == "teacher" else vgg_features(Path(features))),
     }
-    if not factors:
-        raise UserError(f"the loss has no term; give one or more of {', '.join(known)}, with a factor each")
-    for name in factors:
-        if name not in known:
-            raise unknown("loss", name, known)
     return [(float(factor), known[name]()) for name, factor in factors.items()]
 
 

@@ -1,33 +1,35 @@
 """DSNO's network: the teacher's U-Net on M time points at once, with a temporal layer after each stage."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from dsno.temporal import FASTEST, TemporalLayer
+from dsno.temporal import FASTEST, TemporalLayer, modes_of
 from dsno.times import time_points
 from samplers.errors import UserError
 from samplers.models.unet import Stage, UNet, UNetConfig
 from samplers.models.unet_teacher import UNetTeacher
 from samplers.schedule import Cosine
+from samplers.settings import Settings
 
 
-@dataclass(frozen=True)
-class DSNOConfig:
-    """What DSNO adds to its backbone.
+class DSNOConfig(Settings):
+    """What DSNO adds to its backbone."""
 
-    Attributes:
-        points: M, the time points decoded in one call.
-        grid: how they are spaced, "quadratic" or "uniform" (see `dsno.times`).
-        modes: J, Fourier modes of the temporal layers; 0 for no temporal layers at all (a control: M unconnected outputs).
-    """
+    points: int = Field(4, ge=1, le=1000, description="M, the time points decoded in one call")
+    grid: Literal["quadratic", "uniform"] = Field("quadratic", description="how they are spaced")
+    modes: int = Field(
+        2, ge=0, description="J, Fourier modes of the temporal layers; 0 for none at all (a control: M unconnected outputs)"
+    )
 
-    points: int = 4
-    grid: str = "quadratic"
-    modes: int = 2
+    @model_validator(mode="after")
+    def _modes_fit(self) -> Self:
+        if self.modes > modes_of(self.points):
+            raise ValueError(f"modes: {self.points} time points have {modes_of(self.points)} Fourier modes, got {self.modes}")
+        return self
 
     def times(self) -> list[float]:
         """The predicted times, from high noise to 0."""
@@ -72,8 +74,8 @@ class DSNO(UNet):
         if labels is not None:
             labels = labels.repeat_interleave(points)
         e = self.embed(logsnr.reshape(-1), labels)  # [B * M, E]
-        if self.config.patch > 1:
-            x = F.pixel_unshuffle(x, self.config.patch)
+        if self.patch > 1:
+            x = F.pixel_unshuffle(x, self.patch)
         x = self.conv_in(x).repeat_interleave(points, dim=0)  # [B * M, width, H, W]
         x = x.contiguous(memory_format=torch.channels_last)  # repeating forgets it
         layers = iter(self.temporal)
@@ -94,7 +96,7 @@ class DSNO(UNet):
         if image_only and not self.temporal:
             x = x.reshape(batch, points, *x.shape[1:])[:, -1]
         x = self.conv_out(F.silu(self.norm_out(x)))
-        x = F.pixel_shuffle(x, self.config.patch) if self.config.patch > 1 else x
+        x = F.pixel_shuffle(x, self.patch) if self.patch > 1 else x
         return x.reshape(batch, -1, *x.shape[1:])
 
 
@@ -117,7 +119,7 @@ def from_teacher(teacher: UNetTeacher, config: DSNOConfig, form: str = FASTEST, 
             f"teacher {teacher.name} predicts '{teacher.parameterisation}'; DSNO starts from a teacher that predicts x "
             "(train one with parameterisation: x)"
         )
-    network = DSNO(replace(teacher.network.config, dropout=dropout), config, form)
+    network = DSNO(teacher.network.config.model_copy(update={"dropout": dropout}), config, form)
     weights = network.state_dict() | teacher.network.state_dict()
     network.load_state_dict(weights)
     return network.to(next(teacher.network.parameters()).device).to(memory_format=torch.channels_last)

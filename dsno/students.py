@@ -8,6 +8,7 @@ import torch
 
 from dsno.network import DSNO, DSNOConfig
 from dsno.temporal import FASTEST
+from samplers.documents import Document
 from samplers.errors import UserError
 from samplers.models.unet import UNetConfig
 from samplers.models.weights import fill, load_tensors
@@ -39,7 +40,9 @@ def load_student(entry: ZooEntry, device: torch.device | str = "cpu", form: str 
             raise UserError(
                 f"{entry.path}: the card says {card['operator']}, its weights are of {info['operator']}; fetch both again"
             )
-        network = DSNO(UNetConfig.from_dict(card["network"]), DSNOConfig(**card["operator"]), form)
+        backbone = UNetConfig.of(Document(card["network"], f"{entry.path}: network"))
+        operator = DSNOConfig.of(Document(card["operator"], f"{entry.path}: operator"))
+        network = DSNO(backbone, operator, form)
         schedule = Cosine(card["sigma_min"], card["sigma_max"])
     except (KeyError, TypeError) as e:
         raise UserError(f"{entry.path}: the card lacks a key or has a wrong one: {e}") from e

@@ -19,6 +19,11 @@ FASTEST = "split"
 SLOPE = 0.01  # LeakyReLU's
 
 
+def modes_of(points: int) -> int:
+    """Fourier modes of so many points."""
+    return points // 2 + 1
+
+
 class TemporalLayer(nn.Module):
     """`layer(u)` for features u [B * M, C, H, W], the M time points of a trajectory next to one another.
 
@@ -41,8 +46,8 @@ class TemporalLayer(nn.Module):
         super().__init__()
         if form not in FORMS:
             raise unknown("form of the temporal layer", form, FORMS)
-        if not 1 <= modes <= points // 2 + 1:
-            raise UserError(f"{points} time points have {points // 2 + 1} Fourier modes; modes must be 1 to that, got {modes}")
+        if not 1 <= modes <= modes_of(points):
+            raise UserError(f"{points} time points have {modes_of(points)} Fourier modes; modes must be 1 to that, got {modes}")
         self.channels, self.points, self.modes, self.form = channels, points, modes, form
         # As [C_in, C_out, J, real and imaginary part].
         self.weight = nn.Parameter(torch.rand(channels, channels, modes, 2) / channels**2)

@@ -5,81 +5,108 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from rich.progress import track
 from torch import Tensor
 
 import samplers
-from dsno.times import time_points
+from dsno.times import TIME_GRIDS, time_points
 from dsno.trajectories import MANIFEST, shard_name
-from samplers.errors import UserError, unknown
+from samplers.errors import UserError, clipped
 from samplers.files import sha256, write_whole
 from samplers.models.unet_teacher import UNetTeacher, load_unet_teacher
 from samplers.models.weights import load_tensors, save_tensors
 from samplers.schedule import sigmas
+from samplers.settings import Settings, checked
 from samplers.solvers.paths import TARGETS, levels_through, path_of
 from samplers.time_limit import stop_in_time
 from samplers.training.precision import reproducible_float32, use_all_cores
-from samplers.training.recipe import check_value, load_recipe
+from samplers.training.recipe import one_of, read_recipe
+from samplers.training.trainer import Trainer
 from samplers.world import World
 
 SECONDS = "seconds.jsonl"
 """What each shard took, one JSON object a line: {file, seconds}."""
-KEYS = ("teacher", "solver", "steps", "grids", "target", "count", "seed", "labels", "shard", "batch")
 CHECKED = 64
 """Trajectories whose error against a solution with four times the steps is stated in the manifest."""
 
 
-def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
-    """Make (or go on making) the trajectories of a recipe; returns the path of the manifest.
+SHARDS = 10**5
+"""The most of them: their names have five digits."""
+
+
+def _has_paths(spec: str) -> None:
+    solver = samplers.get(spec)
+    if not isinstance(solver, samplers.Solver) or not solver.card.deterministic:
+        raise UserError(f"{clipped(spec)} has no trajectory that is a function of the noise; name a deterministic solver")
+
+
+class PathsRecipe(Settings):
+    """How trajectories are solved for."""
+
+    solver: Annotated[str, checked(_has_paths)] = Field(description="any deterministic one")
+    steps: int = Field(ge=1, le=10**5, description="of the solver")
+    target: Annotated[str, one_of("target", TARGETS)] = Field(
+        description="what is kept: `x0`, the teacher's prediction along the path, or `state`, the noisy state"
+    )
+    grids: dict[Annotated[str, one_of("grid", TIME_GRIDS)], Annotated[int, Field(ge=1, le=1000)]] = Field(
+        min_length=1, description="points of each time grid; those of all are kept"
+    )
+    seed: int = Field(ge=0, lt=2**63, description="of the noises")
+    labels: Literal["balanced", "none"] = Field(description="`balanced`: class i mod K for trajectory i")
+    batch: int = Field(ge=1, le=2**20, description="trajectories solved for at once")
+
+
+class TrajectoriesRecipe(PathsRecipe):
+    """The section `trajectories` of a recipe."""
+
+    teacher: str = Field(min_length=1, description="the teacher's name, or the path of its card")
+    count: int = Field(ge=1, le=10**9, description="how many")
+    shard: int = Field(ge=1, description="trajectories in a file")
+
+    @model_validator(mode="after")
+    def _few_shards(self) -> Self:
+        if self.count > SHARDS * self.shard:
+            raise ValueError(f"shard: {self.count} trajectories are more than {SHARDS} files; put more into each")
+        return self
+
+
+class TrajectoryMaking(Trainer):
+    """The trajectories of the section `trajectories`, from the teacher alone; `train` returns the path of the manifest.
 
     Under torchrun each process makes every n-th shard. A shard that is there and whole is kept.
-
-    Args:
-        recipe: a shipped recipe's name or a YAML file with a section `trajectories`.
-        data: not used: trajectories come from the teacher alone.
-        out: folder for the shards and the manifest.
-
-    Raises:
-        UserError: bad recipe, a stochastic or unknown solver, or a folder of other trajectories.
-        TimeUpError: the time limit around it is over; the shards that are made are kept.
     """
-    use_all_cores()
-    reproducible_float32()
-    r = load_recipe(recipe, {"trajectories": KEYS})["trajectories"]
-    _check(r, f"{recipe}: trajectories")
-    world = World.join(device)
-    teacher = load_unet_teacher(r["teacher"], device=world.device)
-    maker = Maker(teacher, r)
-    shards = [range(a, min(a + r["shard"], r["count"])) for a in range(0, r["count"], r["shard"])]
-    own = list(enumerate(shards))[world.rank :: world.size]
-    for k, indices in track(own, f"trajectories of {teacher.name}", disable=quiet or world.rank > 0):
-        if _make_shard(maker, out / shard_name(k), indices) and k + 1 < len(shards):
-            stop_in_time()
-    world.wait()
-    if world.rank == 0:
-        files = [
-            {"file": shard_name(k), "first": i.start, "count": len(i), "sha256": sha256(out / shard_name(k))}
-            for k, i in enumerate(shards)
-        ]
-        manifest = {"kind": "trajectories", **maker.identity, "count": r["count"], "error": maker.error(), "shards": files}
-        write_whole(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
-    world.wait()
-    return out / MANIFEST
 
+    section, Recipe = "trajectories", TrajectoriesRecipe
 
-def _check(r: dict[str, Any], where: str) -> None:
-    """Refuse values of a wrong type in a recipe's section."""
-    for key in ("steps", "count", "shard", "batch"):
-        check_value(r[key], int, f"{where}: {key}", 1)
-    check_value(r["seed"], int, f"{where}: seed", 0)
-    check_value(r["solver"], str, f"{where}: solver")
-    if not isinstance(r["grids"], dict) or not r["grids"]:
-        raise UserError(f"{where}: grids gives each time grid its number of points, as {{quadratic: 4}}, not {r['grids']!r}")
-    for grid, points in r["grids"].items():
-        check_value(points, int, f"{where}: grids: {grid}", 1)
+    @classmethod
+    def train(
+        cls, recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
+    ) -> Path:
+        use_all_cores()
+        reproducible_float32()
+        r = TrajectoriesRecipe.of(cls.section_of(read_recipe(recipe)))
+        world = World.join(device)
+        teacher = load_unet_teacher(r.teacher, device=world.device)
+        maker = Maker(teacher, r)
+        shards = [range(a, min(a + r.shard, r.count)) for a in range(0, r.count, r.shard)]
+        own = list(enumerate(shards))[world.rank :: world.size]
+        for k, indices in track(own, f"trajectories of {teacher.name}", disable=quiet or world.rank > 0):
+            if _make_shard(maker, out / shard_name(k), indices) and k + 1 < len(shards):
+                stop_in_time()
+        world.wait()
+        if world.rank == 0:
+            files = [
+                {"file": shard_name(k), "first": i.start, "count": len(i), "sha256": sha256(out / shard_name(k))}
+                for k, i in enumerate(shards)
+            ]
+            manifest = {"kind": "trajectories", **maker.identity, "count": r.count, "error": maker.error(), "shards": files}
+            write_whole(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+        world.wait()
+        return out / MANIFEST
 
 
 def _make_shard(maker: "Maker", path: Path, indices: range) -> bool:
@@ -121,30 +148,25 @@ def seconds_taken(folder: Path, shards: Sequence[str]) -> float | None:
 class Maker:
     """Solves for trajectories by a recipe's section `trajectories`."""
 
-    def __init__(self, teacher: UNetTeacher, r: dict[str, Any]):
-        self.teacher, self.batch = teacher, r["batch"]
-        if r["target"] not in TARGETS:
-            raise unknown("target", str(r["target"]), TARGETS)
-        if r["labels"] not in ("balanced", "none"):
-            raise unknown("labels", str(r["labels"]), ("balanced", "none"))
-        solver = samplers.get(r["solver"])
-        if not isinstance(solver, samplers.Solver) or not solver.card.deterministic:
-            raise UserError(f"{r['solver']} has no trajectory that is a function of the noise; name a deterministic solver")
-        self.solver, self.target, self.seed = solver, r["target"], r["seed"]
-        self.labelled = r["labels"] == "balanced" and teacher.num_classes > 0
-        self.times = sorted({t for grid, m in r["grids"].items() for t in time_points(grid, m)}, reverse=True)
+    def __init__(self, teacher: UNetTeacher, r: PathsRecipe):
+        self.teacher, self.batch = teacher, r.batch
+        solver = samplers.get(r.solver)
+        assert isinstance(solver, samplers.Solver)
+        self.solver, self.target, self.seed = solver, r.target, r.seed
+        self.labelled = r.labels == "balanced" and teacher.num_classes > 0
+        self.times = sorted({t for grid, m in r.grids.items() for t in time_points(grid, m)}, reverse=True)
         self.wanted = [teacher.schedule.sigma(t) if t > 0 else 0.0 for t in self.times]
         self.levels, self.fine = (
-            levels_through(sigmas(teacher.schedule, n, solver.grid), self.wanted) for n in (r["steps"], 4 * r["steps"])
+            levels_through(sigmas(teacher.schedule, n, solver.grid), self.wanted) for n in (r.steps, 4 * r.steps)
         )
         self.identity = {
             "teacher": {"name": teacher.name, "sha256": teacher.sha256},
-            "solver": r["solver"],
+            "solver": r.solver,
             "solver_grid": solver.grid,
-            "steps": r["steps"],
+            "steps": r.steps,
             "calls": solver.card.calls(len(self.levels) - 1),
             "target": self.target,
-            "grids": r["grids"],
+            "grids": r.grids,
             "times": self.times,
             "seed": self.seed,
             "labels": "balanced" if self.labelled else "none",

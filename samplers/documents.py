@@ -34,7 +34,7 @@ class Document:
     lines: Mapping[Keys, int] = field(default_factory=dict, repr=False)
     section_keys: Keys = ()
 
-    def section(self, key: str) -> "Document":
+    def section(self, key: Any) -> "Document":
         """The mapping under a key.
 
         Raises:

@@ -46,8 +46,10 @@ def test_every_section_trains(name: str, tmp_path: Path):
     add_zoo(training)
     made = {}
     for what in (w for w in ORDER if w in recipe):
-        written = trainers[what].load()(
-            path, tmp_path if what not in ORDER[2:5] else None, training / f"{name}-{what}", quiet=True
+        written = (
+            trainers[what]
+            .load()
+            .train(path, tmp_path if what not in ORDER[2:5] else None, training / f"{name}-{what}", quiet=True)
         )
         made[what] = json.loads(written.read_text())
     assert set(ORDER) - {"consistency_training"} <= made.keys()
@@ -85,7 +87,7 @@ def test_knowledge_distillation_does_dsno_s_work(name: str):
 def test_paper_recipes_hold_dsno_s_published_settings(name, sizes, backbone, student, updates, batch, dropout, grid):
     """Of the released code, sizes of its networks included."""
     recipe = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
-    config = UNetConfig.from_dict({**sizes, **recipe["teacher"]["network"]})
+    config = UNetConfig(**{**sizes, **recipe["teacher"]["network"]})
     with torch.device("meta"):
         assert parameter_count(UNet(config)) == backbone
         own = DSNO(config, DSNOConfig(**recipe["dsno"]["network"]))

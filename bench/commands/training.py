@@ -25,21 +25,17 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train by a recipe, or resume; ends with a card and its weights."""
-    from importlib.metadata import entry_points
-
     from bench.machine.device import resolve_device
-    from samplers.errors import unknown
     from samplers.files import alone_in
+    from samplers.registry import load_entry
 
-    trainers = {e.name: e for e in entry_points(group="bench.trainers")}
-    if what not in trainers:
-        raise unknown("thing to train", what, trainers)
+    trainer = load_entry("bench.trainers", what)
     if zoo is None and TRAINING.is_dir():
         zoo = [TRAINING]  # a recipe's students learn from its teacher, trained before
     add_zoos(zoo)
     folder = out or TRAINING / f"{Path(recipe).stem}-{what}"
     with alone_in(folder):
-        card = trainers[what].load()(recipe, data, folder, device=resolve_device(device), quiet=quiet)
+        card = trainer.train(recipe, data, folder, device=resolve_device(device), quiet=quiet)
     console.print(f"card: {card}")
 
 
@@ -55,7 +51,7 @@ def campaign(
 ) -> None:
     """A whole study, train to profile, in slices of time on machines that may be taken away; call it until all is done."""
     from bench.machine.device import resolve_device
-    from bench.studies.study import NEEDS, Campaign
+    from bench.studies.study import Campaign
     from samplers.files import alone_in
 
     folder = out or Path("runs") / f"campaign-{Path(recipe).stem}"
@@ -65,7 +61,7 @@ def campaign(
             work.start_from(home)
         finished = work.run(seconds)
     after = "all is done" if finished else f"{work.next()} is next; the same command goes on"
-    console.print(f"{len(work.done)} of {len(NEEDS)} stages done; {after}. To take home: {work.export}")
+    console.print(f"{len(work.done)} of {len(work.needs)} stages done; {after}. To take home: {work.export}")
 
 
 def pack(

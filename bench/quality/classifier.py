@@ -1,62 +1,53 @@
 """The feature extractor of the embedded studies: a small classifier whose last hidden layer the metrics compare images in."""
 
-from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from bench.quality.extractor import Extractor, Features
+from samplers.documents import Document
 from samplers.errors import UserError
 from samplers.models.weights import fill, load_tensors
 from samplers.models.zoo import find_card
+from samplers.settings import Settings
 
 CHUNK = 500
 """Images per forward: bounds the memory whatever batch is asked for."""
 
 
-@dataclass(frozen=True)
-class ClassifierConfig:
-    """Sizes of a `Classifier`.
+class ClassifierSizes(Settings):
+    """Sizes of a `Classifier` that do not depend on its images."""
 
-    Attributes:
-        channels, image_size, classes: of its images.
-        widths: feature channels of its four convolutions, or of its four resolutions; multiples of 8.
-        features: of its feature layer.
-        blocks: residual blocks at each resolution below the first; 0 for the four convolutions alone, enough for digits.
-    """
+    widths: tuple[Annotated[int, Field(ge=8, le=4096, multiple_of=8)], ...] = Field(
+        (16, 32, 48, 64),
+        description="feature channels of its four convolutions, or of its four resolutions; multiples of 8",
+    )
+    features: int = Field(64, ge=1, le=65536, description="of its feature layer")
+    blocks: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="residual blocks at each resolution below the first; 0: four convolutions, enough for digits",
+    )
 
-    channels: int
-    image_size: int
-    classes: int
-    widths: tuple[int, int, int, int] = (16, 32, 48, 64)
-    features: int = 64
-    blocks: int = 0
+    @model_validator(mode="after")
+    def _four_widths(self) -> Self:
+        if len(self.widths) != 4:
+            raise ValueError(f"widths must be four multiples of 8, not {list(self.widths)}")
+        return self
 
-    def to_dict(self) -> dict[str, Any]:
-        """As a card stores it: without `blocks` where there are none, as the first cards are."""
-        values = asdict(self) | {"widths": list(self.widths)}
-        return {k: v for k, v in values.items() if v or k != "blocks"}
 
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> "ClassifierConfig":
-        """From a card or a recipe.
+class ClassifierConfig(ClassifierSizes):
+    """Sizes of a `Classifier`, those of its images included."""
 
-        Raises:
-            UserError: a wrong key, widths that are not four multiples of 8, or a wrong number of blocks.
-        """
-        try:
-            config = ClassifierConfig(**values | {"widths": tuple(values.get("widths", ClassifierConfig.widths))})
-        except TypeError as e:
-            raise UserError(f"extractor network: {str(e).replace('ClassifierConfig.__init__() ', '')}") from e
-        if len(config.widths) != 4 or any(w % 8 for w in config.widths):
-            raise UserError(f"extractor network: widths must be four multiples of 8, not {list(config.widths)}")
-        if not isinstance(config.blocks, int) or config.blocks < 0:
-            raise UserError(f"extractor network: blocks must be a whole number from 0 on, not {config.blocks!r}")
-        return config
+    channels: int = Field(ge=1, le=4096, description="image channels C")
+    image_size: int = Field(ge=1, le=8192, description="height and width H = W of the image in pixels")
+    classes: int = Field(ge=1, le=65536, description="number of classes")
 
 
 class Classifier(nn.Module):
@@ -150,7 +141,7 @@ def load(name: str | Path) -> TrainedClassifier:
     card = entry.card
     try:
         tensors, _ = load_tensors(entry.weights, card["sha256"])
-        network = Classifier(ClassifierConfig.from_dict(card["network"]))
+        network = Classifier(ClassifierConfig.of(Document(card["network"], f"{entry.path}: network")))
         fill(network, tensors, entry.weights)
         return TrainedClassifier(network.eval().requires_grad_(False), card, entry.path.parent)
     except (KeyError, TypeError) as e:

@@ -8,9 +8,7 @@ those parts alone.
 import gc
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +16,29 @@ import torch
 
 import bench
 from bench.studies import parts as parcels
-from bench.studies.parts import MIB, TABLE, Item, Parcel
-from samplers.errors import UserError
+from bench.studies.export import SLIM, items_of, load
+from bench.studies.parts import TABLE, Item
+from bench.studies.stages import MEASURED, StudyRecipe, needs_of, trainer_of
+from samplers.documents import Document
+from samplers.errors import UserError, one_line
 from samplers.files import write_whole
 from samplers.models.zoo import add_zoo
+from samplers.settings import Settings
 from samplers.time_limit import TimeUpError, stop_in_time, time_limit
-from samplers.training.checkpoint import NAME, restore, slim
-from samplers.training.recipe import DATA, check_value, load_recipe, sources_of
+from samplers.training.checkpoint import restore
+from samplers.training.recipe import DataSettings, read_recipe, sources_of
 
-NEEDS: dict[str, tuple[str, ...]] = {
-    "extractor": (),
-    "teacher": (),
-    "trajectories": ("teacher",),
-    "dsno": ("trajectories",),
-    "knowledge_distillation": ("trajectories",),
-    "progressive": ("teacher",),
-    "consistency": ("teacher",),
-    "profile": ("dsno",),
-    "run": ("extractor", "dsno", "knowledge_distillation", "progressive", "consistency"),
-}
-"""The stages in order, and which must be done before each."""
-MEASURED = ("run", "profile")
-"""Stages that train nothing."""
 LEAST = {False: 0.15, True: 0.4}
 """Share of a slice that must be left to begin another stage in it: one that trains, one that measures."""
-KEYS = ("plan", "rungs", "batch_sizes", "seconds")
-PART, PARCEL, FILES = 16 * MIB, 64 * MIB, 8
-"""The way home: bytes of a part, bytes of all that is written at once, and files, the table of contents among them."""
-STATE, SLIM = "campaign.json", ".slim"
+STATE = "campaign.json"
+
+
+class State(Settings):
+    """How far a study is: what STATE tells, and the table of contents of what goes home."""
+
+    recipe: str
+    done: list[str]
+    spent: dict[str, float]
 
 
 @dataclass
@@ -73,21 +66,23 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self.export = self.export or self.out / "export"
-        trained = {s: () for s in NEEDS if s not in MEASURED}
-        content = load_recipe(self.recipe, {**trained, "data": DATA, "teacher": ("name",), "campaign": KEYS})
-        self.settings, self.teacher = content["campaign"], content["teacher"]["name"]
-        _check(self.settings, f"{self.recipe}: campaign")
-        bench.make_plan(self.settings["plan"])  # a mistake there would show at the very end
-        for split in DATA:
-            for path in sources_of(content["data"], split, self.data):
-                if isinstance(path, Path) and not path.exists():
-                    raise UserError(f"no data at {path}; name its folder with --data")
+        recipe = read_recipe(self.recipe)
+        self.needs = needs_of(recipe)
+        self.settings = StudyRecipe.of(recipe.section("campaign"))
+        for stage in self.needs:
+            if stage not in MEASURED:
+                trainer_of(stage).check(recipe)
+        self.teacher = bench.make_plan(self.settings.plan).teacher  # a mistake there would show at the very end
+        data = DataSettings.of(recipe.section("data"))
+        for path in (*sources_of(data, "train", self.data), *sources_of(data, "held_out", self.data)):
+            if isinstance(path, Path) and not path.exists():
+                raise UserError(f"no data at {path}; name its folder with --data")
         self.held: set[str] = set()
         self.done: list[str] = []
         self.failed: dict[str, Exception] = {}
-        self.spent = dict.fromkeys(NEEDS, 0.0)
+        self.spent = dict.fromkeys(self.needs, 0.0)
         if (self.out / STATE).exists():
-            self._take(json.loads((self.out / STATE).read_text()))
+            self._take(_read_state(self.out / STATE))
 
     @property
     def stem(self) -> str:
@@ -106,22 +101,24 @@ class Campaign:
         self.held = {p["sha256"] for p in table["parts"] if (home / p["file"]).exists()}
         if (self.out / STATE).exists():
             return
-        self._take(table.get("campaign", {}))
+        self._take(State.of(Document(table.get("campaign") or {}, str(home / TABLE))))
         parcels.unpack(home, self.out)
         for path in self.out.rglob(f"*{SLIM}"):
             restore(path, path.with_name(path.name.removesuffix(SLIM)))
             path.unlink()
         self._keep()
 
-    def _take(self, state: Mapping[str, Any]) -> None:
-        if state.get("recipe") != self.stem:
-            raise UserError(f"{self.out}: this campaign is of recipe '{state.get('recipe')}'; choose another --out or --from")
-        self.done = list(state["done"])
-        self.spent |= state["spent"]
+    def _take(self, state: State) -> None:
+        if state.recipe != self.stem:
+            raise UserError(f"{self.out}: this campaign is of recipe '{state.recipe}'; choose another --out or --from")
+        self.done = [s for s in state.done if s in self.needs]
+        self.spent |= {s: spent for s, spent in state.spent.items() if s in self.needs}
 
     def _keep(self) -> None:
-        state = {"recipe": self.stem, "done": self.done, "spent": {k: round(v, 3) for k, v in self.spent.items()}}
-        write_whole(self.out / STATE, (json.dumps(state, indent=1) + "\n").encode())
+        write_whole(self.out / STATE, (json.dumps(self._state(self.done), indent=1) + "\n").encode())
+
+    def _state(self, done: list[str]) -> dict[str, Any]:
+        return {"recipe": self.stem, "done": done, "spent": {k: round(v, 3) for k, v in self.spent.items()}}
 
     # ------------------------------------------------------------------ work
 
@@ -153,17 +150,16 @@ class Campaign:
     def next(self) -> str | None:
         """The stage whose turn it is: the first that can begin, those with seconds left before others; None at the end."""
         over = {*self.done, *self.failed}
-        able = [s for s, needs in NEEDS.items() if s not in over and all(n in self.done for n in needs)]
-        if "trajectories" in able and not self._wants_trajectories():
-            able.remove("trajectories")
+        able = [s for s, needs in self.needs.items() if s not in over and all(n in self.done for n in needs)]
+        able = [s for s in able if s not in self.settings.remade or self._is_wanted(s)]
         return min(able, key=lambda s: self._left(s) <= 0, default=None)
 
-    def _wants_trajectories(self) -> bool:
-        """Whether a student that learns from them is still to be trained: they are too large to travel, and made again."""
-        return any(s not in self.done for s, needs in NEEDS.items() if "trajectories" in needs)
+    def _is_wanted(self, stage: str) -> bool:
+        """Whether one that needs this stage is still to be done: where it is too large to travel, it is made again for it."""
+        return any(s not in self.done for s, needs in self.needs.items() if stage in needs)
 
     def _left(self, stage: str) -> float:
-        return self.settings["seconds"][stage] - self.spent[stage]
+        return self.settings.seconds[stage] - self.spent[stage]
 
     def _work(self, stage: str, end: float) -> None:
         """Do a stage until it is done or its time is up, and keep what it took."""
@@ -191,25 +187,22 @@ class Campaign:
             gc.collect()
             torch.cuda.empty_cache()
         if stage == "run":
-            bench.run_plan(
-                bench.make_plan(self.settings["plan"], device=str(self.device)), self.folder(stage), quiet=self.quiet
-            )
+            bench.run_plan(bench.make_plan(self.settings.plan, device=str(self.device)), self.folder(stage), quiet=self.quiet)
         elif stage == "profile":
             self._profile()
-        else:
-            trainer = {e.name: e for e in entry_points(group="bench.trainers")}[stage].load()
-            data = None if "trajectories" in (stage, *NEEDS[stage]) else self.data
-            trainer(self.recipe, data, self.folder(stage), device=self.device, quiet=self.quiet)
+        else:  # what learns from something made again on each machine finds it beside its own folder
+            data = None if {stage, *self.needs[stage]} & {*self.settings.remade} else self.data
+            trainer_of(stage).train(self.recipe, data, self.folder(stage), device=self.device, quiet=self.quiet)
 
     def _profile(self) -> None:
-        """DSNO's pass in every mode that this device has."""
+        """The profile in every mode that this device has."""
         from bench.instruments.modes import MODES
         from bench.profiling.page import write_profile
         from bench.profiling.profiler import Profiler, Setting
 
         modes = MODES if self.device.type == "cuda" else MODES[:1]
         for mode in (m for m in modes if not (self.folder("profile") / m / "profile.json").exists()):
-            sizes = tuple(self.settings["batch_sizes"])
+            sizes = self.settings.batch_sizes
             if mode == "compile":  # each size is compiled for itself, three networks of it: the ends and the middle tell enough
                 sizes = tuple(sorted({sizes[0], sizes[len(sizes) // 2], sizes[-1]}))
             profiler = Profiler(Setting(teacher=self.teacher, mode=mode, batch_sizes=sizes), self.device)
@@ -225,80 +218,35 @@ class Campaign:
         The table says what was left out: it goes with a later call, once that knows the parts written now to be at home.
         """
         assert self.export is not None
-        travels, left_out = list(self.done), list[str]()
-        finished = [i for s in travels for i in self._items(s)]
-        begun = {s: items for s in NEEDS if s not in self.done and (items := self._items(s))}
-        while not self._fits(parcel := parcels.pack([*finished, *(i for items in begun.values() for i in items)], PART)):
-            if begun:
-                stage = max(begun, key=lambda s: sum(i.source.stat().st_size for i in begun[s]))
-                checkpoints = [i for i in begun[stage] if i.path.endswith(SLIM)]
-                # Without its checkpoint a stage begins again, a ladder at its last rung; less than that is of no use.
-                begun[stage] = [i for i in begun[stage] if i not in checkpoints]
-                if not checkpoints:
-                    del begun[stage]
-                left_out += [i.path for i in checkpoints] or [stage]
-            else:  # it goes when what is written now is at home
-                left_out.append(travels.pop())
-                finished = [i for s in travels for i in self._items(s)]
-        if self._wants_trajectories():
-            travels = [s for s in travels if s != "trajectories"]
-        state = {"recipe": self.stem, "done": travels, "spent": {k: round(v, 3) for k, v in self.spent.items()}}
-        stages = {s: "done" if s in self.done else "begun" if self.folder(s).exists() else "waiting" for s in NEEDS}
-        failed = {s: " ".join(str(e).split()) for s, e in self.failed.items()}
+        begun = {s: items for s in self.needs if s not in self.done and (items := self._items(s))}
+        going = load({s: self._items(s) for s in self.done}, begun, self.held)
+        done = [s for s in going.travels if s not in self.settings.remade or not self._is_wanted(s)]
+        stages = {s: "done" if s in self.done else "begun" if self.folder(s).exists() else "waiting" for s in self.needs}
+        failed = {s: one_line(e, 1000) for s, e in self.failed.items()}
         whole = self.next() is None and not failed
-        told = {"finished": whole, "failed": failed, "stages": stages, "left_out": left_out, "campaign": state}
-        return parcels.write(parcel, self.export, told, self.held)
-
-    def _fits(self, parcel: Parcel) -> bool:
-        written = [p for p in parcel.parts if p.sha256 not in self.held]
-        return parcel.size(self.held) <= PARCEL and len(written) + 1 <= FILES
+        told = {
+            "finished": whole,
+            "failed": failed,
+            "stages": stages,
+            "left_out": going.left_out,
+            "campaign": self._state(done),
+        }
+        return parcels.write(going.parcel, self.export, told, self.held)
 
     def _items(self, stage: str) -> list[Item]:
         """The files of a stage that go home, if it has begun."""
         folder, finished = self.folder(stage), stage in self.done
-        if stage == "trajectories" or (stage == "run" and not finished) or not folder.exists():
+        if stage in self.settings.remade or (stage == "run" and not finished) or not folder.exists():
             return []  # too large, or of one machine's time
-        found = [p for p in sorted(folder.rglob("*")) if p.is_file() and self._goes(stage, p)]
-        rows = [p for p in found if p.name != NAME]
-        if finished:
-            return [self._item(p) for p in rows]
-        done = self._rungs(stage)
-        training = [p for p in found if p.name == NAME and p.parent.name not in done]
-        for p in training:
-            slim(p, p.with_name(NAME + SLIM))
-        return [self._item(p) for p in (*rows, *(p.with_name(NAME + SLIM) for p in training))]
-
-    def _item(self, path: Path) -> Item:
-        return Item(path.relative_to(self.out).as_posix(), path)
-
-    def _rungs(self, stage: str) -> list[str]:
-        """Steps of a ladder's finished students, from its top down."""
-        cards = self.folder(stage).glob("*.json") if stage == "progressive" else ()
-        steps = (p.stem.rsplit("-", 1)[-1] for p in cards)
-        return sorted((s for s in steps if s.isdecimal()), key=int, reverse=True)
-
-    def _goes(self, stage: str, path: Path) -> bool:
-        """Whether a file goes home: not what is made again in seconds, nor the weights of rungs that nobody asks for."""
-        if path.name == "held_out.safetensors" or path.suffix in (".partial", SLIM):
-            return False
-        if stage == "profile":
-            return (path.parent / "profile.json").exists()  # a mode that is whole
-        if stage != "progressive" or path.suffix != ".safetensors" or path.name == NAME:
-            return True
-        wanted = {str(n) for n in self.settings["rungs"]} | set(self._rungs(stage)[-1:])
-        return path.stem.rsplit("-", 1)[-1] in wanted
+        found = items_of(self.out, folder, finished, self.settings.rungs)
+        if stage != "profile":
+            return found
+        return [i for i in found if (i.source.parent / "profile.json").exists()]  # of modes that are whole
 
 
-def _check(settings: Mapping[str, Any], where: str) -> None:
-    """Refuse values of a wrong type in the recipe's section."""
-    check_value(settings["plan"], str, f"{where}: plan")
-    for key in ("rungs", "batch_sizes"):
-        if not isinstance(settings[key], list):
-            raise UserError(f"{where}: {key} is a list of whole numbers, as [1, 4], not {settings[key]!r}")
-        for value in settings[key]:
-            check_value(value, int, f"{where}: {key}", 1)
-    seconds = settings["seconds"]
-    if not isinstance(seconds, Mapping) or seconds.keys() != NEEDS.keys():
-        raise UserError(f"{where}: seconds gives each of {', '.join(NEEDS)} its share of the time, as {{teacher: 600}}")
-    for key, value in seconds.items():
-        check_value(value, float, f"{where}: seconds: {key}", 0)
+def _read_state(path: Path) -> State:
+    try:
+        values = json.loads(path.read_text())
+        return State.of(Document(values, str(path)))
+    except (OSError, ValueError, TypeError, RecursionError) as e:
+        raise UserError(f"{path} cannot be read ({one_line(e)}); put it back, or remove its folder to begin again") from e

@@ -7,106 +7,138 @@ the changes of each. Every variant and seed is a student of its own, in a folder
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from scipy.stats import t
 
 from dsno.held_out import HeldOut
 from dsno.network import logsnr_at
 from dsno.students import KIND, ZOO, load_student
-from dsno.training import KEYS, OPTIONAL, merged, train_student
+from dsno.training import DSNORecipe, DSNOTraining, put_over
 from dsno.trajectories import Trajectories
-from samplers.errors import UserError, unknown
+from samplers.documents import Document
+from samplers.errors import UserError
 from samplers.files import write_whole
 from samplers.models.unet_teacher import load_unet_teacher
 from samplers.models.zoo import find_card
-from samplers.training.precision import use_all_cores
-from samplers.training.recipe import check_value, load_recipe
+from samplers.settings import Settings
+from samplers.training.recipe import HeldOutNoises, Name, read_recipe, same_settings
+from samplers.training.trainer import Trainer
 from samplers.world import World
 
 BASE = "dsno"
 """The variant that the others are compared with."""
 
 
-def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
-    """Train every variant and seed of a recipe's `ablations`, then compare them; returns the path of the table (JSON).
+class Variant(Settings):
+    """What a variant says besides what differs in its section `dsno`."""
 
-    Args:
-        recipe: a shipped recipe's name or a YAML file with sections `dsno` and `ablations`.
-        data: folder of trajectories; by default RECIPE-trajectories beside `out`.
-        out: gets a folder for each student, and `ablations.json`.
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="of its students, one each")
+    note: str | None = Field(None, description="what the table calls it")
 
-    Raises:
-        UserError: bad recipe or trajectories, or a training that diverged.
+
+class AblationsRecipe(Settings):
+    """The section `ablations` of a recipe."""
+
+    held_out: HeldOutNoises = Field(description="noises that all students are compared on")
+    base: dict[str, Any] = Field({}, description="what differs from the section `dsno` in all")
+    variants: dict[Name, dict[str, Any] | None] = Field(
+        description="what differs in each, its `seeds` and a `note`; one is `dsno`"
+    )
+
+
+class Ablations(Trainer):
+    """Every variant and seed of the section `ablations`, trained and compared; `train` returns the path of the table (JSON).
+
+    Trajectories are looked for as `DSNOTraining` does; `out` gets a folder for each student, and `ablations.json`.
     """
-    use_all_cores()
-    sections = load_recipe(recipe, {"dsno": KEYS, "ablations": ("base", "held_out", "variants")})
-    folder = data or out.parent / f"{Path(recipe).stem}-trajectories"
-    recipes, world = variants(sections), World.join(device)
-    for name, r in recipes.items():
-        card = out / name / f"{name}.json"
-        if not card.exists():
-            train_student(r, folder, out / name, device=device, quiet=quiet)
-        elif find_card(KIND, card, ZOO).card.get("recipe") != json.loads(json.dumps({"dsno": r})):
-            raise UserError(f"{card} was trained by another recipe; remove its folder, or choose another --out")
-    if world.rank == 0:
-        compare(recipes, sections["ablations"], folder, out)
-    world.wait()
-    return out / "ablations.json"
+
+    section, Recipe = "ablations", AblationsRecipe
+
+    @classmethod
+    def check(cls, recipe: Document) -> None:
+        for section in students(recipe).values():
+            DSNORecipe.of(section)
+
+    @classmethod
+    def train(
+        cls, recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
+    ) -> Path:
+        document = read_recipe(recipe)
+        sections = students(document)
+        recipes = {name: DSNORecipe.of(section) for name, section in sections.items()}
+        folder, world = data or out.parent / f"{Path(recipe).stem}-trajectories", World.join(device)
+        for name, section in sections.items():
+            card = out / name / f"{name}.json"
+            if not card.exists():
+                whole = Document({"dsno": section.values}, section.origin)
+                DSNOTraining(whole, folder, out / name, device=device, quiet=quiet).run()
+                continue
+            told = find_card(KIND, card, ZOO).card.get("recipe")
+            if not same_settings(told, json.loads(json.dumps({"dsno": section.values})), {"dsno": DSNORecipe}):
+                raise UserError(f"{card} was trained by another recipe; remove its folder, or choose another --out")
+        if world.rank == 0:
+            compare(recipes, AblationsRecipe.of(cls.section_of(document)), folder, out)
+        world.wait()
+        return out / "ablations.json"
 
 
-def variants(sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def students(recipe: Document) -> dict[str, Document]:
     """Name of each student ("VARIANT-sSEED") and its whole section `dsno`.
 
     Raises:
         UserError: a variant without seeds, or none called "dsno".
     """
-    a = sections["ablations"]
-    if not isinstance(a["variants"], Mapping) or BASE not in a["variants"]:
-        raise UserError(f"ablations: variants needs a '{BASE}' to compare the others with")
-    for part in (a["base"], a["held_out"], *a["variants"].values()):
-        if not isinstance(part, Mapping | None):
-            raise UserError(f"ablations: {part!r} is not a section of 'key: value' lines")
-    for key in ("count", "seed"):
-        check_value((a["held_out"] or {}).get(key), int, f"ablations: held_out: {key}", 0)
+    asked = recipe.section("ablations")
+    r = AblationsRecipe.of(asked)
+    if BASE not in r.variants:
+        raise UserError(f"{asked.place(('variants',))}: variants needs a '{BASE}' to compare the others with")
+    base = recipe.section("dsno")
+    if r.base:
+        base = put_over(base, asked.section("base"))
+    told = {name: _variant(asked.section("variants"), name) for name in r.variants}
     found = {}
-    seeds = {name: (changes or {}).get("seeds", [0]) for name, changes in a["variants"].items()}
-    for name, own in seeds.items():
-        if not isinstance(own, list) or not own:
-            raise UserError(f"ablations: {name}: seeds is a list of whole numbers, as [0, 1], not {own!r}")
-    for seed in sorted({s for own in seeds.values() for s in own}):  # every variant once before any a second time
-        for name, own in seeds.items():
-            if seed in own:
-                changes = {k: v for k, v in (a["variants"][name] or {}).items() if k not in ("seeds", "note")}
+    for seed in sorted({s for variant, _ in told.values() for s in variant.seeds}):  # every one once before any a second time
+        for name, (variant, changes) in told.items():
+            if seed in variant.seeds:
                 student = f"{name}-s{seed}"
-                r = merged(merged(sections["dsno"], a["base"] or {}), changes)
-                found[student] = merged(r, {"name": student, "optimisation": {"seed": seed}})
-                if extra := sorted(found[student].keys() - {*KEYS, *OPTIONAL}):
-                    raise unknown(f"key of ablation '{name}'", extra[0], (*KEYS, *OPTIONAL))
+                section = put_over(base, changes)
+                named = Document({"name": student, "optimisation": {"seed": seed}}, recipe.origin, {}, section.section_keys)
+                found[student] = put_over(section, named)
     return found
 
 
-def compare(recipes: Mapping[str, dict[str, Any]], told: Mapping[str, Any], data: Path, out: Path) -> Path:
+def _variant(variants: Document, name: str) -> tuple[Variant, Document]:
+    """What a variant says of itself, and of its section `dsno`."""
+    empty = Document({}, variants.origin, variants.lines, (*variants.section_keys, name))
+    whole = empty if variants.values[name] is None else variants.section(name)
+    own = {k: v for k, v in whole.values.items() if k in Variant.model_fields}
+    rest = {k: v for k, v in whole.values.items() if k not in own}
+    return Variant.of(replace(whole, values=own)), replace(whole, values=rest)
+
+
+def compare(recipes: Mapping[str, DSNORecipe], asked: AblationsRecipe, data: Path, out: Path) -> Path:
     """Errors of all students on the same held-out noises, each variant's against the base's, as `out/ablations.json`.
 
     Args:
-        recipes: each student's, as `variants` gives them.
-        told: the recipe's section `ablations`.
+        recipes: each student's.
+        asked: the recipe's section `ablations`.
         data: folder of trajectories.
         out: folder of the students.
     """
-    held_out = told["held_out"]
     rows, errors = [], {}  # type: list[dict[str, Any]], dict[str, np.ndarray]
     for name, r in recipes.items():
         entry = find_card(KIND, out / name / f"{name}.json", ZOO)
         network, schedule = load_student(entry)
         times = network.operator.times()
-        teacher = load_unet_teacher(r["teacher"])
-        paths = Trajectories(data, teacher.sha256, times, r["target"], r["trajectories"], verify=False)
-        truth = HeldOut.make(paths, teacher, held_out, times, World(0, 1, torch.device("cpu")), out)
+        teacher = load_unet_teacher(r.teacher)
+        paths = Trajectories(data, teacher.sha256, times, r.target, r.trajectories, verify=False)
+        truth = HeldOut.make(paths, teacher, asked.held_out, times, World(0, 1, torch.device("cpu")), out)
         logsnr = logsnr_at(schedule, times)
         own = truth.squared_error(network, logsnr)[:, -1].numpy()
         scale = float(truth.frames[:, -1].double().square().mean())
@@ -117,7 +149,7 @@ def compare(recipes: Mapping[str, dict[str, Any]], told: Mapping[str, Any], data
             {
                 "student": name,
                 "variant": name.rsplit("-s", 1)[0],
-                "seed": r["optimisation"]["seed"],
+                "seed": r.optimisation.seed,
                 "points": c["operator"]["points"],
                 "modes": c["operator"]["modes"],
                 "updates": c["training"]["steps"],
@@ -130,9 +162,9 @@ def compare(recipes: Mapping[str, dict[str, Any]], told: Mapping[str, Any], data
                 "sha256": c["sha256"],
             }
         )
-    notes = {name: (changes or {}).get("note", name) for name, changes in told["variants"].items()}
+    notes = {name: (changes or {}).get("note") or name for name, changes in asked.variants.items()}
     summaries = [{**row, "note": notes[row["variant"]]} for row in summary(rows, errors)]
-    table = {"held_out": dict(held_out), "base": BASE, "students": rows, "variants": summaries}
+    table = {"held_out": asked.held_out.values(), "base": BASE, "students": rows, "variants": summaries}
     write_whole(out / "ablations.json", (json.dumps(table, indent=1) + "\n").encode())
     return out / "ablations.json"
 

@@ -2,82 +2,134 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from samplers.distilled.loading import KIND, as_teacher, card_of, check_choice, check_images, load_student
+from samplers.distilled.loading import KIND, load_student
 from samplers.distilled.losses import METRICS
 from samplers.distilled.progressive import WEIGHTS, ladder, levels, two_step_target
-from samplers.errors import UserError, unknown
+from samplers.documents import Document
+from samplers.errors import UserError
 from samplers.files import write_whole
-from samplers.models.unet_teacher import UNetTeacher, load_unet_teacher
+from samplers.models.unet_teacher import UNetTeacher
 from samplers.models.zoo import ZooEntry, find_card
+from samplers.settings import Settings
 from samplers.solvers.euler import DDIM
-from samplers.training.cards import write_zoo
 from samplers.training.held_out import HeldOut, relative_rmse
-from samplers.training.log import read_log
-from samplers.training.loop import fit
-from samplers.training.optimisation import normal
-from samplers.training.precision import autocast, quicken, reproducible_float32, use_all_cores
-from samplers.training.recipe import DATA, check_share, check_value, load_recipe, load_split, optimisation
-from samplers.world import World
-
-KEYS = ("name", "teacher", "start", "end", "weights", "metric", "label_dropout", "held_out", "optimisation", "rungs")
-METHOD = "progressive"
+from samplers.training.loop import Trained
+from samplers.training.optimisation import Optimisation
+from samplers.training.precision import autocast, quicken
+from samplers.training.recipe import DataSettings, Share, StudentRecipe, merged, one_of
+from samplers.training.student import StudentTraining, as_teacher, card_of
 
 
-def train(recipe: str | Path, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False) -> Path:
-    """Train (or resume) the whole ladder of a recipe; returns the path of `ladder.json`, a card and weights a rung beside it.
+class RungRecipe(StudentRecipe):
+    """What makes the training of one rung: the section `progressive` without the ladder's end and the other rungs."""
 
-    Args:
-        recipe: a shipped recipe's name or a YAML file with sections `data` and `progressive`.
-        data: folder of the recipe's data files; by default data/.
-        out: folder for the cards and weights, and a folder for each rung's checkpoint and log.
+    start: int = Field(ge=2, le=2**20, description="DDIM steps of the teacher, a power of two")
+    weights: Annotated[str, one_of("weights", WEIGHTS)] = Field(
+        description="of a noise level: `truncated_snr`, max(SNR, 1), or `snr_plus_1`"
+    )
+    metric: Annotated[str, one_of("metric", METRICS)] = Field(
+        description="of the weighted difference: `pseudo_huber`, or `l2` as the paper has it"
+    )
+    label_dropout: Share = Field(description="share of images without their class")
+
+
+class ProgressiveRecipe(RungRecipe):
+    """The section `progressive` of a recipe."""
+
+    end: int = Field(ge=1, description="DDIM steps of the last student")
+    rungs: dict[int, dict[str, Any]] = Field(description="what differs in the optimisation of one, by its steps")
+
+    @model_validator(mode="after")
+    def _rungs_are_there(self) -> Self:
+        try:
+            steps = ladder(self.start, self.end)
+        except UserError as e:
+            raise ValueError(f"end: {e}") from e
+        if extra := sorted(set(self.rungs) - set(steps)):
+            raise ValueError(f"rungs: {extra[0]} is no rung; they are {', '.join(map(str, steps))}")
+        return self
+
+
+@dataclass
+class Rung:
+    """A student being trained.
+
+    Attributes:
+        steps: N, its DDIM steps.
+        optimisation: its own.
+        teacher: of 2 N steps.
+        student: as a denoiser.
+        top, own: images of the held-out noises by the ladder's own teacher and by this one.
+        cost: of the rungs before.
+    """
+
+    steps: int
+    optimisation: Optimisation
+    teacher: UNetTeacher
+    student: UNetTeacher
+    top: Tensor
+    own: Tensor
+    cost: Mapping[str, int]
+
+
+class Ladder(StudentTraining[ProgressiveRecipe]):
+    """The students of a recipe, from its teacher down, each half the steps of the one before. Checks all before it trains.
+
+    `run` returns the path of `ladder.json`, beside the cards and weights of the rungs and a folder for each one's checkpoint.
 
     Raises:
-        UserError: bad recipe or data, another training's folder, a rung missing in the middle, NaN in the loss.
+        UserError: besides what every training raises: a rung missing in the middle, another training's cards.
     """
-    use_all_cores()
-    reproducible_float32()
-    return Ladder(recipe, data or Path("data"), out, device, quiet).train()
 
+    section, Recipe = "progressive", ProgressiveRecipe
+    rung: Rung
 
-class Ladder:
-    """The students of a recipe, from its teacher down, each half the steps of the one before. Checks all before it trains."""
-
-    def __init__(self, recipe: str | Path, data: Path, out: Path, device: torch.device | str, quiet: bool):
-        self.content = load_recipe(recipe, {"data": DATA, METHOD: KEYS})
-        self.r, where = self.content[METHOD], f"{recipe}: {METHOD}"
-        _check(self.r, where)
-        self.world = World.join(device)
-        self.device, self.out, self.quiet = self.world.device, out, quiet
-        self.rungs = ladder(self.r["start"], self.r["end"])
-        if extra := sorted(set(self.r["rungs"]) - set(self.rungs), key=str):
-            raise UserError(f"{where}: rungs: {extra[0]} is no rung; they are {', '.join(map(str, self.rungs))}")
-        base = self.r["optimisation"]
-        self.world.share(optimisation(base, where).part, where)
-        own = {n: self.r["rungs"].get(n, {}) for n in self.rungs}
-        self.plans = {n: optimisation({**base, **changes}, f"{where}: rungs: {n}") for n, changes in own.items()}
+    def __init__(
+        self, recipe: Document, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
+    ):
+        super().__init__(recipe, data, out, device=device, quiet=quiet)
+        self.steps = ladder(self.r.start, self.r.end)
+        self.plans = self._plans(self.asked, self.r)
         for n, o in self.plans.items():
-            self.world.share(o.part, f"{where}: rungs: {n}")
-        self.images = load_split(self.content["data"], "train", data).near(self.device)
-        self.root = load_unet_teacher(self.r["teacher"], device=self.device)
-        check_images(self.images, self.root, where)
-        self.noises = HeldOut(self.root, self.r["held_out"], self.device, where)
-        self.made = {n: find_card(KIND, self._card(n)) if self._card(n).exists() else None for n in self.rungs}
+            self.world.share(o.part, f"{self.where}: rungs: {n}")
+        self.data = self.images("train")
+        self.scored = self.noises()
+        self.made = {n: find_card(KIND, self._card(n)) if self._card(n).exists() else None for n in self.steps}
         self._refuse_gap()
         self.world.wait()  # nobody writes before all have read
 
+    @classmethod
+    def kinds(cls) -> dict[str, type[Settings]]:
+        return {"data": DataSettings, cls.section: RungRecipe}
+
+    @classmethod
+    def check(cls, recipe: Document) -> None:
+        super().check(recipe)
+        asked = cls.section_of(recipe)
+        cls._plans(asked, ProgressiveRecipe.of(asked))
+
+    @staticmethod
+    def _plans(asked: Document, r: ProgressiveRecipe) -> dict[int, Optimisation]:
+        """Each rung's own optimisation."""
+        base, changes = asked.section("optimisation"), asked.section("rungs")
+        own = {n: merged(base, changes.section(n)) if n in r.rungs else base for n in ladder(r.start, r.end)}
+        return {n: Optimisation.of(document) for n, document in own.items()}
+
     def _card(self, steps: int) -> Path:
-        return self.out / f"{self.r['name']}-{steps}.json"
+        return self.out / f"{self.r.name}-{steps}.json"
 
     def _refuse_gap(self) -> None:
         """A student whose teacher is not there cannot be trusted to be of this ladder."""
-        done = [n for n in self.rungs if self.made[n] is not None]
-        lacking = [n for n in self.rungs if self.made[n] is None and any(d < n for d in done)]
+        done = [n for n in self.steps if self.made[n] is not None]
+        lacking = [n for n in self.steps if self.made[n] is None and any(d < n for d in done)]
         if lacking:
             below = max(d for d in done if d < lacking[0])
             raise UserError(
@@ -85,25 +137,26 @@ class Ladder:
                 f"{self._card(lacking[0]).name} and its weights back, or remove the cards below it to train them again"
             )
 
-    def train(self) -> Path:
-        """Train what is not done yet (algorithm 2, the outer loop); returns the path of ladder.json."""
-        kept = {k: v for k, v in self.r.items() if k not in ("end", "rungs")}  # a ladder may be made longer
-        parent, rows = {"name": self.root.name, "sha256": self.root.sha256}, []  # type: dict[str, Any], list[dict[str, Any]]
+    def run(self) -> Path:
+        """Train what is not done yet (algorithm 2, the outer loop)."""
+        kept = {k: v for k, v in self.asked.values.items() if k not in ("end", "rungs")}  # a ladder may be made longer
+        parent, rows = self.teacher_told(), []  # type: dict[str, Any], list[dict[str, Any]]
         above: ZooEntry | None = None
         top: Tensor | None = None
-        for steps in self.rungs:
+        for steps in self.steps:
+            own = {**kept, "optimisation": self.plans[steps].identity()}
             identity = {
-                "recipe": {"data": self.content["data"], METHOD: {**kept, "optimisation": self.plans[steps].to_dict()}},
+                "recipe": self.recipe_told(own),
                 "parent": {**parent, "steps": 2 * steps},
-                "data_sha256": self.images.sha256,
+                "data_sha256": self.data.sha256,
             }
             entry = self.made[steps]
             if entry is None:
-                top = _decoded(self.root, self.noises, self.r["start"]) if top is None else top
+                top = _decoded(self.teacher, self.scored, self.r.start) if top is None else top
                 cost = rows[-1]["cost"] if rows else dict.fromkeys(("student_forwards", "teacher_forwards", "seconds"), 0)
-                self._rung(steps, self.root if above is None else load_student(above, self.device), top, identity, cost)
+                self._climb(steps, self.teacher if above is None else load_student(above, self.device), top, identity, cost)
                 entry = find_card(KIND, self._card(steps))
-            elif {k: entry.card.get(k) for k in identity} != json.loads(json.dumps(identity)):
+            elif not all(self.same(k, entry.card.get(k), json.loads(json.dumps(v))) for k, v in identity.items()):
                 raise UserError(f"{entry.path} is of another training; choose another --out or remove it")
             rows.append(_row(entry.card))
             if self.world.rank == 0:
@@ -112,55 +165,43 @@ class Ladder:
             parent, above = {k: entry.card[k] for k in parent}, entry
         return self.out / "ladder.json"
 
-    def _rung(self, steps: int, teacher: UNetTeacher, top: Tensor, identity: dict[str, Any], cost: dict[str, int]) -> None:
-        """Train the student of N = `steps` DDIM steps from its teacher of 2 N (algorithm 2, the inner loop) and write it.
+    def _climb(self, steps: int, teacher: UNetTeacher, top: Tensor, identity: dict[str, Any], cost: Mapping[str, int]) -> None:
+        """Train the student of N = `steps` DDIM steps from its teacher of 2 N (algorithm 2, the inner loop) and write it."""
+        o, own = self.plans[steps], _decoded(teacher, self.scored, 2 * steps)
+        student = as_teacher(self.teacher, teacher.network.state_dict())
+        quicken([teacher.network], o, self.device)
+        self.rung = Rung(steps, o, teacher, student, top, own, cost)
+        marks = {"method": self.section, "steps": steps}
+        self.finish(student.network, self._card(steps).stem, o, identity, folder=self.out / f"{steps}", marks=marks)
 
-        Args:
-            top: images of the held-out noises by the ladder's own teacher.
-            cost: of the rungs before.
-        """
-        r, o, root, device = self.r, self.plans[steps], self.root, self.device
-        student = as_teacher(root, teacher.network.state_dict())
-        weight, metric, mine = WEIGHTS[r["weights"]], METRICS[r["metric"]], slice(self.world.rank, None, self.world.size)
-        own = _decoded(teacher, self.noises, 2 * steps)
-        quicken([teacher.network], o, device)
+    def loss(self, network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
+        r, rung, part = self.r, self.rung, self.rung.optimisation.part
+        x0, classes = self.draw(self.data, part, r.label_dropout, generator)
+        labels = classes if self.teacher.num_classes else None
+        i = torch.randint(1, rung.steps + 1, (part,), generator=generator)
+        found = levels(self.teacher.schedule, i, rung.steps)
+        s, m, u = (v[self.mine].to(self.device, non_blocking=True) for v in found)
+        eps = self.noise_for(x0, part, generator)
+        x = x0 + s.float()[:, None, None, None] * eps
+        with autocast(self.device):
+            with torch.no_grad():
+                target = two_step_target(rung.teacher, x, s, m, u, labels)
+            predicted = rung.student(x, s.float(), labels)
+        scale = WEIGHTS[r.weights](s.float()).sqrt()[:, None, None, None]
+        return METRICS[r.metric](scale * predicted.float(), scale * target.float()).mean()
 
-        def loss(network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-            x0, classes = (
-                v[mine].to(device, non_blocking=True) for v in self.images.draw(o.part, r["label_dropout"], generator)
-            )
-            labels = classes if root.num_classes else None
-            i = torch.randint(1, steps + 1, (o.part,), generator=generator)
-            s, m, u = (v[mine].to(device, non_blocking=True) for v in levels(root.schedule, i, steps))
-            eps = normal((o.part, *x0.shape[1:]), generator, device)[mine]
-            x = x0 + s.float()[:, None, None, None] * eps
-            with autocast(device):
-                with torch.no_grad():
-                    target = two_step_target(teacher, x, s, m, u, labels)
-                predicted = student(x, s.float(), labels)
-            scale = weight(s.float()).sqrt()[:, None, None, None]
-            return metric(scale * predicted.float(), scale * target.float()).mean()
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        found = _decoded(self.rung.student, self.scored, self.rung.steps)
+        return {"error@0": relative_rmse(found, self.rung.top), "step_error": relative_rmse(found, self.rung.own)}
 
-        def validate(network: nn.Module) -> dict[str, float]:
-            found = _decoded(student, self.noises, steps)
-            return {"error@0": relative_rmse(found, top), "step_error": relative_rmse(found, own)}
-
-        name, folder = self._card(steps).stem, self.out / f"{steps}"
-        options: dict[str, Any] = {"identity": identity, "validate": validate, "world": self.world, "quiet": self.quiet}
-        result = fit(student.network, loss, o, folder, title=name, **options)
-        card = {
-            **card_of(METHOD, root, r["label_dropout"]),
-            "steps": steps,
-            # Of the whole ladder down to this rung.
-            "cost": {
-                "student_forwards": cost["student_forwards"] + result.images,
-                "teacher_forwards": cost["teacher_forwards"] + 2 * result.images,
-                "seconds": cost["seconds"] + round(result.seconds),
-            },
+    def card(self, trained: Trained) -> dict[str, Any]:
+        before = self.rung.cost
+        cost = {  # of the whole ladder down to this rung
+            "student_forwards": before["student_forwards"] + trained.images,
+            "teacher_forwards": before["teacher_forwards"] + 2 * trained.images,
+            "seconds": before["seconds"] + round(trained.seconds),
         }
-        if self.world.rank == 0:
-            write_zoo(self.out, name, card, result, identity, device, curve=read_log(folder))
-        self.world.wait()
+        return {**card_of(self.teacher, self.r.label_dropout), "cost": cost}
 
 
 def _decoded(model: UNetTeacher, noises: HeldOut, steps: int) -> Tensor:
@@ -181,18 +222,3 @@ def _row(card: Mapping[str, Any]) -> dict[str, Any]:
         **t["validation"],
         "cost": card["cost"],
     }
-
-
-def _check(r: Mapping[str, Any], where: str) -> None:
-    """Refuse values of a wrong type in the recipe's section."""
-    if extra := sorted(r.keys() - set(KEYS)):
-        raise unknown(f"key of {where}", extra[0], KEYS)
-    for key in ("name", "teacher"):
-        check_value(r[key], str, f"{where}: {key}")
-    for key in ("start", "end"):
-        check_value(r[key], int, f"{where}: {key}", 1)
-    check_share(r["label_dropout"], f"{where}: label_dropout")
-    check_choice(r["weights"], WEIGHTS, "weights", where)
-    check_choice(r["metric"], METRICS, "metric", where)
-    if not isinstance(r["rungs"], Mapping) or not all(isinstance(v, Mapping) for v in r["rungs"].values()):
-        raise UserError(f"{where}: rungs says what differs in the optimisation of a rung, as {{1: {{steps: 4000}}}}")

@@ -7,64 +7,76 @@ Ho et al. 2020 and Dhariwal & Nichol 2021. DSNO's backbone is this network (arXi
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from samplers.errors import UserError
+from samplers.settings import Settings
 
 
-@dataclass(frozen=True)
-class UNetConfig:
-    """Sizes of a `UNet`.
+class UNetSizes(Settings):
+    """Sizes of a `UNet` that do not depend on its images."""
 
-    Attributes:
-        channels: image channels C.
-        image_size: height and width H = W of the image in pixels.
-        width: feature channels of the first level (`nf` in the papers).
-        multipliers: feature channels of each level, as multiples of `width`; each level halves the resolution.
-        blocks: residual blocks per level on the way down (one more on the way up).
-        attention: resolutions (of the feature map) that get self-attention; the middle always does.
-        heads: attention heads, or 0 to take `head_width` channels a head instead.
-        head_width: channels of a head where `heads` is 0.
-        embedding: channels of the time embedding.
-        classes: number of classes, 0 for an unconditional network.
-        patch: pixel-unshuffle factor at the input (1: none); the first level works at `image_size / patch`.
-        dropout: dropout probability inside the residual blocks.
-    """
+    width: int = Field(
+        256, ge=4, le=8192, multiple_of=2, description="feature channels of the first level (`nf` in the papers)"
+    )
+    multipliers: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(
+        (1, 1, 1),
+        min_length=1,
+        max_length=10,
+        description="feature channels of each level, as multiples of `width`; each level halves the resolution",
+    )
+    blocks: int = Field(3, ge=1, le=64, description="residual blocks per level on the way down (one more on the way up)")
+    attention: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (16, 8), description="resolutions (of the feature map) that get self-attention; the middle always does"
+    )
+    heads: int = Field(1, ge=0, description="attention heads, or 0 to take `head_width` channels a head instead")
+    head_width: int = Field(64, ge=1, description="channels of a head where `heads` is 0")
+    embedding: int = Field(1024, ge=1, le=65536, description="channels of the time embedding")
+    patch: int = Field(
+        1, ge=1, le=64, description="pixel-unshuffle factor at the input (1: none); the first level works at image size / patch"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout probability inside the residual blocks")
 
-    channels: int = 3
-    image_size: int = 32
-    width: int = 256
-    multipliers: tuple[int, ...] = (1, 1, 1)
-    blocks: int = 3
-    attention: tuple[int, ...] = (16, 8)
-    heads: int = 1
-    head_width: int = 64
-    embedding: int = 1024
-    classes: int = 0
-    patch: int = 1
-    dropout: float = 0.0
+    def heads_of(self, channels: int) -> int:
+        """Attention heads at so many feature channels."""
+        return self.heads or channels // self.head_width
 
-    @classmethod
-    def from_dict(cls, values: dict) -> "UNetConfig":
-        """Build from JSON or YAML values, where tuples arrive as lists.
+    def _refuse_heads(self, multiplier: int) -> None:
+        channels = self.width * multiplier
+        heads = self.heads_of(channels)
+        if not heads or channels % heads:
+            asked = f"{self.heads} heads" if self.heads else f"heads of {self.head_width} channels"
+            raise ValueError(f"heads: {channels} feature channels have no {asked}; choose heads or head_width that divide them")
 
-        Raises:
-            UserError: a key that is not a size of the network.
-        """
-        ready: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        try:
-            return cls(**ready)
-        except TypeError as e:
-            raise UserError(f"network: {str(e).replace('UNetConfig.__init__() ', '')}") from e
+    @model_validator(mode="after")
+    def _middle_has_heads(self) -> Self:
+        self._refuse_heads(self.multipliers[-1])
+        return self
 
-    def to_dict(self) -> dict:
-        """The inverse of `from_dict`, ready for JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+class UNetConfig(UNetSizes):
+    """Sizes of a `UNet`, those of its images included."""
+
+    channels: int = Field(3, ge=1, le=4096, description="image channels C")
+    image_size: int = Field(32, ge=1, le=8192, description="height and width H = W of the image in pixels")
+    classes: int = Field(0, ge=0, le=65536, description="number of classes, 0 for an unconditional network")
+
+    @model_validator(mode="after")
+    def _levels_fit(self) -> Self:
+        halved = 2 ** (len(self.multipliers) - 1)
+        if self.image_size % (self.patch * halved):
+            raise ValueError(
+                f"multipliers: images of {self.image_size} pixels have no {len(self.multipliers)} levels, each half the one "
+                f"before, with patch {self.patch}; the size must be a multiple of {self.patch * halved}"
+            )
+        for level, multiplier in enumerate(self.multipliers):
+            if self.image_size // self.patch // 2**level in self.attention:
+                self._refuse_heads(multiplier)
+        return self
 
 
 def _norm(channels: int) -> nn.GroupNorm:
@@ -179,7 +191,7 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig):
         super().__init__()
-        self.config = config
+        self.config, self.patch = config, config.patch
         c, e, p = config, config.embedding, config.dropout
         pixels = c.channels * c.patch**2
         resolution = c.image_size // c.patch
@@ -218,13 +230,13 @@ class UNet(nn.Module):
         self.conv_out = _zero(nn.Conv2d(current, pixels, 3, padding=1))
 
     def _attention(self, channels: int) -> Attention:
-        return Attention(channels, self.config.heads or channels // self.config.head_width)
+        return Attention(channels, self.config.heads_of(channels))
 
     def forward(self, x: Tensor, logsnr: Tensor, labels: Tensor | None = None) -> Tensor:
         x = x.to(next(self.parameters()).dtype)  # noise may be of another; who calls it wants his own back
         e = self.embed(logsnr, labels)
-        if self.config.patch > 1:
-            x = F.pixel_unshuffle(x, self.config.patch)
+        if self.patch > 1:
+            x = F.pixel_unshuffle(x, self.patch)
         x = self.conv_in(x)
         skips = [x]
         for module in self.down:
@@ -237,7 +249,7 @@ class UNet(nn.Module):
                 x = torch.cat([x, skips.pop()], dim=1)
             x = module(x, e)
         x = self.conv_out(F.silu(self.norm_out(x)))
-        return F.pixel_shuffle(x, self.config.patch) if self.config.patch > 1 else x
+        return F.pixel_shuffle(x, self.patch) if self.patch > 1 else x
 
 
 def parameter_count(modules: Sequence[nn.Module] | nn.Module) -> int:

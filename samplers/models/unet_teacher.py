@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from samplers.documents import Document
 from samplers.errors import UserError, unknown
 from samplers.models.scaling import VP, Scaling, vp
 from samplers.models.teacher import Description, Teacher, load_teacher
@@ -82,7 +83,7 @@ def restore(entry: ZooEntry, device: torch.device | str, stamped: Sequence[str] 
                 raise UserError(
                     f"{entry.path}: the card says {key} {card.get(key)}, its weights are of {info.get(key)}; fetch both again"
                 )
-        network = UNet(UNetConfig.from_dict(card["network"]))
+        network = UNet(UNetConfig.of(Document(card["network"], f"{entry.path}: network")))
         schedule = Cosine(card["sigma_min"], card["sigma_max"])
         teacher = UNetTeacher(network, card["parameterisation"], schedule, card["name"], card["sha256"], card)
     except (KeyError, TypeError) as e:

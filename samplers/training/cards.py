@@ -33,37 +33,28 @@ def machine(device: torch.device) -> str:
 def write_zoo(
     out: Path,
     name: str,
+    marks: dict[str, Any],
     card: dict[str, Any],
     trained: Trained,
-    identity: dict[str, Any],
     device: torch.device,
-    curve: list[dict[str, Any]] | None = None,
+    curve: list[dict[str, Any]],
 ) -> Path:
     """Save `trained.ema` in fp16 as `name.safetensors` and its card as `name.json` in `out`; returns the card's path.
 
-    The card gains name, weights, sha256, recipe, data hash, and the training's seconds, machine and last validation,
-    and the learning curve where one is given.
+    The card says `marks` (which the weights' file says too: what shapes do not tell) and `card`, and gains name, weights,
+    sha256, and of the training its seconds, machine, last validation and learning curve.
     """
-    info = {
-        k: v for k, v in {"name": name, **card}.items() if k in ("name", "operator", "method", "steps")
-    }  # what the shapes do not tell
-    digest = save_tensors(out / f"{name}.safetensors", {k: v.half() for k, v in trained.ema.items()}, info)
-    full = {
-        "name": name,
-        **card,
-        "weights": f"{name}.safetensors",
-        "sha256": digest,
-        **identity,
-        "training": {
-            "seconds": round(trained.seconds),
-            "device": machine(device),
-            "images": trained.images,
-            "steps": trained.steps,
-            "torch": torch.__version__,
-            "finished": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "validation": trained.last,
-            **({"curve": curve} if curve else {}),
-        },
+    digest = save_tensors(out / f"{name}.safetensors", {k: v.half() for k, v in trained.ema.items()}, {"name": name, **marks})
+    training = {
+        "seconds": round(trained.seconds),
+        "device": machine(device),
+        "images": trained.images,
+        "steps": trained.steps,
+        "torch": torch.__version__,
+        "finished": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "validation": trained.last,
+        "curve": curve,
     }
+    full = {"name": name, **marks, **card, "weights": f"{name}.safetensors", "sha256": digest, "training": training}
     write_card(out / f"{name}.json", full)
     return out / f"{name}.json"

@@ -1,6 +1,7 @@
 """A training's state on disk: weights, their averages, Adam's moments and the step, as safetensors."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,16 +41,20 @@ class State:
         save_tensors(path, tensors, info)
 
     @torch.no_grad()
-    def load(self, path: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    def load(self, path: Path, identity: dict[str, Any], same: Callable[[str, Any, Any], bool]) -> dict[str, Any]:
         """Read what `save` wrote, in place; returns its `info`.
+
+        Args:
+            path: the checkpoint.
+            identity: of this training.
+            same: whether a key of two identities, and what each says, are of one training.
 
         Raises:
             UserError: damaged, or of a training of another identity.
         """
         tensors, info = load_tensors(path)
-        if info["identity"] != json.loads(json.dumps(identity)):
-            theirs = info["identity"]
-            differs = sorted(k for k in identity.keys() | theirs.keys() if identity.get(k) != theirs.get(k))
+        theirs, own = info["identity"], json.loads(json.dumps(identity))
+        if differs := sorted(k for k in own.keys() | theirs.keys() if not same(k, own.get(k), theirs.get(k))):
             raise UserError(f"{path} is of another training ({', '.join(differs)} differ); choose another --out or remove it")
         for k, p in self.parameters.items():
             p.copy_(tensors[f"raw/{k}"])

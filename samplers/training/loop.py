@@ -62,6 +62,7 @@ def fit(
     *,
     title: str,
     identity: dict[str, Any],
+    same: Callable[[str, Any, Any], bool] = lambda key, a, b: a == b,
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
     target: Target | None = None,
     world: World | None = None,
@@ -76,6 +77,7 @@ def fit(
             networks are compiled, and what `validate` returns).
         title: for the progress bar.
         identity: what makes this training this one (recipe, data hash); a checkpoint of another identity is refused.
+        same: whether a key of two identities, and what each says there, are of one training.
         validate: scores the network holding the averaged weights.
         target: a second, faster average that the loss itself uses.
         world: the processes that train together: each draws its share of a batch in `loss`, gradients are averaged, and the
@@ -97,7 +99,7 @@ def fit(
     state = State(parameters, ema, follower, adam)
     start, seconds, last = 0, 0.0, {}  # type: int, float, dict[str, float]
     if checkpoint.exists():
-        info = state.load(checkpoint, identity)
+        info = state.load(checkpoint, identity, same)
         start, seconds, last = info["step"], info["seconds"], info["last"]
     world.wait()  # nobody writes before all have read
     log = Log(folder / "log.jsonl", start) if first else None

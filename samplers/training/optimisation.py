@@ -1,64 +1,48 @@
 """How a training goes: its rates, its averages, and what is random in it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Literal, Self
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from samplers.errors import UserError, unknown
+from samplers.settings import Settings
 
 
-@dataclass(frozen=True)
-class Optimisation:
-    """How to train: Adam, linear warm-up, then a linear or no decay, an EMA with warm-up.
+class Optimisation(Settings):
+    """How to train: Adam, linear warm-up, then a linear or no decay, an EMA with warm-up."""
 
-    Attributes:
-        steps: updates in all.
-        batch: images per update.
-        learning_rate: the peak.
-        warmup: updates of linear warm-up.
-        decay: "linear" (to 0 at `steps`) or "none".
-        ema: decay of the weights' moving average per update, lowered to (1 + k) / (10 + k) early on.
-        clip: largest gradient norm.
-        seed: of everything random.
-        checkpoint_seconds: time between checkpoints.
-        validate_every: updates between validations.
-        accumulate: parts that an update's batch is computed in, one after another, where it does not fit in memory at once.
-        compile: on a GPU, compile the networks of the loss and replay them as CUDA graphs.
-    """
+    steps: int = Field(ge=1, le=10**9, description="updates in all")
+    batch: int = Field(128, ge=1, le=2**20, description="images per update")
+    learning_rate: float = Field(4e-4, gt=0, description="the peak")
+    warmup: int = Field(200, ge=0, description="updates of linear warm-up")
+    decay: Literal["linear", "none"] = Field("linear", description="`linear` goes to 0 at `steps`")
+    ema: float = Field(
+        0.999, ge=0, lt=1, description="decay of the weights' moving average per update, lowered to (1 + k) / (10 + k) early on"
+    )
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    seed: int = Field(0, ge=0, lt=2**63, description="of everything random")
+    checkpoint_seconds: float = Field(60.0, description="time between checkpoints")
+    validate_every: int = Field(500, ge=1, description="updates between validations")
+    accumulate: int = Field(
+        1, ge=1, description="parts that an update's batch is computed in, where it does not fit in memory at once"
+    )
+    compile: bool = Field(False, description="on a GPU, compile the networks of the loss and replay them as CUDA graphs")
 
-    steps: int
-    batch: int = 128
-    learning_rate: float = 4e-4
-    warmup: int = 200
-    decay: str = "linear"
-    ema: float = 0.999
-    clip: float = 1.0
-    seed: int = 0
-    checkpoint_seconds: float = 60.0
-    validate_every: int = 500
-    accumulate: int = 1
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.decay not in ("linear", "none"):
-            raise unknown("decay", str(self.decay), ("linear", "none"))
-        if self.accumulate < 1 or self.batch % self.accumulate:
-            raise UserError(f"accumulate: a batch of {self.batch} has no {self.accumulate} equal parts; choose a divisor of it")
+    @model_validator(mode="after")
+    def _parts(self) -> Self:
+        if self.batch % self.accumulate:
+            raise ValueError(
+                f"accumulate: a batch of {self.batch} has no {self.accumulate} equal parts; choose a divisor of it"
+            )
+        return self
 
     @property
     def part(self) -> int:
         """Images that the loss draws at once."""
         return self.batch // self.accumulate
-
-    def to_dict(self) -> dict[str, Any]:
-        """As a training's identity tells it: without what came later, where that is at its default."""
-        values = {k: v for k, v in vars(self).items() if k not in ("accumulate", "compile")}
-        later = {k: v for k, v in (("accumulate", self.accumulate), ("compile", self.compile)) if v != getattr(Optimisation, k)}
-        return values | later
 
     def rate_at(self, step: int) -> float:
         """Learning rate of update `step` (from 0)."""

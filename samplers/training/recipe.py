@@ -3,110 +3,128 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any
 
-import yaml
+from pydantic import Field, StringConstraints
 
+from samplers.documents import Document, read_document
 from samplers.errors import UserError, unknown
+from samplers.settings import Settings, checked
 from samplers.training.data import ImageSet, load_images
 from samplers.training.optimisation import Optimisation
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-DATA = ("train", "held_out")
-"""Keys that a recipe's section `data` must have; it may have `image_size`, and `flip` to train on mirrored images too."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
+"""What a training makes is called so: a file's name too."""
+Share = Annotated[float, Field(ge=0, lt=1)]
+"""A probability, or a decay."""
 
 
-def load_recipe(name: str | Path, sections: Mapping[str, Collection[str]]) -> dict[str, Any]:
-    """The asked `sections` of a recipe.
+def one_of(kind: str, known: Collection[str]) -> Any:
+    """A word that is one of the `known`: `Annotated[str, one_of("grid", GRIDS)]`."""
 
-    Args:
-        name: a shipped recipe ("mnist32") or the path of a YAML file.
-        sections: what is wanted of it, and the keys that each section must have.
+    def check(value: str) -> None:
+        if value not in known:
+            raise unknown(kind, value, known)
+
+    return checked(check)
+
+
+class DataSettings(Settings):
+    """The section `data` of a recipe: images with classes, in EDM's layout or torchvision's."""
+
+    train: tuple[Annotated[str, Field(max_length=1000)], ...] = Field(
+        min_length=1, description="one or more zips or folders with `dataset.json`, or `torchvision:CLASS:ROOT`"
+    )
+    held_out: tuple[Annotated[str, Field(max_length=1000)], ...] = Field(
+        min_length=1, description="as `train`, of images that nothing is trained on"
+    )
+    image_size: int | None = Field(None, ge=1, le=4096, description="height and width, in pixels, to pad the images to")
+    flip: bool = Field(False, description="train on mirrored images too")
+
+
+class HeldOutNoises(Settings):
+    """Noises that no student trains on, to score one while it trains."""
+
+    count: int = Field(ge=1, le=10**6, description="how many")
+    seed: int = Field(ge=0, lt=2**63, description="of the noises")
+
+
+class StudentRecipe(Settings):
+    """What the sections of all students have."""
+
+    name: Name = Field(description="of the student: its card's and its weights' file")
+    teacher: str = Field(min_length=1, description="its teacher's name, or the path of its card")
+    held_out: HeldOutNoises = Field(description="noises to score it by: their `count` and `seed`")
+    optimisation: Optimisation
+
+
+def read_recipe(name: str | Path) -> Document:
+    """A recipe: a shipped one by its name ("mnist32"), or any by the path of its YAML file.
 
     Raises:
-        UserError: no such recipe, not YAML, no such section, or a key missing in it.
+        UserError: no such recipe, or not one.
     """
     path = RECIPES / f"{name}.yaml" if Path(name).suffix == "" else Path(name)
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
         raise unknown("recipe", str(name), (p.stem for p in RECIPES.glob("*.yaml")))
-    try:
-        recipe = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(e).split())}") from e
-    for key, keys in sections.items():
-        if not isinstance(recipe, dict) or not isinstance(recipe.get(key), dict):
-            raise UserError(f"{path} has no section '{key}'")
-        if lacking := sorted(set(keys) - recipe[key].keys()):
-            raise UserError(f"{path}: section '{key}' lacks {', '.join(lacking)}")
-    return {key: recipe[key] for key in sections}
+    return read_document(path, "recipe")
 
 
-Kind = TypeVar("Kind")
+def merged(base: Document, changes: Document, replaced: Collection[str] = ()) -> Document:
+    """`base` with `changes` put over it, section by section; of the sections named in `replaced` none is merged.
 
-
-def build(kind: type[Kind], values: Any, where: str) -> Kind:
-    """A dataclass of numbers and words from a recipe's section, every value checked against its field's type.
-
-    Raises:
-        UserError: not a section, an unknown key, one missing, or a value of another type.
+    Errors are told of the place of what was changed, else of the base's.
     """
-    if not isinstance(values, Mapping):
-        raise UserError(f"{where}: must be a section of 'key: value' lines, not {values!r}")
-    hints = get_type_hints(kind)
-    for key, value in values.items():
-        if key in hints:
-            check_value(value, hints[key], f"{where}: {key}")
-    try:
-        return kind(**values)
-    except TypeError as e:
-        raise UserError(f"{where}: {str(e).replace(f'{kind.__name__}.__init__() ', '')}") from e
+    lines = {**base.lines, **changes.lines}
+    values = dict(base.values)
+    for key, value in changes.values.items():
+        nested = isinstance(value, Mapping) and isinstance(values.get(key), Mapping) and key not in replaced
+        values[key] = merged(base.section(key), changes.section(key)).values if nested else value
+    base_keys, own = base.section_keys, changes.section_keys
+    for keys, line in base.lines.items():
+        if keys[: len(base_keys)] == base_keys:
+            lines.setdefault((*own, *keys[len(base_keys) :]), line)
+    return Document(values, changes.origin, lines, own)
 
 
-def optimisation(values: Any, where: str) -> Optimisation:
-    """An `Optimisation` from a recipe's section `optimisation`."""
-    o = build(Optimisation, values, f"{where}: optimisation")
-    if min(o.steps, o.batch, o.validate_every) < 1:
-        raise UserError(f"{where}: optimisation: steps, batch and validate_every must be at least 1")
-    return o
+def same_settings(a: Any, b: Any, kinds: Mapping[str, type[Settings]]) -> bool:
+    """Whether two trainings were asked for the same, by section: what is left at its default is as good as written.
 
-
-def check_value(value: Any, kind: Any, where: str, low: float | None = None) -> None:
-    """Refuse a value that is not an int, a float (an int will do), a str or a bool, as asked; or a number below `low`.
-
-    Raises:
-        UserError: so it is; YAML reads 1e-3 as a word, which the message tells.
+    Args:
+        a, b: sections of recipes by name, as cards and checkpoints keep them.
+        kinds: the settings of each section.
     """
-    named = {int: "a whole number", float: "a number", str: "a word"}
-    if kind is bool and not isinstance(value, bool):
-        raise UserError(f"{where} must be true or false, not {value!r}")
-    if kind in named:
-        fits = (int, float) if kind is float else kind
-        if isinstance(value, bool) or not isinstance(value, fits):
-            hint = " (YAML's numbers have a point: 1.0e-3)" if kind is float and isinstance(value, str) else ""
-            raise UserError(f"{where} must be {named[kind]}, not {value!r}{hint}")
-    if low is not None and value < low:
-        raise UserError(f"{where} must be at least {low}, got {value}")
+    return a == b or _whole(a, kinds) == _whole(b, kinds)
 
 
-def check_share(value: Any, where: str) -> None:
-    """Refuse what is not a number of at least 0 and below 1."""
-    check_value(value, float, where, 0)
-    if not value < 1:
-        raise UserError(f"{where} must be below 1, got {value}")
+def _whole(recipe: Any, kinds: Mapping[str, type[Settings]]) -> Any:
+    if not isinstance(recipe, Mapping) or recipe.keys() != kinds.keys():
+        return recipe
+    try:
+        return {section: kinds[section].of(Document(values, section)) for section, values in recipe.items()}
+    except (UserError, TypeError):  # of another time: it is what it says
+        return recipe
 
 
-def sources_of(data: dict[str, Any], split: str, folder: Path) -> list[str | Path]:
+def sources_of(data: DataSettings, split: str, folder: Path) -> list[str | Path]:
     """What `load_images` reads for a split of a recipe's data section: paths in `folder`, or torchvision's sets."""
-    named = data[split] if isinstance(data[split], list) else [data[split]]
-    return [s if str(s).startswith("torchvision:") else folder / s for s in named]
+    return [s if s.startswith("torchvision:") else folder / s for s in getattr(data, split)]
 
 
-def load_split(data: dict[str, Any], split: str, folder: Path) -> ImageSet:
-    """The images of one split ("train", "held_out") of a recipe's data section, files looked up in `folder`."""
-    flip = data.get("flip", False)
-    check_value(flip, bool, "data: flip")
-    images = load_images(sources_of(data, split, folder), data.get("image_size"))
+def load_split(data: DataSettings, split: str, folder: Path) -> ImageSet:
+    """The images of one split ("train", "held_out") of a recipe's data section, files looked up in `folder`.
+
+    Raises:
+        UserError: as `load_images`, or images that are not square.
+    """
+    images = load_images(sources_of(data, split, folder), data.image_size)
     height, width = images.images.shape[2:]
     if height != width:
         raise UserError(f"data: images of {width}x{height} pixels; set image_size, to which they are padded, for a square")
-    return replace(images, flip=flip and split == "train")
+    return replace(images, flip=data.flip and split == "train")

@@ -36,7 +36,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     card = {
         "kind": "teacher",
         "name": "tiny",
-        "network": config.to_dict(),
+        "network": config.values(),
         "parameterisation": "x",
         "sigma_min": 0.01,
         "sigma_max": 20.0,
@@ -45,14 +45,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "data_sha256": "none",
     }
     write_card(folder / "tiny.json", card)
-    sizes = ClassifierConfig(1, SIZE, CLASSES, (8, 8, 8, 8), 4)
+    sizes = ClassifierConfig(channels=1, image_size=SIZE, classes=CLASSES, widths=(8, 8, 8, 8), features=4)
     classifier = Classifier(sizes)
     features = torch.randn(64, 4)
     stored = Moments.of(features).to_tensors() | {"features": features.half()}
     card = {
         "kind": "extractor",
         "name": "tinyfeatures",
-        "network": sizes.to_dict(),
+        "network": sizes.values(),
         "weights": "features.safetensors",
         "sha256": save_tensors(folder / "features.safetensors", classifier.state_dict()),
         "reference": "reference.safetensors",
@@ -120,7 +120,7 @@ def student(tiny: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> s
         "kind": "dsno",
         "name": "tiny-dsno",
         "teacher": {"name": "tiny", "sha256": teacher.sha256},
-        "network": teacher.network.config.to_dict(),
+        "network": teacher.network.config.values(),
         "operator": {"points": 3, "grid": config.grid, "modes": 2},
         "sigma_min": teacher.sigma_min,
         "sigma_max": teacher.sigma_max,

@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 from tiny import CHECKED, making, write_recipe, write_student, write_teacher
 
-import dsno.ablations.training
-import dsno.training
 import dsno.trajectory_making
 from dsno.network import DSNOConfig
 from samplers import UNetTeacher, load_teacher
@@ -16,8 +14,7 @@ from samplers import UNetTeacher, load_teacher
 @pytest.fixture(scope="session", autouse=True)
 def _gently(_one_thread):
     with pytest.MonkeyPatch.context() as m:
-        for module in (dsno.ablations.training, dsno.training, dsno.trajectory_making):
-            m.setattr(module, "use_all_cores", lambda: None)
+        m.setattr("samplers.training.precision.available_cores", lambda: 1)
         m.setattr(dsno.trajectory_making, "CHECKED", CHECKED)
         yield
 
@@ -37,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, teacher_card: Path) -> Path
     """Ten trajectories in three shards; tests that change anything copy it."""
     made = tmp_path_factory.mktemp("made")
     recipe = write_recipe(made / "recipe.yaml", trajectories=making(teacher_card))
-    return dsno.trajectory_making.train(recipe, None, made / "trajectories", quiet=True).parent
+    return dsno.trajectory_making.TrajectoryMaking.train(recipe, None, made / "trajectories", quiet=True).parent
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from tiny import learning, making, write_recipe
 import dsno.ablations.training
 import dsno.trajectory_making
 import samplers
-from dsno.ablations.training import summary, variants
+from dsno.ablations.training import Ablations, students, summary
 from samplers import UserError
+from samplers.documents import Document
 
 SECTIONS = {
     "dsno": {
@@ -35,9 +36,13 @@ SECTIONS = {
 }
 
 
+def sections(recipe: dict) -> dict:
+    return {name: dict(section.values) for name, section in students(Document(recipe, "recipe.yaml")).items()}
+
+
 def test_variants_merge_section_by_section():
     before = json.dumps(SECTIONS)
-    found = variants(SECTIONS)
+    found = sections(SECTIONS)
     assert json.dumps(SECTIONS) == before
     assert found["dsno-s1"] == {
         "name": "dsno-s1",
@@ -56,7 +61,7 @@ def test_variants_merge_section_by_section():
 
 
 def test_every_variant_comes_once_before_any_comes_twice():
-    order = list(variants(SECTIONS))
+    order = list(sections(SECTIONS))
     assert order == ["dsno-s0", "kd-s0", "plain_loss-s0", "same-s0", "dsno-s1", "kd-s1", "kd-s2"]
 
 
@@ -70,7 +75,7 @@ def test_every_variant_comes_once_before_any_comes_twice():
 )
 def test_variants_that_cannot_be(change, told):
     with pytest.raises(UserError, match=told) as e:
-        variants({"dsno": SECTIONS["dsno"], "ablations": SECTIONS["ablations"] | change})
+        Ablations.check(Document({"dsno": learning("tiny"), "ablations": SECTIONS["ablations"] | change}, "recipe.yaml"))
     assert "\n" not in str(e.value)
 
 
@@ -138,7 +143,7 @@ def test_ablations_are_trained_once_and_compared(folder, teacher_card, tmp_path,
             "variants": {"dsno": {"seeds": [0, 1]}, "kd": {"network": {"points": 1, "modes": 0}}},
         },
     )
-    table = json.loads(dsno.ablations.training.train(recipe, folder, tmp_path / "out", quiet=True).read_text())
+    table = json.loads(Ablations.train(recipe, folder, tmp_path / "out", quiet=True).read_text())
     assert [(r["student"], r["variant"], r["seed"], r["points"]) for r in table["students"]] == [
         ("dsno-s0", "dsno", 0, 4),
         ("kd-s0", "kd", 0, 1),
@@ -149,7 +154,7 @@ def test_ablations_are_trained_once_and_compared(folder, teacher_card, tmp_path,
     assert [r["variant"] for r in table["variants"]] == ["dsno", "kd"]
     assert table["held_out"] == {"count": 4, "seed": 78}
     z, labels, teacher = samplers.noise(78, range(4), (1, 8, 8)), torch.arange(4) % 3, samplers.load_teacher(teacher_card)
-    maker = dsno.trajectory_making.Maker(teacher, making(teacher_card, seed=78))
+    maker = dsno.trajectory_making.Maker(teacher, dsno.trajectory_making.TrajectoriesRecipe(**making(teacher_card, seed=78)))
     true = maker.solve(range(4))[0][:, -1]
     for row in table["students"]:
         name = row["student"]
@@ -157,9 +162,9 @@ def test_ablations_are_trained_once_and_compared(folder, teacher_card, tmp_path,
         sampler = samplers.get(f"{method}:student={tmp_path / 'out' / name / name}.json")
         images = sampler.sample(teacher, z, steps=1, labels=labels)
         assert row["error"] == pytest.approx(float((images - true).norm() / true.norm()), rel=1e-4)
-    monkeypatch.setattr(dsno.ablations.training, "train_student", lambda *_, **__: pytest.fail("trained again"))
-    assert json.loads(dsno.ablations.training.train(recipe, folder, tmp_path / "out", quiet=True).read_text()) == table
+    monkeypatch.setattr(dsno.ablations.training, "DSNOTraining", lambda *_, **__: pytest.fail("trained again"))
+    assert json.loads(Ablations.train(recipe, folder, tmp_path / "out", quiet=True).read_text()) == table
     changed = learning(teacher_card) | {"weights": "flat"}
     write_recipe(recipe, dsno=changed, ablations=yaml.safe_load(recipe.read_text())["ablations"])
     with pytest.raises(UserError, match="was trained by another recipe"):
-        dsno.ablations.training.train(recipe, folder, tmp_path / "out", quiet=True)
+        Ablations.train(recipe, folder, tmp_path / "out", quiet=True)

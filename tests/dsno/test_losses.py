@@ -2,12 +2,12 @@
 
 import math
 import pickle
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from changed import changed
 from tiny import SIZES, images, relative, teacher_of
 from torch import nn
 
@@ -50,7 +50,7 @@ def perceptual_by_hand(maps: list[torch.Tensor], others: list[torch.Tensor]) -> 
 
 
 def test_perceptual_loss_of_the_teachers_features():
-    teacher = teacher_of(replace(SIZES, patch=2, attention=(2,)))
+    teacher = teacher_of(changed(SIZES, patch=2, attention=(2,)))
     features, a, b = teacher_features(teacher), images(0, 2, 1, 8, 8).requires_grad_(), images(1, 2, 1, 8, 8)
     perceptual = Perceptual(features)
     assert not perceptual(b, b).any()
@@ -98,11 +98,7 @@ def test_perceptual_loss_of_the_scale_is_none():
     assert float(Perceptual(lambda x: [x])(-f, f)) == pytest.approx(4, rel=1e-3)
 
 
-def test_a_loss_that_is_none(tmp_path):
-    with pytest.raises(UserError, match="unknown loss 'l3'; did you mean 'l"):
-        terms({"l1": 1, "l3": 1}, teacher_of(), "teacher")
-    with pytest.raises(UserError, match="the loss has no term; give one or more of l1, l2, perceptual"):
-        terms({}, teacher_of(), "teacher")
+def test_a_perceptual_loss_without_its_weights(tmp_path):
     with pytest.raises(UserError, match="no weights at"):
         terms({"perceptual": 1}, teacher_of(), str(tmp_path / "vgg.safetensors"))
 

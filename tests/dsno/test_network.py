@@ -1,9 +1,8 @@
 """DSNO's network: the published sizes and times, the teacher inside it, mixing in time, and nothing else mixed."""
 
-from dataclasses import replace
-
 import pytest
 import torch
+from changed import changed
 from tiny import SIZES, mixing, randomised, relative, teacher_of
 
 from dsno.network import DSNO, DSNOConfig, from_teacher, logsnr_at
@@ -82,7 +81,7 @@ def teacher_at_each_time(teacher, z: torch.Tensor, logsnr: torch.Tensor, labels:
 @pytest.mark.parametrize("patch", [1, 2])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_without_temporal_weights_it_is_the_teacher_at_every_time(channels, patch, form, labels):
-    teacher = teacher_of(replace(SIZES, channels=channels, patch=patch, attention=(4 // patch,)))
+    teacher = teacher_of(changed(SIZES, channels=channels, patch=patch, attention=(4 // patch,)))
     config = DSNOConfig(points=3, grid="uniform")
     network, z, logsnr = from_teacher(teacher, config, form).eval(), noise(channels=channels), logsnr_of(config)
     for layer in network.temporal:
@@ -97,7 +96,7 @@ def test_without_temporal_weights_it_is_the_teacher_at_every_time(channels, patc
 
 
 def test_fresh_student_is_nearly_the_teacher():
-    teacher, config = teacher_of(replace(SIZES, width=32)), DSNOConfig()
+    teacher, config = teacher_of(changed(SIZES, width=32)), DSNOConfig()
     torch.manual_seed(0)
     network, z, logsnr = from_teacher(teacher, config).eval(), noise(), logsnr_of(config)
     expected = teacher_at_each_time(teacher, z, logsnr, LABELS)
@@ -171,7 +170,7 @@ def test_temporal_layers_stand_after_stages_alone():
 @pytest.mark.parametrize("form", FORMS)
 def test_memory_format_does_not_matter(form):
     config = DSNOConfig()
-    backbone = replace(SIZES, channels=3)
+    backbone = changed(SIZES, channels=3)
     network, z, logsnr = network_of(config, form, backbone), noise(channels=3), logsnr_of(config)
     plain = network(z, logsnr, LABELS)
     assert relative(network(z.contiguous(memory_format=torch.channels_last), logsnr, LABELS), plain) < 1e-5
@@ -181,7 +180,7 @@ def test_memory_format_does_not_matter(form):
 
 def test_compiled_whole_gives_equal_images():
     config = DSNOConfig()
-    backbone = replace(SIZES, multipliers=(1,), attention=())
+    backbone = changed(SIZES, multipliers=(1,), attention=())
     network, z, logsnr = network_of(config, backbone=backbone).fold(), noise(), logsnr_of(config)
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
     with torch.no_grad():
@@ -212,7 +211,7 @@ def test_cuda_graph_gives_equal_images(form):
 
 def test_dropout_is_the_student_s_own():
     """Whatever the teacher trained with, a student trains with none unless so asked; its images are the same."""
-    teacher = teacher_of(replace(SIZES, dropout=0.5))
+    teacher = teacher_of(changed(SIZES, dropout=0.5))
     plain, dropping = from_teacher(teacher, DSNOConfig()), from_teacher(teacher, DSNOConfig(), dropout=0.25)
     assert [{m.p for m in n.modules() if isinstance(m, torch.nn.Dropout)} for n in (plain, dropping)] == [{0.0}, {0.25}]
     assert (plain.config.dropout, dropping.config.dropout) == (0.0, 0.25)

@@ -214,8 +214,8 @@ def test_a_card_of_another_operator(student_card, teacher, operator, told):
     [
         ({"points": 4, "grid": "quadratic", "modes": 3}, "the network needs"),
         ({"points": 4, "grid": "quadratic", "modes": 0}, "weights are of another network"),
-        ({"points": 4, "grid": "quadratic", "modes": 4}, "modes must be 1 to that, got 4"),
-        ({"points": 4, "grid": "quartic", "modes": 2}, "unknown time grid 'quartic'"),
+        ({"points": 4, "grid": "quadratic", "modes": 4}, "4 time points have 3 Fourier modes, got 4"),
+        ({"points": 4, "grid": "quartic", "modes": 2}, "unknown grid 'quartic'"),
         ({"points": 4, "modes": 2, "mode": 2}, "'mode'"),
     ],
 )
@@ -227,11 +227,11 @@ def test_a_card_of_another_operator_whose_weights_tell_nothing(student_card, tea
 
 @pytest.mark.parametrize(("key", "value"), [("width", 16), ("widht", 8), ("multipliers", [1, 1]), ("classes", 0)])
 def test_a_card_of_another_backbone(student_card, teacher, key, value):
-    refused(rewrite(student_card, network=SIZES.to_dict() | {key: value}), teacher)
+    refused(rewrite(student_card, network=SIZES.values() | {key: value}), teacher)
 
 
 def test_images_of_another_shape(student_card, teacher):
-    spec = rewrite(student_card, network=SIZES.to_dict() | {"image_size": 16, "attention": [8]})
+    spec = rewrite(student_card, network=SIZES.values() | {"image_size": 16, "attention": [8]})
     assert "the student makes images of (1, 16, 16), the teacher of (1, 8, 8)" in refused(spec, teacher)
 
 

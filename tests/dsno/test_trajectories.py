@@ -56,7 +56,7 @@ def test_unlabelled_trajectories(tmp_path, teacher, teacher_card):
 def test_several_grids_share_a_folder(tmp_path, teacher, teacher_card):
     m = make(tmp_path / "made", teacher_card, grids={"quadratic": 4, "uniform": 2}, count=2)
     assert m["times"] == [0.5625, 0.5, 0.25, 0.0625, 0.0]
-    for config in (DSNOConfig(), DSNOConfig(2, "uniform")):
+    for config in (DSNOConfig(), DSNOConfig(points=2, grid="uniform")):
         frames, _ = Trajectories(tmp_path / "made", teacher.sha256, config.times()).frames([1])
         assert frames.shape == (1, config.points, 1, 8, 8)
 

@@ -10,7 +10,7 @@ import dsno.trajectory_making
 import samplers
 from dsno.network import DSNOConfig
 from dsno.trajectories import MANIFEST, Trajectories, shard_name
-from dsno.trajectory_making import SECONDS, Maker, seconds_taken, train
+from dsno.trajectory_making import SECONDS, Maker, TrajectoriesRecipe, TrajectoryMaking, seconds_taken
 from samplers import UserError, sigmas
 from samplers.files import sha256
 from samplers.solvers.paths import levels_through, path_of
@@ -121,13 +121,13 @@ def test_another_teacher_in_the_same_folder(own, tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"solver": "ddpm"}, "ddpm has no trajectory that is a function of the noise; name a deterministic solver"),
+        ({"solver": "ddpm"}, "'ddpm' has no trajectory that is a function of the noise; name a deterministic solver"),
         ({"solver": "ddim:eta=0.5"}, "has no trajectory"),
         ({"solver": "dsno"}, "has no trajectory"),
         ({"solver": "ddin"}, "unknown sampler 'ddin'; did you mean 'ddim'"),
         ({"target": "x1"}, "unknown target 'x1'"),
         ({"labels": "balance"}, "unknown labels 'balance'; did you mean 'balanced'"),
-        ({"grids": {"quadratics": 4}}, "unknown time grid 'quadratics'"),
+        ({"grids": {"quadratics": 4}}, "unknown grid 'quadratics'"),
         ({"teacher": "mnits"}, "unknown teacher 'mnits'"),
     ],
 )
@@ -145,7 +145,7 @@ def test_a_trajectory_does_not_depend_on_shard_or_batch(tmp_path, folder, teache
     assert torch.equal(labels, others)
     assert ((a - b).abs() <= 2**-10 * a.abs() + 1e-5).all()  # at most the next half-precision number
     assert (a == b).float().mean() > 0.9
-    maker = Maker(teacher, making(teacher_card))
+    maker = Maker(teacher, TrajectoriesRecipe(**making(teacher_card)))
     together, labels = maker.solve(range(10))
     for i in (0, 3, 9):
         alone, label = maker.solve(range(i, i + 1))
@@ -156,7 +156,7 @@ def test_a_trajectory_does_not_depend_on_shard_or_batch(tmp_path, folder, teache
 @pytest.mark.parametrize("solver", ["dpmpp_2m", "ddim", "heun", "dpm_solver_2", "dpm_solver_3", "unipc"])
 def test_calls_are_those_of_the_network(teacher, teacher_card, solver):
     """A student's card charges `calls` teacher forwards for each trajectory."""
-    maker, calls = Maker(teacher, making(teacher_card, solver=solver)), []
+    maker, calls = Maker(teacher, TrajectoriesRecipe(**making(teacher_card, solver=solver))), []
     hook = teacher.network.register_forward_pre_hook(lambda *_: calls.append(1))
     maker.solve(range(2))
     hook.remove()
@@ -177,7 +177,7 @@ def test_a_path_that_diverged_is_not_kept(tmp_path, teacher_card, monkeypatch):
 
 def test_two_processes_make_the_same(tmp_path, folder, teacher_card):
     write_recipe(tmp_path / "recipe.yaml", trajectories=making(teacher_card))
-    code = "from pathlib import Path\nt.train('recipe.yaml', None, Path('two'), quiet=True)"
+    code = "from pathlib import Path\nt.TrajectoryMaking.train('recipe.yaml', None, Path('two'), quiet=True)"
     in_two_processes(code, tmp_path)
     assert json.loads((tmp_path / "two" / MANIFEST).read_text()) == json.loads((folder / MANIFEST).read_text())
     assert sorted(p.name for p in (tmp_path / "two").iterdir()) == sorted(p.name for p in folder.iterdir())
@@ -187,8 +187,8 @@ def test_a_time_limit_stops_after_a_shard(teacher_card, folder, tmp_path):
     recipe = write_recipe(tmp_path / "recipe.yaml", trajectories=making(teacher_card))
     for made in (1, 2):
         with pytest.raises(TimeUpError), time_limit(0):
-            train(recipe, None, tmp_path / "out", quiet=True)
+            TrajectoryMaking.train(recipe, None, tmp_path / "out", quiet=True)
         assert len(list((tmp_path / "out").glob("shard-*"))) == made
     with time_limit(0):
-        train(recipe, None, tmp_path / "out", quiet=True)
+        TrajectoryMaking.train(recipe, None, tmp_path / "out", quiet=True)
     assert (tmp_path / "out" / MANIFEST).read_bytes() == (folder / MANIFEST).read_bytes()

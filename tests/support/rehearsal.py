@@ -76,7 +76,7 @@ def shrunk(name: str, folder: Path) -> Path:
         }
         (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
     path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(recipe))
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     return path
 
 

@@ -93,7 +93,7 @@ def write_teacher(folder: Path, seed: int | None = None) -> Path:
         "name": "tiny",
         "weights": "tiny.safetensors",
         "sha256": save_tensors(folder / "tiny.safetensors", weights),
-        "network": teacher.network.config.to_dict(),
+        "network": teacher.network.config.values(),
         "parameterisation": teacher.parameterisation,
         "sigma_min": teacher.sigma_min,
         "sigma_max": teacher.sigma_max,
@@ -113,7 +113,7 @@ def write_student(folder: Path, teacher: UNetTeacher, method: str, steps: int | 
         "weights": f"{name}.safetensors",
         "sha256": save_tensors(folder / f"{name}.safetensors", weights, {"name": name, **told}),
         "teacher": {"name": teacher.name, "sha256": teacher.sha256},
-        "network": teacher.network.config.to_dict(),
+        "network": teacher.network.config.values(),
         "parameterisation": teacher.parameterisation,
         "sigma_min": teacher.sigma_min,
         "sigma_max": teacher.sigma_max,
@@ -198,6 +198,8 @@ def relative(a: Tensor, b: Tensor) -> float:
 
 TOGETHER = """
 from pathlib import Path
-from samplers.distilled import consistency_training as consistency, progressive_training as progressive
-consistency.use_all_cores = progressive.use_all_cores = lambda: None
+import samplers.training.precision
+from samplers.distilled.consistency_training import ConsistencyDistillation
+from samplers.distilled.progressive_training import Ladder
+samplers.training.precision.available_cores = lambda: 1
 """

@@ -11,8 +11,10 @@ import yaml
 from torch import Tensor, nn
 
 from dsno.network import DSNO, DSNOConfig, from_teacher
-from dsno.trajectory_making import train
+from dsno.training import DSNOTraining
+from dsno.trajectory_making import TrajectoryMaking
 from samplers import Cosine, UNetTeacher
+from samplers.documents import Document
 from samplers.models.unet import UNet, UNetConfig
 from samplers.models.weights import save_tensors
 
@@ -60,7 +62,7 @@ def write_teacher(folder: Path, name: str = "tiny", seed: int = 0, **changes: An
         "name": name,
         "weights": f"{name}.safetensors",
         "sha256": save_tensors(folder / f"{name}.safetensors", network.state_dict()),
-        "network": SIZES.to_dict(),
+        "network": SIZES.values(),
         "parameterisation": "x",
         "sigma_min": 0.01,
         "sigma_max": 20.0,
@@ -79,7 +81,7 @@ def write_student(folder: Path, teacher: UNetTeacher, config: DSNOConfig, **chan
         "weights": "student.safetensors",
         "sha256": save_tensors(folder / "student.safetensors", network.state_dict(), info),
         "teacher": {"name": teacher.name, "sha256": teacher.sha256},
-        "network": teacher.network.config.to_dict(),
+        "network": teacher.network.config.values(),
         "operator": operator,
         "sigma_min": teacher.sigma_min,
         "sigma_max": teacher.sigma_max,
@@ -165,10 +167,15 @@ def write_recipe(path: Path, **sections: Any) -> Path:
     return path
 
 
+def train_student(section: dict[str, Any], data: Path, out: Path) -> Path:
+    """A student by a recipe's section `dsno`; its card."""
+    return DSNOTraining(Document({"dsno": section}, "recipe.yaml"), data, out, quiet=True).run()
+
+
 def make(folder: Path, teacher_card: Path, **changes: Any) -> dict[str, Any]:
     """Trajectories of the tiny teacher in a folder; returns their manifest."""
     recipe = write_recipe(folder.parent / f"{folder.name}.yaml", trajectories=making(teacher_card, **changes))
-    return json.loads(train(recipe, None, folder, quiet=True).read_text())
+    return json.loads(TrajectoryMaking.train(recipe, None, folder, quiet=True).read_text())
 
 
 def wanted_at(times: Sequence[float], schedule: Cosine) -> list[float]:
@@ -178,8 +185,8 @@ def wanted_at(times: Sequence[float], schedule: Cosine) -> list[float]:
 
 def in_two_processes(code: str, folder: Path) -> None:
     """Run `code` twice at once, as torchrun would on one machine, one thread each."""
-    alone = "import dsno.training, dsno.trajectory_making as t\n"
-    alone += "dsno.training.use_all_cores = t.use_all_cores = lambda: None\n"
+    alone = "import samplers.training.precision, dsno.trajectory_making as t\n"
+    alone += "samplers.training.precision.available_cores = lambda: 1\n"
     processes.in_two_processes(alone + f"t.CHECKED = {CHECKED}\n" + code, folder)
 
 

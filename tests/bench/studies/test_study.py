@@ -13,13 +13,15 @@ import processes
 import pytest
 import torch
 import yaml
+from changed import changed
 from rehearsal import begin
 
 import bench.profiling.profiler
 import bench.studies.study
 import dsno.trajectory_making
+from bench.studies.export import FILES, PART
 from bench.studies.parts import TABLE, read_table, unpack
-from bench.studies.study import FILES, NEEDS, PART, Campaign
+from bench.studies.study import Campaign
 from samplers import UserError
 from samplers.models.weights import load_tensors
 from samplers.time_limit import TimeUpError, time_limit
@@ -103,7 +105,7 @@ def test_a_study_survives_kill_9_slices_and_another_machine(recipe: Path, tmp_pa
     assert {p.name for p in ladder.rglob("checkpoint*")} == {"checkpoint.safetensors"}
     assert load_tensors(ladder / "1" / "checkpoint.safetensors")[1]["step"] == 1
     assert d.run(1e9)
-    assert d.done == list(NEEDS)
+    assert d.done == list(d.needs)
     weights = [m.folder("teacher") / "cifar10-base.safetensors" for m in (a, b, c, d)]
     assert len({w.read_bytes() for w in weights}) == 1
     records = [json.loads(line) for line in (d.folder("run") / "records.jsonl").read_text().splitlines()]
@@ -132,10 +134,10 @@ def test_a_stage_whose_seconds_are_used_up_waits_for_the_others(recipe: Path, tm
     work = begin(recipe, tmp_path / "a")
     assert work.next() == "extractor"
     work.done = ["extractor"]
-    work.spent["teacher"] = work.settings["seconds"]["teacher"]
+    work.spent["teacher"] = work.settings.seconds["teacher"]
     assert work.next() == "teacher"  # the others need it
     work.done = ["extractor", "teacher", "trajectories"]
-    work.spent["dsno"] = work.settings["seconds"]["dsno"] + 1
+    work.spent["dsno"] = work.settings.seconds["dsno"] + 1
     assert work.next() == "knowledge_distillation"
     work.done += ["knowledge_distillation", "progressive", "consistency"]
     assert work.next() == "dsno"
@@ -180,7 +182,7 @@ def test_a_stage_that_fails_leaves_the_others_their_turn(recipe: Path, tmp_path:
     work = begin(recipe, tmp_path / "a")
     with pytest.raises(UserError, match="loss is not finite"):
         work.run(1e9)
-    assert done == [s for s in NEEDS if s not in ("run", "profile")]
+    assert done == [s for s in work.needs if s not in ("run", "profile")]
     table = read_table(work.export)
     assert (table["failed"], table["finished"]) == ({"dsno": "loss is not finite"}, False)
     again = begin(recipe, tmp_path / "a")
@@ -207,7 +209,8 @@ def test_a_gpu_profiles_every_mode_once(recipe: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr("bench.profiling.profiler.Profiler", Fake)
     monkeypatch.setattr("bench.profiling.page.write_profile", write)
     work = begin(recipe, tmp_path / "a")
-    work.device, work.settings["batch_sizes"] = torch.device("cuda"), [1, 4, 16, 64]
+    work.device = torch.device("cuda")
+    work.settings = changed(work.settings, batch_sizes=(1, 4, 16, 64))
     for _ in range(2):
         with pytest.raises(TimeUpError), time_limit(0):
             work._profile()
@@ -220,8 +223,13 @@ def test_a_gpu_profiles_every_mode_once(recipe: Path, tmp_path: Path, monkeypatc
 def test_a_campaign_that_cannot_be(recipe: Path, tmp_path: Path):
     content = yaml.safe_load(recipe.read_text())
     for change, told in (
-        ({"rungs": 1}, "rungs is a list of whole numbers"),
-        ({"seconds": {"teacher": 5}}, "seconds gives each of extractor, teacher"),
+        ({"rungs": [0]}, "campaign: rungs must be at least 1"),
+        ({"seconds": {"teacher": -5}}, "campaign: seconds: teacher must be at least 0"),
+        ({"seconds": {"techer": 5}}, "campaign: seconds: unknown stage 'techer'; did you mean 'teacher'"),
+        ({"seconds": {"ablations": 5}, "needs": {}, "remade": []}, "has no section 'ablations'"),
+        ({"needs": {"dsno": ["trajectory"]}}, "campaign: needs: unknown stage 'trajectory'; did you mean 'trajectories'"),
+        ({"needs": {"teacher": ["dsno"], "dsno": ["teacher"]}}, "campaign: needs: .* needs "),
+        ({"remade": ["trajectory"]}, "campaign: remade: unknown stage"),
         ({"plan": 3}, "plan must be a word"),
         ({"plan": "cifar11"}, "unknown plan 'cifar11'; did you mean 'cifar10'"),
     ):

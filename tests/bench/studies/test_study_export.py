@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from changed import changed
 from rehearsal import begin
 
 import bench.profiling.profiler
-import bench.studies.study
+import bench.studies.export
+from bench.studies.export import FILES, PARCEL, PART
 from bench.studies.parts import MIB, read_table
-from bench.studies.study import FILES, PARCEL, PART, Campaign
+from bench.studies.study import Campaign
 from samplers.models.weights import save_tensors
 
 
@@ -31,8 +33,8 @@ def worked(recipe: Path, out: Path, sizes: dict[str, int], begun: dict[str, int]
 
 
 def test_what_does_not_fit_waits_until_the_rest_is_at_home(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(bench.studies.study, "PART", 100_000)
-    monkeypatch.setattr(bench.studies.study, "PARCEL", 400_000)
+    monkeypatch.setattr(bench.studies.export, "PART", 100_000)
+    monkeypatch.setattr(bench.studies.export, "PARCEL", 400_000)
     sizes = {"extractor": 150_000, "teacher": 150_000, "progressive": 190_000}
     work = worked(recipe, tmp_path / "a", sizes, {"consistency": 120_000})
     work.write()
@@ -62,7 +64,7 @@ def test_a_ladder_that_does_not_fit_whole_stays_without_its_checkpoint(recipe: P
     (folder / "name-4.json").write_text("{}")
     (folder / "name-4.safetensors").write_bytes(torch.randint(256, (150_000,), dtype=torch.uint8).numpy().tobytes())
     for allowed, left in ((300_000, ["training/cifar10-progressive/checkpoint.safetensors.slim"]), (200_000, None)):
-        monkeypatch.setattr(bench.studies.study, "PARCEL", allowed)
+        monkeypatch.setattr(bench.studies.export, "PARCEL", allowed)
         work.write()
         table = read_table(work.export)
         mine = [f["path"] for f in table["files"] if "progressive" in f["path"]]
@@ -83,7 +85,7 @@ def test_a_ladder_travels_with_the_rungs_that_are_asked_for_and_the_last(recipe:
         (folder / str(steps) / "log.jsonl").write_text("")
     packed = {Path(i.path).name for i in work._items("progressive")}
     assert packed == {"name-8.json", "name-4.json", "name-2.json", "name-2.safetensors", "log.jsonl"}
-    work.settings["rungs"] = [4]
+    work.settings = changed(work.settings, rungs=(4,))
     work.done.append("progressive")
     assert {"name-4.safetensors", "name-2.safetensors"} <= {Path(i.path).name for i in work._items("progressive")}
 

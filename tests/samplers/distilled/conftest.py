@@ -7,14 +7,12 @@ import pytest
 from small import LADDER, MAPPERS, write_images, write_json, write_student, write_teacher
 
 from samplers import UNetTeacher, load_teacher
-from samplers.distilled import consistency_training, progressive_training
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _gently(_one_thread):
     with pytest.MonkeyPatch.context() as m:
-        for module in (consistency_training, progressive_training):
-            m.setattr(module, "use_all_cores", lambda: None)
+        m.setattr("samplers.training.precision.available_cores", lambda: 1)
         yield
 
 

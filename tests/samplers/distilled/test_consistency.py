@@ -12,12 +12,12 @@ from torch import nn
 import samplers
 from samplers import Cosine
 from samplers.distilled.consistency import ODE_STEPS, ConsistencyFunction, intervals_at, nodes
-from samplers.distilled.loading import as_teacher
 from samplers.distilled.losses import METRICS
 from samplers.models.weights import load_tensors
 from samplers.schedule import GRIDS
 from samplers.training.loop import Target, fit
 from samplers.training.optimisation import Optimisation
+from samplers.training.student import as_teacher
 
 LABELS = torch.tensor([0, 4, -1])
 
@@ -254,7 +254,9 @@ def test_a_trained_function_is_nearly_constant_along_exact_paths(tmp_path, name,
         ]
 
     before = errors()
-    o = Optimisation(updates, batch=64, learning_rate=1e-2, warmup=10, ema=0.99, checkpoint_seconds=1e9, validate_every=10**9)
+    o = Optimisation(
+        steps=updates, batch=64, learning_rate=1e-2, warmup=10, ema=0.99, checkpoint_seconds=1e9, validate_every=10**9
+    )
     target = Target(behind, 0.9)
     trained = fit(student, loss, o, tmp_path, title="gaussian", identity={}, target=target, quiet=True)
     student.load_state_dict(trained.ema)
@@ -277,7 +279,7 @@ def test_the_target_follows_after_each_update(tmp_path, decay):
         seen.append(tuple(m.weight.detach().clone() for m in (net, follower)))
         return (net(torch.randn(4, 3, generator=generator)) - follower.weight.sum()).square().mean()
 
-    o = Optimisation(5, batch=4, learning_rate=1e-2, warmup=1)
+    o = Optimisation(steps=5, batch=4, learning_rate=1e-2, warmup=1)
     fit(network, loss, o, tmp_path, title="tiny", identity={}, target=Target(follower, decay), quiet=True)
     tensors, _ = load_tensors(tmp_path / "checkpoint.safetensors")
     seen.append((tensors["raw/weight"], tensors["target/weight"]))

@@ -14,15 +14,17 @@ import samplers
 from samplers import UserError
 from samplers.distilled import consistency_training
 from samplers.distilled.consistency import ConsistencyFunction, nodes
+from samplers.distilled.consistency_training import ConsistencyDistillation, ConsistencyTraining
 from samplers.distilled.loading import load_student
 from samplers.distilled.losses import METRICS
 from samplers.files import sha256
 from samplers.models.weights import load_tensors
 from samplers.models.zoo import find_card
 from samplers.schedule import GRIDS
+from samplers.training import student
 from samplers.world import World
 
-TRAINERS = {"consistency": consistency_training.train, "consistency_training": consistency_training.train_from_data}
+TRAINERS = {"consistency": ConsistencyDistillation.train, "consistency_training": ConsistencyTraining.train}
 UPDATES, BATCH = OPTIMISATION["steps"], OPTIMISATION["batch"]
 both = pytest.mark.parametrize("method", TRAINERS)
 
@@ -58,7 +60,7 @@ def test_card_says_what_was_trained(whole, teacher, teacher_card, method):
     assert (card["kind"], card["method"], card["name"], card["labels"]) == ("student", method, "mapper", "balanced")
     assert "steps" not in card  # it takes any number
     assert card["teacher"] == {"name": "tiny", "sha256": teacher.sha256}
-    assert card["network"] == teacher.network.config.to_dict()
+    assert card["network"] == teacher.network.config.values()
     assert (card["parameterisation"], card["sigma_min"], card["sigma_max"]) == ("v", 0.002, 80.0)
     assert card["parameters"] == sum(p.numel() for p in teacher.parameters())
     assert card["noise_seeds"] == []
@@ -76,7 +78,7 @@ def test_card_says_what_was_trained(whole, teacher, teacher_card, method):
 def test_cost_is_what_the_loss_calls(tmp_path, teacher_card, data, monkeypatch, method, change, teacher_forwards):
     """Two forwards of the student an image, its target's too, and those of the teacher's step."""
     images = {"teacher": 0, "f": 0}
-    load_teacher = consistency_training.load_unet_teacher
+    load_unet_teacher = student.load_unet_teacher
 
     class Counted(ConsistencyFunction):
         def __call__(self, x, s, labels=None):
@@ -84,7 +86,7 @@ def test_cost_is_what_the_loss_calls(tmp_path, teacher_card, data, monkeypatch, 
             return super().__call__(x, s, labels)
 
     def counted_teacher(*args, **kwargs):
-        teacher = load_teacher(*args, **kwargs)
+        teacher = load_unet_teacher(*args, **kwargs)
 
         def count(_, inputs):
             images["teacher"] += len(inputs[0]) if inputs[0].shape[0] == 8 else 0
@@ -93,7 +95,7 @@ def test_cost_is_what_the_loss_calls(tmp_path, teacher_card, data, monkeypatch, 
         return teacher
 
     monkeypatch.setattr(consistency_training, "ConsistencyFunction", Counted)
-    monkeypatch.setattr(consistency_training, "load_unet_teacher", counted_teacher)
+    monkeypatch.setattr(student, "load_unet_teacher", counted_teacher)
     section = section_of(method, teacher_card, optimisation=OPTIMISATION | {"steps": 2, "batch": 8}, **change)
     cost = train(tmp_path, data, method, section)["cost"]
     assert (cost["student_forwards"], cost["teacher_forwards"]) == (2 * 16, teacher_forwards * 16)
@@ -302,7 +304,7 @@ def test_every_grid_trains(teacher_card, data, tmp_path, grid):
 def test_two_processes_train_the_same(teacher_card, data, tmp_path):
     section = section_of("consistency", teacher_card)
     train(tmp_path, data, "consistency", section)
-    code = f"consistency.train('recipe.yaml', Path({str(data)!r}), Path('two'), quiet=True)"
+    code = f"ConsistencyDistillation.train('recipe.yaml', Path({str(data)!r}), Path('two'), quiet=True)"
     in_two_processes(TOGETHER + code, tmp_path)
     assert difference(tmp_path / "out", tmp_path / "two") < 1e-2
 

@@ -24,6 +24,7 @@ from samplers.distilled.progressive import WEIGHTS, levels, two_step_target
 from samplers.files import sha256
 from samplers.models.weights import load_tensors
 from samplers.models.zoo import find_card
+from samplers.training import trainer
 
 RUNGS = (4, 2, 1)
 UPDATES = {4: (4, 4), 2: (4, 4), 1: (5, 3)}  # and images in each
@@ -32,7 +33,7 @@ UPDATES = {4: (4, 4), 2: (4, 4), 1: (5, 3)}  # and images in each
 def train(folder: Path, data: Path, section: dict, out: str = "out") -> dict:
     """Trains; returns what ladder.json says."""
     recipe = write_recipe(folder / "recipe.yaml", progressive=section)
-    path = progressive_training.train(recipe, data, folder / out, quiet=True)
+    path = progressive_training.Ladder.train(recipe, data, folder / out, quiet=True)
     assert path == folder / out / "ladder.json"
     return json.loads(path.read_text())
 
@@ -85,7 +86,7 @@ def test_cards_say_what_was_trained(whole, teacher, teacher_card, steps):
     card, section = card_of(whole, steps), progressive(teacher_card)
     assert (card["kind"], card["method"], card["steps"], card["labels"]) == ("student", "progressive", steps, "balanced")
     assert card["teacher"] == {"name": "tiny", "sha256": teacher.sha256}  # of the whole ladder: what a sampler looks for
-    assert card["network"] == teacher.network.config.to_dict()
+    assert card["network"] == teacher.network.config.values()
     assert (card["parameterisation"], card["sigma_min"], card["sigma_max"]) == ("v", 0.002, 80.0)
     assert card["parameters"] == sum(p.numel() for p in teacher.parameters())
     assert card["noise_seeds"] == []
@@ -195,7 +196,8 @@ def assert_same_ladder(out: Path, whole: Path) -> None:
 )
 def test_a_killed_ladder_goes_on_bit_for_bit(whole, teacher_card, data, tmp_path, monkeypatch, name, at, done, updates_left):
     with monkeypatch.context() as m:
-        m.setattr(progressive_training, name, Interrupted(getattr(progressive_training, name), at))
+        module = trainer if name == "write_zoo" else progressive_training
+        m.setattr(module, name, Interrupted(getattr(module, name), at))
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path, data, progressive(teacher_card))
     assert [n for n in RUNGS if (tmp_path / "out" / f"ladder-{n}.json").exists()] == done
@@ -211,8 +213,8 @@ def test_kill_9_loses_no_more_than_an_update(whole, teacher_card, data, tmp_path
     program = textwrap.dedent(f"""
         import os, pathlib, torch, samplers.training.loop
         from samplers.distilled import progressive_training as p
-        torch.set_num_threads(1)
-        p.use_all_cores, samplers.training.precision.has_fast_bf16 = lambda: None, lambda device: False
+        from samplers.training import precision, trainer
+        trainer.use_all_cores, precision.has_fast_bf16 = lambda: torch.set_num_threads(1), lambda device: False
         left, target = [7], p.two_step_target
         def killed(*args):
             left[0] -= 1
@@ -220,7 +222,7 @@ def test_kill_9_loses_no_more_than_an_update(whole, teacher_card, data, tmp_path
                 os.kill(os.getpid(), {int(signal.SIGKILL)})
             return target(*args)
         p.two_step_target = killed
-        p.train({str(recipe)!r}, pathlib.Path({str(data)!r}), pathlib.Path({str(tmp_path / "out")!r}), quiet=True)
+        p.Ladder.train({str(recipe)!r}, pathlib.Path({str(data)!r}), pathlib.Path({str(tmp_path / "out")!r}), quiet=True)
     """)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(samplers.__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", program], env=environment, timeout=300).returncode == -signal.SIGKILL
@@ -234,7 +236,7 @@ def test_kill_9_loses_no_more_than_an_update(whole, teacher_card, data, tmp_path
 def test_a_finished_ladder_is_not_trained_again(whole, teacher_card, data, tmp_path, monkeypatch):
     out = copied(whole, tmp_path)
     for name in ("fit", "write_zoo"):
-        monkeypatch.setattr(progressive_training, name, lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr(trainer, name, lambda *_, **__: pytest.fail("trained again"))
     (out / "ladder.json").unlink()
     assert train(tmp_path, data, progressive(teacher_card)) == json.loads((whole / "ladder.json").read_text())
 
@@ -314,7 +316,7 @@ def test_another_recipe_in_a_rung_that_was_killed(whole, teacher_card, data, tmp
 def test_two_processes_climb_the_same_ladder(whole, teacher_card, data, tmp_path):
     """With equal gradients, and one process writes what both read."""
     recipe = write_recipe(tmp_path / "recipe.yaml", progressive=progressive(teacher_card, rungs={1: {"steps": 5, "batch": 4}}))
-    in_two_processes(TOGETHER + f"progressive.train({str(recipe)!r}, Path({str(data)!r}), Path('two'), quiet=True)", tmp_path)
+    in_two_processes(TOGETHER + f"Ladder.train({str(recipe)!r}, Path({str(data)!r}), Path('two'), quiet=True)", tmp_path)
     rows = json.loads((tmp_path / "two" / "ladder.json").read_text())["rungs"]
     assert [r["steps"] for r in rows] == list(RUNGS)
     assert difference(whole / "4", tmp_path / "two" / "4") < 1e-2

@@ -3,19 +3,20 @@
 import json
 import math
 import pickle
-from dataclasses import replace
 
 import pytest
 import torch
+from changed import changed
 from small import LABELS, METHODS, make_teacher, relative, start_of, write_teacher
 
 import samplers
 import samplers.distilled.sampling
 from samplers import Student, UserError, load_teacher
-from samplers.distilled.loading import as_teacher, card_of, load_student
+from samplers.distilled.loading import load_student
 from samplers.files import sha256
 from samplers.models.unet import UNet
 from samplers.models.weights import load_tensors, save_tensors
+from samplers.training.student import as_teacher, card_of
 
 
 def test_student_is_told_of(made, teacher):
@@ -172,15 +173,13 @@ def test_weights_that_diverged(folder, teacher, value):
 
 
 def test_weights_of_another_network(folder, teacher):
-    network = make_teacher().network.config.to_dict()
+    network = make_teacher().network.config.values()
     assert refused(rewrite(folder / "consistency.json", network=network | {"width": 16}), teacher)
     bigger = rewrite(folder / "progressive-1.json", network=network | {"image_size": 16})
     assert "the student makes images of (1, 16, 16), the teacher of (1, 8, 8)" in refused(bigger, teacher)
 
 
-@pytest.mark.parametrize(
-    "change", [{"network": make_teacher().network.config.to_dict() | {"image_size": 16}}, {"labels": None}]
-)
+@pytest.mark.parametrize("change", [{"network": make_teacher().network.config.values() | {"image_size": 16}}, {"labels": None}])
 def test_a_student_refused_is_not_used_for_the_one_before(folder, teacher, change):
     """After a student that loads but is refused, the one prepared before it still samples."""
     rewrite(folder / "progressive-2.json", **change)
@@ -202,7 +201,7 @@ def test_a_broken_card_in_the_folder(folder, teacher):
 
 def test_a_student_trains_without_its_teacher_s_dropout():
     teacher = make_teacher()
-    teacher.network = UNet(replace(teacher.network.config, dropout=0.5))
+    teacher.network = UNet(changed(teacher.network.config, dropout=0.5))
     student = as_teacher(teacher, teacher.network.state_dict())
     assert {m.p for m in student.modules() if isinstance(m, torch.nn.Dropout)} == {0.0}
-    assert card_of("consistency", teacher, 0.0)["network"]["dropout"] == 0.0
+    assert card_of(teacher, 0.0)["network"]["dropout"] == 0.0

@@ -33,7 +33,7 @@ class ExactNetwork(nn.Module):
     def __init__(self, parameterisation: str):
         super().__init__()
         self.parameterisation = parameterisation
-        self.config = UNetConfig(channels=6, image_size=1, classes=0)
+        self.config = UNetConfig(channels=6, image_size=1, multipliers=(1,), classes=0)
 
     def forward(self, x_vp, logsnr, labels=None):
         alpha = torch.sigmoid(logsnr).sqrt()[:, None, None, None]  # logSNR = log(alpha^2 / (1 - alpha^2))
@@ -102,7 +102,7 @@ def card(tmp_path):
         "kind": "teacher",
         "weights": "tiny.safetensors",
         "sha256": digest,
-        "network": UNetConfig(**SIZES).to_dict(),
+        "network": UNetConfig(**SIZES).values(),
         "parameterisation": "x",
         "sigma_min": 0.01,
         "sigma_max": 50.0,
@@ -136,8 +136,8 @@ def rewrite(card, **changes):
         ({"sha256": "0" * 64}, "SHA-256 is .* the card says 000000000000"),
         ({"weights": "gone.safetensors"}, "no weights at .*gone.safetensors"),
         ({"kind": "extractor"}, "card of a extractor, not of a teacher"),
-        ({"network": UNetConfig(**SIZES | {"width": 16}).to_dict()}, "the network needs"),
-        ({"network": UNetConfig(**SIZES | {"classes": 0}).to_dict()}, "of another network"),
+        ({"network": UNetConfig(**SIZES | {"width": 16}).values()}, "the network needs"),
+        ({"network": UNetConfig(**SIZES | {"classes": 0}).values()}, "of another network"),
         ({"parameterisation": "vv"}, "unknown parameterisation 'vv'"),
         ({"network": {"widht": 8}}, "widht"),
     ],

@@ -145,4 +145,4 @@ def test_config_round_trip():
     import json
 
     config = UNetConfig(**SMALL, classes=7, dropout=0.1)
-    assert UNetConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert UNetConfig(**json.loads(json.dumps(config.values()))) == config

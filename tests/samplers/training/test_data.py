@@ -15,7 +15,7 @@ from PIL import Image
 
 from samplers import UserError
 from samplers.training.data import load_images
-from samplers.training.recipe import load_split
+from samplers.training.recipe import DataSettings, load_split
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (5, 8, 8), dtype=np.uint8)
@@ -235,7 +235,7 @@ def test_zip_with_flipped_bytes(tmp_path):
 
 def test_split_of_a_recipe(tmp_path):
     write(tmp_path / "a.zip", files_of(GREY))
-    data = load_split({"train": ["a.zip"], "image_size": 10}, "train", tmp_path)
+    data = load_split(DataSettings(train="a.zip", held_out="b.zip", image_size=10), "train", tmp_path)
     assert data.images.shape == (5, 1, 10, 10)
 
 
@@ -253,14 +253,14 @@ def test_a_torchvision_set_that_does_not_load(name, tmp_path):
 def test_images_that_are_not_square(tmp_path):
     write(tmp_path / "a", files_of(GREY[:, :6]))
     with pytest.raises(UserError, match="images of 8x6 pixels; set image_size"):
-        load_split({"train": ["a"]}, "train", tmp_path)
-    assert load_split({"train": ["a"], "image_size": 8}, "train", tmp_path).images.shape == (5, 1, 8, 8)
+        load_split(DataSettings(train="a", held_out="a"), "train", tmp_path)
+    assert load_split(DataSettings(train="a", held_out="a", image_size=8), "train", tmp_path).images.shape == (5, 1, 8, 8)
 
 
 def test_flips_come_from_the_generator_and_leave_the_rest_of_a_draw_alone(tmp_path):
     write(tmp_path / "a", files_of(COLOUR))
-    plain = load_split({"train": ["a"], "held_out": ["a"]}, "train", tmp_path)
-    flipping = load_split({"train": ["a"], "held_out": ["a"], "flip": True}, "train", tmp_path)
+    plain = load_split(DataSettings(train="a", held_out="a"), "train", tmp_path)
+    flipping = load_split(DataSettings(train="a", held_out="a", flip=True), "train", tmp_path)
 
     def draw(images, seed=0):
         return images.draw(64, 0.5, torch.Generator().manual_seed(seed))
@@ -276,7 +276,4 @@ def test_flips_come_from_the_generator_and_leave_the_rest_of_a_draw_alone(tmp_pa
 
 def test_held_out_images_are_never_flipped(tmp_path):
     write(tmp_path / "a", files_of(COLOUR))
-    data = {"train": ["a"], "held_out": ["a"], "flip": True}
-    assert not load_split(data, "held_out", tmp_path).flip
-    with pytest.raises(UserError, match="flip must be true or false, not 'yes'"):
-        load_split(data | {"flip": "yes"}, "train", tmp_path)
+    assert not load_split(DataSettings(train="a", held_out="a", flip=True), "held_out", tmp_path).flip

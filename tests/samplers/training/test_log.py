@@ -1,8 +1,7 @@
 """The log of a training: each step told once, whatever interrupted it, and a rate that is the work's."""
 
-from dataclasses import replace
-
 import pytest
+from changed import changed
 from tiny_training import OPTIMISATION, KilledError, fails_at, kill, log, loss, train
 
 from samplers.training.loop import WARMING
@@ -50,6 +49,6 @@ def test_the_rate_leaves_out_the_first_updates(tmp_path, monkeypatch):
         return loss(net, generator)
 
     monkeypatch.setattr("samplers.training.loop.time.monotonic", lambda: clock[0])
-    train(tmp_path, loss=slow, optimisation=replace(OPTIMISATION, validate_every=15))
+    train(tmp_path, loss=slow, optimisation=changed(OPTIMISATION, validate_every=15))
     assert [row["images_per_s"] for row in log(tmp_path)] == [4.0, 4.0]
     assert log(tmp_path)[-1]["seconds"] == 1020

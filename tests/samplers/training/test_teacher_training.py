@@ -14,7 +14,7 @@ from samplers.models.weights import load_tensors
 from samplers.schedule import Cosine
 from samplers.training.data import load_images
 from samplers.training.optimisation import normal, step_generator
-from samplers.training.teacher import train
+from samplers.training.teacher import TeacherTraining
 from samplers.world import World
 
 BATCH = 4
@@ -41,7 +41,7 @@ def trained(folder: Path, out: str, *, flip: bool = False, optimisation: dict | 
     }
     data = {"train": ["images"], "held_out": ["images"], **({"flip": True} if flip else {})}
     (folder / "recipe.yaml").write_text(yaml.safe_dump({"data": data, "teacher": teacher}))
-    return train(folder / "recipe.yaml", folder, folder / out, quiet=True).parent
+    return TeacherTraining.train(folder / "recipe.yaml", folder, folder / out, quiet=True).parent
 
 
 def test_the_first_loss_is_that_of_the_step_s_own_draws(tmp_path: Path):
@@ -75,8 +75,9 @@ def test_flips_dropout_and_parts_each_make_another_training(tmp_path: Path):
 
 def test_two_processes_train_the_same(tmp_path: Path):
     trained(tmp_path, "out")
-    code = "from pathlib import Path\nfrom samplers.training import teacher as t\nt.use_all_cores = lambda: None\n"
-    in_two_processes(code + "t.train('recipe.yaml', Path('.'), Path('two'), quiet=True)", tmp_path)
+    code = "from pathlib import Path\nfrom samplers.training import precision, teacher as t\n"
+    code += "precision.available_cores = lambda: 1\n"
+    in_two_processes(code + "t.TeacherTraining.train('recipe.yaml', Path('.'), Path('two'), quiet=True)", tmp_path)
     assert difference(tmp_path / "out", tmp_path / "two") < 1e-2
     assert load_tensors(tmp_path / "two" / "tiny.safetensors")
 
