@@ -9,7 +9,7 @@ import pandas as pd
 from bench.comparison.verdicts import Outcome, Row, judge, judge_stored
 from bench.records.differences import ROUNDING, log_ratio
 from bench.records.frame import load_records
-from bench.records.ranking import FRECHET, ranked_by, ranking_of
+from bench.records.ranking import FRECHET, ranked_by, rankings_of
 
 Z = 2.576
 """Two-sided 99 % of a normal distribution, as the other verdicts have."""
@@ -75,7 +75,7 @@ def _differing(old: pd.Series, new: pd.Series, keys: tuple[str, ...]) -> list[st
 
 
 def _quality(cell: str, old: pd.Series, new: pd.Series, effect: float) -> list[Row]:
-    ranking = ranking_of(old)
+    ranking = rankings_of(old.to_frame().T)[0]
     metrics = [m for m in ranked_by(ranking, map(str, old.index)) if pd.notna(old[f"quality.{m}.value"])]
     what = "Frechet distance" if ranking == FRECHET else ranking.metric
     rows = [] if metrics else [Row(cell, "quality", "", "", "not comparable", f"no {what} in the first run")]

@@ -27,10 +27,10 @@ FRECHET = Ranking("fd", "lower")
 """What ranks a record that names nothing else."""
 
 
-def ranking_of(row: pd.Series) -> Ranking:
-    """What ranks a row of a table of records: its `rank_by`, or the Frechet distance."""
-    metric, better = row.get("rank_by.metric"), row.get("rank_by.better")
-    return Ranking(metric, better) if isinstance(metric, str) and isinstance(better, str) else FRECHET
+def rankings_of(df: pd.DataFrame) -> list[Ranking]:
+    """What ranks each row of a table of records: its `rank_by`, or the Frechet distance."""
+    pairs = df.reindex(columns=["rank_by.metric", "rank_by.better"]).itertuples(index=False)
+    return [Ranking(m, b) if isinstance(m, str) and isinstance(b, str) else FRECHET for m, b in pairs]
 
 
 def ranked_by(ranking: Ranking, columns: Iterable[str]) -> list[str]:

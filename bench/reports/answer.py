@@ -10,12 +10,12 @@ from bench.reports.tables import disturbed
 
 BUDGETS = (5, 10, 20)  # network calls
 FEW = (1, 2, 4)  # and these, where there are students
-CLOSE = 1.1  # times the best Frechet distance
+CLOSE = 1.1  # times the best quality
 
 
 def _listed(rows: pd.DataFrame, most: int = 8) -> str:
     """Rows by name and number of calls, in the order of their quality; the rest only counted."""
-    rows = rows.sort_values(["fd", "counted.calls", "label"], kind="stable")
+    rows = rows.sort_values(["cost", "counted.calls", "label"], kind="stable")
     names = [f"{r['label']} ({num(r['counted.calls'])})" for _, r in rows.head(most).iterrows()]
     return ", ".join(names) + (f" and {len(rows) - most} more" if len(rows) > most else "")
 
@@ -45,7 +45,7 @@ def answer(section: Section) -> list[Inline]:
     scored = section.scored[section.scored["counted.calls"].notna()]
     top = winner(scored)
     if top is None:
-        return ["No Frechet distance was measured, so no sampler can be called best."]
+        return [f"No {section.quality} was measured, so no sampler can be called best."]
     found: list[Inline] = []
     for budget in budgets(section):
         rows = scored[scored["counted.calls"] <= budget]
@@ -58,10 +58,10 @@ def answer(section: Section) -> list[Inline]:
         found.append(
             [
                 strong(f"At most {plural(budget, 'call')}: {r['label']}"),
-                f" ({_cost(r)}) is best, with a Frechet distance of {distance}. {_ties(rows)}",
+                f" ({_cost(r)}) is best, with a {section.quality} of {distance}. {_ties(rows)}",
             ]
         )
-    close = scored[scored["fd"] <= max(CLOSE * top.row["fd"], top.row["fd"])]
+    close = scored[scored["cost"] <= max(CLOSE * top.row["cost"], top.row["cost"] / CLOSE)]
     fewest = close[close["counted.calls"] == close["counted.calls"].min()]
     first = winner(fewest)
     assert first is not None  # the best row itself is among the close ones
@@ -76,7 +76,7 @@ def answer(section: Section) -> list[Inline]:
         ]
     )
     timed = section.rows[section.rows["time.latency_ms.median"].notna()]
-    good = timed[timed["fd"] <= close["fd"].max()]
+    good = timed[timed["cost"] <= close["cost"].max()]
     valid = good[~disturbed(good)]
     if len(good) and not len(valid):
         found.append("The times of all rows that are as good were disturbed, so none is called the fastest.")

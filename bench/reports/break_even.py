@@ -30,8 +30,8 @@ def break_even(training: float, solver: float, student: float) -> float:
 
 
 def equals(student: pd.Series, solvers: pd.DataFrame) -> pd.DataFrame:
-    """The solvers whose Frechet distance is as good as the student's: smaller, or statistically tied with it."""
-    kept = [index for index, row in solvers.iterrows() if row["fd"] <= student["fd"] or difference(student, row).tie]
+    """The solvers that are as good as the student: better, or statistically tied with it."""
+    kept = [index for index, row in solvers.iterrows() if row["cost"] <= student["cost"] or difference(student, row).tie]
     return solvers.loc[kept]
 
 

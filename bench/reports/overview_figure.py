@@ -25,6 +25,8 @@ def overview_figure(section: Section, out: Path, suffix: str) -> Figure:
     trained = rows["student.name"].notna()
     if trained.all() or not trained.any():
         return Figure(title, None, "it takes scored solvers and scored students.")
+    if section.ranking.sign < 0:
+        return Figure(title, None, f"it is drawn of distances only, and more {section.quality} is better.")
     if len(machines(rows)) > 1:
         return Figure(title, None, "the rows were timed on different machines.")
     rows["image_ms"] = 1000 / rows["time.images_per_s.median"]

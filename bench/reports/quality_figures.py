@@ -38,9 +38,9 @@ def _points(rows: pd.DataFrame, label: str, x: str, y: str, y_ends: Ends, x_ends
     return data.sort_values(["label", "x"], kind="stable")
 
 
-def _draw(ax: Axes, data: pd.DataFrame, frontier: bool = True) -> None:
+def _draw(ax: Axes, data: pd.DataFrame, frontier: bool = True, sign: int = 1) -> None:
     """One line a series, one marker a point with its interval; the frontier as steps, all points behind it faded."""
-    front = pareto(data, "x", "y") if frontier else pd.Series(True, index=data.index)
+    front = pareto(data, "x", "y", sign) if frontier else pd.Series(True, index=data.index)
     for label, rows in data.groupby("label", sort=True):
         style = style_of(str(label))
         ax.plot(rows["x"], rows["y"], c=style.color, ls=style.line, lw=0.9, alpha=FADED if frontier else 0.8, zorder=2)
@@ -57,17 +57,17 @@ def _draw(ax: Axes, data: pd.DataFrame, frontier: bool = True) -> None:
     log_axes(ax, (data["x_low"].min(), data["x_high"].max()), (data["y_low"].min(), data["y_high"].max()))
 
 
-def _frontier_text(data: pd.DataFrame, unit: str) -> str:
+def _frontier_text(data: pd.DataFrame, unit: str, sign: int) -> str:
     """Who is on the frontier and where: "by calls, left to right: ipndm (2, 3), unipc (5)"; only who, if it changes often."""
     spans: list[tuple[str, list[str]]] = []
-    for x, rows in data[pareto(data, "x", "y")].groupby("x", sort=True):
+    for x, rows in data[pareto(data, "x", "y", sign)].groupby("x", sort=True):
         names = sorted({str(label).partition(" [")[0] for label in rows["label"]})
         name = rows["label"].iloc[0] if len(rows) == 1 else names[0] if len(names) == 1 else f"{len(names)} samplers alike"
         if not spans or spans[-1][0] != name:
             spans.append((name, []))
         spans[-1][1].append(num(float(str(x))))
     if len(spans) > 6:
-        counts = data[pareto(data, "x", "y")].groupby("label").size().sort_values(ascending=False, kind="stable")
+        counts = data[pareto(data, "x", "y", sign)].groupby("label").size().sort_values(ascending=False, kind="stable")
         return f"On the frontier, with their number of points: {', '.join(f'{name} ({n})' for name, n in counts.items())}."
     shown = [f"{name} ({', '.join(at) if len(at) < 4 else f'{at[0]} to {at[-1]}'})" for name, at in spans]
     return f"On the frontier, by {unit} from left to right: {', '.join(shown)}."
@@ -84,13 +84,13 @@ Panel = tuple[pd.DataFrame, str, str]  # points, label of the x axis, unit in th
 def _reference(section: Section) -> pd.Series | None:
     """The best row of at least CONVERGED calls."""
     rows = section.scored[section.scored["counted.calls"] >= CONVERGED]
-    return rows.sort_values(["fd", "counted.calls", "label"], kind="stable").iloc[0] if len(rows) else None
+    return rows.sort_values(["cost", "counted.calls", "label"], kind="stable").iloc[0] if len(rows) else None
 
 
 def _quality_figure(section: Section, panels: Sequence[Panel], title: str, path: Path) -> Figure:
-    """Frechet distance against each panel's x, side by side."""
+    """What ranks the section against each panel's x, side by side."""
     if section.metric is None:
-        return Figure(title, None, "no Frechet distance was measured.")
+        return Figure(title, None, f"no {section.quality} was measured.")
     good = [p for p in panels if p[0]["x"].nunique() > 1]
     if not good:
         return Figure(title, None, f"fewer than two different values of {panels[0][2]} were measured.")
@@ -99,21 +99,21 @@ def _quality_figure(section: Section, panels: Sequence[Panel], title: str, path:
     with drawing(path, height=4.5 if len(good) == 1 else 3.9) as fig:
         axes = fig.subplots(1, len(good), squeeze=False, sharey=True)[0]
         for ax, (data, axis, _) in zip(axes, good, strict=True):
-            _draw(ax, data)
+            _draw(ax, data, sign=section.ranking.sign)
             ax.set_xlabel(axis)
             if reference is not None and reference["fd"] > 0:
                 ax.axhline(reference["fd"], color="0.4", lw=1, ls=DASHED, zorder=1)
         if len(good) > 1:  # the panels share their y axis
             for ax, (data, *_) in zip(axes, good, strict=True):
                 log_axes(ax, (data["x_low"].min(), data["x_high"].max()), (both["y_low"].min(), both["y_high"].max()))
-        axes[0].set_ylabel(f"Frechet distance, extractor {section.extractor} ({section.metric})")
+        axes[0].set_ylabel(f"{section.quality}, extractor {section.extractor} ({section.metric})")
         fig.suptitle(section.key())
         sns.despine(fig)
         extra = [Line2D([], [], label="Pareto frontier", **FRONTIER)]
         if reference is not None:
             extra.append(Line2D([], [], color="0.4", lw=1, ls=DASHED, label=f"best at ≥ {CONVERGED} calls"))
         legend_below(fig, _handles(both["label"]) + extra)
-    text = [_frontier_text(data, unit) for data, _, unit in good]
+    text = [_frontier_text(data, unit, section.ranking.sign) for data, _, unit in good]
     if len(text) > 1:
         text = [f"{side}: {t}" for side, t in zip(("Left", "Right"), text, strict=True)]
     if len(good) < len(panels):
@@ -130,7 +130,7 @@ def _quality_figure(section: Section, panels: Sequence[Panel], title: str, path:
 
 
 def quality_figures(section: Section, out: Path, suffix: str) -> list[Figure]:
-    """Frechet distance against calls, teacher-equivalents and time; time once for each machine."""
+    """Quality against calls, teacher-equivalents and time; time once for each machine."""
     ends, found = ("fd_low", "fd_high"), []
     for column, axis, name in (
         ("counted.calls", "network calls (sequential depth)", "calls"),

@@ -9,18 +9,19 @@ import pandas as pd
 from bench.records.differences import ROUNDING, difference
 
 
-def pareto(df: pd.DataFrame, x: str, y: str) -> pd.Series:
+def pareto(df: pd.DataFrame, x: str, y: str, sign: int = 1) -> pd.Series:
     """Whether each row is on the frontier: no other row has both columns smaller or equal and one of them smaller.
 
     Args:
         df: rows; one without a value in either column is never on the frontier.
         x: a column to be small, such as calls or milliseconds.
         y: another, such as the Frechet distance.
+        sign: -1 for a `y` to be large (`Ranking.sign`).
 
     Returns:
         Booleans on the index of `df`. Equal points are on the frontier together.
     """
-    xs, ys = df[x].to_numpy(float), df[y].to_numpy(float)
+    xs, ys = df[x].to_numpy(float), sign * df[y].to_numpy(float)
     front = np.zeros(len(df), bool)
     best = np.inf  # of all rows with a smaller x
     for value in np.unique(xs[~np.isnan(xs) & ~np.isnan(ys)]):
@@ -34,7 +35,7 @@ def pareto(df: pd.DataFrame, x: str, y: str) -> pd.Series:
 
 @dataclass(frozen=True)
 class Winner:
-    """The best row of a selection by `fd`, and the index labels of the rows that tie with it."""
+    """The best row of a selection by `cost`, and the index labels of the rows that tie with it."""
 
     row: pd.Series
     ties: list[int]
@@ -43,8 +44,8 @@ class Winner:
 
 
 def winner(rows: pd.DataFrame) -> Winner | None:
-    """The smallest `fd` (at equal values fewer calls, then the name), with its ties; None if no row has one."""
-    rows = rows[rows["fd"].notna()].sort_values(["fd", "counted.calls", "label"], kind="stable")
+    """The smallest `cost` (at equal values fewer calls, then the name), with its ties; None if no row has one."""
+    rows = rows[rows["fd"].notna()].sort_values(["cost", "counted.calls", "label"], kind="stable")
     if rows.empty:
         return None
     best, rest = rows.iloc[0], rows.iloc[1:]

@@ -25,6 +25,7 @@ from bench.presentation.document import (
 )
 from bench.presentation.text import num, one_line
 from bench.records.frame import load_records
+from bench.records.ranking import FRECHET
 from bench.reports.answer import answer, budgets
 from bench.reports.break_even import BREAK_EVEN_TEXT, break_even_table
 from bench.reports.overhead_figure import overhead_figure
@@ -71,14 +72,16 @@ def _reading(section: Section) -> Inline:
     """How the numbers of a section, which has a metric, are to be read."""
     wins = [w for b in budgets(section) if (w := winner(section.scored[section.scored["counted.calls"] <= b]))]
     paired, compared = sum(w.paired for w in wins), sum(w.compared for w in wins)
-    features = f"Frechet distance in the features of extractor {section.extractor} ({section.metric}), smaller is better."
-    if not section.extractor.startswith("inception"):
+    direction = "larger" if section.ranking.sign < 0 else "smaller"
+    features = f"{section.quality[0].upper()}{section.quality[1:]} in the features of extractor {section.extractor} "
+    features += f"({section.metric}), {direction} is better."
+    if section.ranking == FRECHET and not section.extractor.startswith("inception"):
         features += " It is not FID, which takes Inception's features, and must not be compared with published FIDs."
     marks = woven(
         " In each band of calls the best is {} and what is statistically tied with it (95 %) is {}. A tie is judged by the "
         "difference of two rows, paired image by image where they share seed and number of images "
         f"({paired} of the {compared} comparisons for the answers above), else by the two intervals. Brackets give 95 % "
-        "intervals of the Frechet distance, and the 10th to 90th percentile of the latency. Calls are sequential network "
+        f"intervals of the {section.quality}, and the 10th to 90th percentile of the latency. Calls are sequential network "
         "invocations; forwards and teacher-equivalents (FLOPs of one teacher forward) are the work of one image; overhead is "
         "the time beyond the bare network calls. All other metrics are in {}.",
         *(strong("bold"), underlined("underlined"), link("results.csv", "results.csv")),
@@ -99,7 +102,7 @@ def _figures(section: Section, out: Path, suffix: str) -> list[Figure]:
 def _section(section: Section, figures: Sequence[Figure]) -> list[Block]:
     blocks: list[Block] = [Bullets(answer(section))]
     if len(section.scored):
-        heading = f"Frechet distance ({section.metric}) by budget of network calls"
+        heading = f"{section.distance} by budget of network calls"
         blocks += [Heading(3, heading), summary_table(section)]
     blocks += [Heading(3, "Figures"), *figures, Heading(3, "Table")]
     blocks += [Paragraph(_reading(section))] if section.metric else []

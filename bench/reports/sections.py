@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.presentation.text import one_line
 from bench.records.frame import MACHINE
+from bench.records.ranking import FRECHET, Ranking, ranked_by, rankings_of
 
 LABEL = 120  # characters of a label: a figure has no room for more
 
@@ -19,13 +20,16 @@ class Section:
     """Rows with the same quality key (metric, N, extractor, reference) and teacher: they are ranked together, no others.
 
     Attributes:
-        metric: the Frechet distance they are ranked by ("fd_mnist"), None where it was not measured.
-        rows: their records, with `fd`, `fd_low`, `fd_high` (that metric), `label` (the series in figures of quality) and
-            `timed` (the series in figures of time, where batch size and mode matter too).
+        metric: what they are ranked by ("fd_mnist", or another that their records name), None where it was not measured.
+        rows: their records, with `fd`, `fd_low`, `fd_high` (that metric), `cost` (it, or its negative where higher is better),
+            `label` (the series in figures of quality) and `timed` (the series in figures of time, where batch size and mode
+            matter too).
+        ranking: the metric's kind and where it is better.
     """
 
     metric: str | None
     rows: pd.DataFrame
+    ranking: Ranking = FRECHET
 
     @property
     def extractor(self) -> str:
@@ -33,9 +37,14 @@ class Section:
         return (self.metric or "_").split("_", 1)[1]
 
     @property
+    def quality(self) -> str:
+        """What the rows are ranked by, in words."""
+        return "Frechet distance" if self.ranking == FRECHET else self.ranking.metric
+
+    @property
     def distance(self) -> str:
         """What tables and axes call the quality that the rows are ranked by."""
-        return f"Frechet distance ({self.metric or 'not measured'})"
+        return f"{self.quality} ({self.metric or 'not measured'})"
 
     @property
     def with_students(self) -> bool:
@@ -43,7 +52,7 @@ class Section:
 
     @cached_property
     def scored(self) -> pd.DataFrame:
-        """Rows with a Frechet distance, one a point: batch size and mode do not change the images."""
+        """Rows with the metric, one a point: batch size and mode do not change the images."""
         rows = self.rows[self.rows["fd"].notna()].sort_values(["run_id", "cell"], kind="stable")  # not the best of several
         return rows.drop_duplicates(["label", "steps"]).sort_index()
 
@@ -87,20 +96,16 @@ def _short(label: str) -> str:
     return line if len(line) <= LABEL else f"{line[: LABEL - 9]}…{zlib.crc32(label.encode(errors='replace')):08x}"
 
 
-def _section(metric: str | None, rows: pd.DataFrame) -> Section:
+def _section(metric: str | None, rows: pd.DataFrame, ranking: Ranking = FRECHET) -> Section:
     rows = rows.copy()
     for own, field in (("fd", "value"), ("fd_low", "ci_low"), ("fd_high", "ci_high")):
         rows[own] = rows.get(f"quality.{metric}.{field}", float("nan"))
+    rows["cost"] = ranking.sign * rows["fd"]
     made = [c for c in ("grid", "precision", "seed", "device") if c in rows]
     rows["label"] = _labelled(rows, made)
     rows["timed"] = _labelled(rows, [*made, "batch_size", "mode", *(c for c in MACHINE[1:] if c in rows)])
-    rows = rows.sort_values(["counted.calls", "fd", "sampler", "cell", "run_id"], kind="stable").reset_index(drop=True)
-    return Section(metric, rows)
-
-
-def _ranking(df: pd.DataFrame) -> list[str]:
-    """The metrics that rows are ranked by: the Frechet distances, of whatever extractor."""
-    return sorted({m[1] for c in df.columns if (m := re.fullmatch(r"quality\.(fd_.+)\.value", c))})
+    rows = rows.sort_values(["counted.calls", "cost", "sampler", "cell", "run_id"], kind="stable").reset_index(drop=True)
+    return Section(metric, rows, ranking)
 
 
 def sections(df: pd.DataFrame) -> list[Section]:
@@ -108,11 +113,14 @@ def sections(df: pd.DataFrame) -> list[Section]:
     good = df[df["status"] == "ok"]
     found: list[Section] = []
     scored = pd.Series(False, index=good.index)
-    for metric in _ranking(df):
-        names = [f"quality.{metric}.{f}" for f in ("n", "extractor_sha256", "reference_sha256")]
-        has = good[f"quality.{metric}.value"].notna()
-        scored |= has
-        keys = ["teacher.name", "teacher.sha256", "labels", *(n for n in names if n in good)]
-        found += [_section(metric, rows) for _, rows in good[has].groupby(keys, dropna=False, sort=True)]
+    rankings = rankings_of(good)
+    for ranking in sorted(set(rankings)):
+        own = pd.Series([r == ranking for r in rankings], index=good.index)
+        for metric in ranked_by(ranking, df.columns):
+            names = [f"quality.{metric}.{f}" for f in ("n", "extractor_sha256", "reference_sha256")]
+            has = good[f"quality.{metric}.value"].notna() & own
+            scored |= has
+            keys = ["teacher.name", "teacher.sha256", "labels", *(n for n in names if n in good)]
+            found += [_section(metric, rows, ranking) for _, rows in good[has].groupby(keys, dropna=False, sort=True)]
     rest = good[~scored].groupby(["teacher.name", "teacher.sha256", "labels"], dropna=False, sort=True)
     return found + [_section(None, rows) for _, rows in rest]

@@ -53,7 +53,7 @@ def main_tables(section: Section) -> list[Table]:
     columns += ["times not valid, because"] if marked else []
     tables = []
     for title, rows in banded(section).items():
-        rows = rows.sort_values(["fd", "counted.calls", "label", "cell"], kind="stable")
+        rows = rows.sort_values(["cost", "counted.calls", "label", "cell"], kind="stable")
         best, invalid = winner(rows), set(rows.index[disturbed(rows)])
         lines = [
             [
@@ -88,7 +88,7 @@ def _latency(row: pd.Series) -> Cell:
 
 
 def summary_table(section: Section) -> Table:
-    """Frechet distance by sampler and budget of calls, rows in the order of their sum of ranks.
+    """The quality by sampler and budget of calls, rows in the order of their sum of ranks.
 
     Each cell is the sampler's run with the most calls in the band that ends at the budget, its calls in brackets where they
     are fewer; best and ties are those of a column.
@@ -104,7 +104,7 @@ def summary_table(section: Section) -> Table:
         for index, row in rows.iterrows():
             fewer = f"({num(row['counted.calls'])})" if row["counted.calls"] < high else ""
             columns[high][row["label"]] = Cell(measured(row["fd"]), row["fd"], mark(best, index), fewer)
-        for label, rank in zip(rows["label"], rows["fd"].rank(pct=True), strict=True):
+        for label, rank in zip(rows["label"], rows["cost"].rank(pct=True), strict=True):
             ranks.setdefault(label, []).append(rank)
     order = sorted(ranks, key=lambda label: (sum(ranks[label]) / len(ranks[label]), label))
     lines = [[cell(label), *(found.get(label, Cell("")) for found in columns.values())] for label in order]
@@ -136,7 +136,7 @@ def blanks(section: Section) -> list[str]:
         why = "images were made without labels" if (agreement["labels"] == "none").all() else "not measured in this run"
         found.append(f"Label agreement ({who(agreement)}): {why}.")
     for column, name in (
-        ("fd", "Frechet distance"),
+        ("fd", section.quality),
         ("grid", "Grid"),
         ("counted.calls", "Calls"),
         ("counted.teacher_equivalents", "Teacher-equivalents"),
@@ -150,7 +150,7 @@ def blanks(section: Section) -> list[str]:
             found.append(f"{name} ({who(missing)}): {why}.")
     unsure = rows[rows["fd"].notna() & rows["fd_low"].isna()]
     if len(unsure):
-        found.append(f"Interval of the Frechet distance ({who(unsure)}): none was computed.")
+        found.append(f"Interval of the {section.quality} ({who(unsure)}): none was computed.")
     return found
 
 

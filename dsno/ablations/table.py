@@ -32,13 +32,14 @@ def table(folder: Path) -> str:
 
 
 def _scores(path: Path) -> dict[str, dict[str, float]]:
-    """SHA-256 of a student to its Frechet distance with its interval."""
+    """SHA-256 of a student to the score that ranks it (the Frechet distance), with its interval."""
     if not path.exists():
         return {}
     found = {}
     for line in path.read_text().splitlines():
         record = json.loads(line)
-        metrics = [m for m in record["quality"] or {} if m.startswith("fd_")]
+        ranked_by = (record.get("rank_by") or {"metric": "fd"})["metric"]  # as bench.records.ranking, which dsno may not import
+        metrics = [m for m in record["quality"] or {} if m.startswith(f"{ranked_by}_")]
         if record["student"] and metrics:
             found[record["student"]["sha256"]] = record["quality"][metrics[0]]
     return found

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from bench.records.ranking import FRECHET, Ranking, ranked_by, ranking_of
+from bench.records.ranking import FRECHET, Ranking, ranked_by, rankings_of
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from bench.records.ranking import FRECHET, Ranking, ranked_by, ranking_of
     ],
 )
 def test_a_record_names_what_ranks_it_or_the_frechet_distance_does(row, expected):
-    assert ranking_of(pd.Series(row, dtype=object)) == expected
+    assert rankings_of(pd.DataFrame([row, {}], index=[7, 3])) == [expected, FRECHET]
 
 
 def test_the_metrics_of_a_kind_are_found_whatever_the_extractor():

@@ -179,6 +179,36 @@ def test_the_best_of_equals_has_the_fewest_calls(tmp_path):
     assert (best.row["sampler"], best.row["steps"], len(best.ties)) == ("ddim", 5, 2)
 
 
+# ------------------------------------------------------------------ another metric than the Frechet distance
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_rows_are_ranked_by_what_their_records_name_in_its_direction(tmp_path, monkeypatch, better):
+    """The Frechet distances say the opposite, and rows of another run, that names nothing, are ranked by them."""
+    rows = [record("ddim", n, fd=fd) for n, fd in ((5, 30.0), (10, 20.0))] + [record("unipc", 5, fd=40.0)]
+    for r, value in zip(rows, (0.6, 0.85, 0.9), strict=True):
+        ends = {"value": value, "ci_low": value - 0.01, "ci_high": value + 0.01}
+        r["quality"]["precision_mnist"] = r["quality"]["fd_mnist"] | ends
+    runs = [write_run(tmp_path / "a", rows), write_run(tmp_path / "b", [record("heun", 5, fd=1.0)])]
+
+    def loaded(folders):
+        df = load_records(folders)
+        own = df["run"] == str(runs[0])
+        return df.assign(**{"rank_by.metric": own.map({True: "precision"}), "rank_by.better": own.map({True: better})})
+
+    monkeypatch.setattr("bench.reports.report.load_records", loaded)
+    text = write_report(runs, tmp_path / "report").read_text(encoding="utf-8")
+    name, value, larger = ("unipc", 0.9, "larger") if better == "higher" else ("ddim", 0.6, "smaller")
+    shown = f"{value:.3f} [{value - 0.01:.3f}, {value + 0.01:.3f}]. Nothing else is statistically tied with it."
+    assert f"**At most 5 calls: {name}** (5 calls, 5 teacher-equivalents) is best, with a precision of {shown}" in text
+    assert f"Precision in the features of extractor mnist (precision_mnist), {larger} is better." in text
+    assert "**At most 10 calls: heun** (9 calls, 9 teacher-equivalents) is best, with a Frechet distance of 1.00" in text
+    assert text.count("It is not FID") == 1  # told of the other group alone
+    front = {"higher": "unipc (5)", "lower": "ddim (5)"}[better]
+    assert f"On the frontier, by calls from left to right: {front}." in text
+
+
 # ------------------------------------------------------------------ the report
 
 
