@@ -8,6 +8,7 @@ from typing import Any
 
 from samplers.errors import UserError, one_line, unknown
 from samplers.protocol import Card, Sampler
+from samplers.spec import Spec
 
 GROUP = "bench.samplers"
 
@@ -66,27 +67,27 @@ def card(name: str) -> Card:
     return load(name).card
 
 
-def get(spec: str) -> Sampler:
-    """A sampler from its name and options, as in "ddim", "ddim:eta=0.5" or "heun:grid=logsnr".
+def get(spec: Spec | str) -> Sampler:
+    """A sampler from its name and options, as in "ddim", "ddim:eta=0.5" or "heun:grid=logsnr"; its steps say nothing here.
 
     Options are the keyword-only arguments of the class; one whose default is a number is read as a number of that type.
 
     Raises:
         UserError: unknown name or option, or a value that does not fit.
     """
-    name, *options = spec.split(":")
-    kind = load(name)
-    known = {k: p for k, p in inspect.signature(kind).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    spec = Spec.parse(spec) if isinstance(spec, str) else spec
+    if spec.name not in (known := entries(GROUP)) and spec.head in known:
+        option = spec.name.rpartition(":")[2]
+        raise UserError(f"{one_line(spec)}: write the option as {one_line(option)}=VALUE")
+    kind = load(spec.name)
+    options = {k: p for k, p in inspect.signature(kind).parameters.items() if p.kind is p.KEYWORD_ONLY}
     values: dict[str, float | int | str] = {}
-    for option in options:
-        key, equals, text = option.partition("=")
-        if key not in known:
-            raise unknown(f"option of {name}", key, known)
-        if not equals:
-            raise UserError(f"{spec}: write the option as {key}=VALUE")
-        default = known[key].default
+    for key, text in spec.options:
+        if key not in options:
+            raise unknown(f"option of {spec.name}", key, options)
+        default = options[key].default
         try:
             values[key] = type(default)(text) if type(default) in (int, float) else text
         except ValueError as e:
-            raise UserError(f"{spec}: {key} must be a number, not '{text}'") from e
+            raise UserError(f"{one_line(spec)}: {key} must be a number, not '{one_line(text)}'") from e
     return kind(**values)

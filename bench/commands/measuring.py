@@ -118,12 +118,13 @@ def profile(
     from bench.machine.device import resolve_device
     from bench.profiling.page import write_profile
     from bench.profiling.profiler import Profiler, Setting
+    from samplers.spec import Spec
 
     add_zoos(zoo)
     sizes = tuple(listed(batch_sizes, int) or ())
     setting = Setting(sampler, teacher, mode, sizes, repetitions, threads, seed)
     profiler = Profiler(setting, resolve_device(device))
-    folder = out or Path("runs") / f"profile-{sampler.replace(':', '_').replace('/', '_')}-{mode}"
+    folder = out or Path("runs") / f"profile-{Spec.parse(sampler).file_name}-{mode}"
     with console.status("profiling", spinner="dots") as status:
         result = profiler.measure((lambda _: None) if quiet else (lambda what: status.update(f"profiling: {what}")))
         written = write_profile(result, folder)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class PairOfRevisions:
 
     def every(self, wanted: Request) -> list[Request]:
         """The cell, or where it asks for "all" one of each sampler of either side."""
-        if wanted.spec != "all":
+        if wanted.name != "all":
             return [wanted]
         return [Request(name, wanted.calls) for name in sorted({*self._names(0), *self._names(1)})]
 
@@ -142,7 +143,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     """What one process finds.
 
     Args:
-        request: sides (name, commit, root), teacher, cells ([spec, calls]), device,
+        request: sides (name, commit, root), teacher, cells (fields of `Request`), device,
             threads, effect, seconds (for all of this process), seed, first (side that is loaded first), count (whether to), and
             spawned, time.monotonic() when the process was asked for: what it took to start counts.
     """
@@ -151,7 +152,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     device = resolve_device(request["device"])
     a, b = (Revision(s["name"], s["commit"], Path(s["root"])) for s in request["sides"])
     contest = PairOfRevisions((a, b), request["teacher"], device, request["first"])
-    wanted = [w for cell in request["cells"] for w in contest.every(Request(*cell))]
+    wanted = [w for cell in request["cells"] for w in contest.every(Request(**cell))]
     absent: dict[str, tuple[int | None, str, bool]] = {}
     proxies: dict[str, list[dict[str, Any]]] = {}
     runs: dict[str, tuple[Run, Run]] = {}
@@ -159,12 +160,12 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     for w in wanted:
         try:
             steps, found = contest.prepare(w)
-            name = f"{w.spec.partition('@')[0]}@{steps}"
+            name = str(replace(w, steps=steps))
             if request["count"]:
                 counted = [p.to_dict() for p in contest.count(found, steps)]
             both = contest.runs(found, steps)
         except AbsentError as e:
-            absent[w.spec] = (e.side, str(e), e.broken)
+            absent[str(w)] = (e.side, str(e), e.broken)
             continue
         cells[name], runs[name] = [name, w.calls], both
         if request["count"]:

@@ -15,7 +15,7 @@ from bench.comparison.verdicts import PROCESSES, Outcome, Row, agreed, middle, s
 from bench.comparison.work import Work, compare
 from samplers.errors import UserError
 from samplers.files import write_whole
-from samplers.spec import split
+from samplers.spec import Spec
 
 ENDING = 1.0
 """Seconds that a process takes to end after it has measured, on a busy machine."""
@@ -50,8 +50,8 @@ class Terms:
             raise UserError(f"effect must be between 0 and 1 (5 % is 0.05), got {self.effect}")
         if not self.samplers:
             raise UserError("no sampler asked for; name some with --samplers, or 'all'")
-        for full in self.samplers:
-            split(full)
+        for text in self.samplers:
+            Spec.parse(text)
         if self.calls < 1 or self.threads < 1 or self.budget <= 0:
             raise UserError(f"calls, threads and budget must be above 0, got {self.calls}, {self.threads} and {self.budget}")
 
@@ -75,7 +75,7 @@ def contest(
     begin, processes = time.monotonic(), []  # type: float, list[dict[str, Any]]
     for earlier in out.glob("process-*.json"):
         earlier.unlink()
-    cells = [asdict(Request(s, terms.calls)) for s in terms.samplers]
+    cells = [_request(s, terms.calls) for s in terms.samplers]
     shared = {k: v for k, v in asdict(terms).items() if k in ("teacher", "device", "threads", "effect")}
     shared["sides"] = [{"name": s.name, "commit": s.commit, "root": str(s.root.resolve())} for s in sides]
     for k in range(PROCESSES if terms.timed else 1):
@@ -83,7 +83,7 @@ def contest(
         left = (terms.budget - (time.monotonic() - begin)) / (PROCESSES - k) - ENDING
         request = {
             **shared,
-            "cells": [list(c.values()) for c in cells],
+            "cells": [asdict(c) for c in cells],
             "seconds": max(left, 0.0) if terms.timed else 0.0,
             "seed": k,
             "first": k % 2,
@@ -92,7 +92,7 @@ def contest(
         }
         processes.append(_ask(request, out, k))
         undecided = [n for n in processes[0]["cells"] if not settled(_verdicts(processes, n))]
-        cells = [{"spec": n, "calls": terms.calls} for n in undecided]
+        cells = [_request(n, terms.calls) for n in undecided]
         if not cells:
             break
     labels = (_label(sides[0]), _label(sides[1]))
@@ -103,6 +103,11 @@ def contest(
     data |= {"rows": [r.to_dict() for r in rows], "seconds": round(time.monotonic() - begin, 1)}
     write_whole(out / "comparison.json", (json.dumps(data) + "\n").encode())
     return Outcome(labels, rows, data)
+
+
+def _request(text: str, calls: int) -> Request:
+    spec = Spec.parse(text)
+    return Request(spec.name, calls, spec.options, spec.steps)
 
 
 def _label(side: Revision) -> str:
@@ -136,11 +141,11 @@ def _verdicts(processes: Sequence[dict[str, Any]], cell: str) -> list[str]:
 
 def _rows(processes: list[dict[str, Any]], terms: Terms) -> list[Row]:
     """Counts and images from the first process, time from all."""
-    first = processes[0]
+    first, asked = processes[0], {str(Spec.parse(s)) for s in terms.samplers}
     rows = []
     for cell, (side, why, broken) in first["absent"].items():
         # What "all" brought in is only news where the first side has it not, and a loss where the second has it no more.
-        new = side == 0 and cell not in terms.samplers
+        new = side == 0 and cell not in asked
         verdict = "wrong" if broken and side == 1 else "skipped" if new else "not comparable"
         rows.append(Row(cell, "sampler", "", "", verdict, why))
     for cell in first["cells"]:

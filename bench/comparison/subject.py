@@ -6,6 +6,7 @@ inside `Packages.active()` of the side's revision (or without it, for the packag
 
 import importlib
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,26 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Request:
-    """A cell to compare: a sampler with options, and a budget of network calls, or a step count ("ddim@10")."""
+    """A cell to compare, in plain fields, since either revision may have another idea of a spec.
 
-    spec: str
+    Attributes:
+        name: of the sampler; "all" for one of each.
+        calls: budget of network calls, where `steps` is None.
+        options: key and value of each.
+        steps: the step count asked for.
+    """
+
+    name: str
     calls: int
+    options: Sequence[tuple[str, str]] = ()
+    steps: int | None = None
 
-    @property
-    def name(self) -> str:
-        """Without options."""
-        return self.spec.partition("@")[0].partition(":")[0]
+    def spec(self, **more: object) -> str:
+        """What a revision's `samplers.get` takes: name and options, and `more` of these."""
+        return ":".join((self.name, *(f"{k}={v}" for k, v in (*self.options, *more.items()))))
+
+    def __str__(self) -> str:
+        return self.spec() + ("" if self.steps is None else f"@{self.steps}")
 
 
 class AbsentError(Exception):
@@ -75,14 +87,13 @@ class Subject:
         Raises:
             AbsentError: no step count fits.
         """
-        _, at, own = wanted.spec.partition("@")
-        if at:
-            return int(own)
-        card = self.samplers.get(wanted.spec).card
+        if wanted.steps is not None:
+            return wanted.steps
+        card = self.samplers.get(wanted.spec()).card
         able = [n for n in card.steps or range(1, wanted.calls + 1) if card.calls(n) <= wanted.calls]
         if not able:
-            raise AbsentError(f"{wanted.spec} needs more than {wanted.calls} calls")
-        return max((n for n in able if self._can(wanted.spec, n)), default=max(able))
+            raise AbsentError(f"{wanted} needs more than {wanted.calls} calls")
+        return max((n for n in able if self._can(wanted.spec(), n)), default=max(able))
 
     def _can(self, spec: str, steps: int) -> bool:
         """Whether a sampler of certain step counts only has what it takes for this one (a student that ships)."""
@@ -97,8 +108,8 @@ class Subject:
 
     def students(self, wanted: Request) -> Path | None:
         """The folder where its students ship; None for a sampler that has none, or whose spec names them."""
-        kind = type(self.samplers.get(wanted.spec.partition("@")[0]))
-        takes = "student" in inspect.signature(kind).parameters and "student=" not in wanted.spec
+        kind = type(self.samplers.get(wanted.spec()))
+        takes = "student" in inspect.signature(kind).parameters and "student" not in dict(wanted.options)
         return Path(kind.folder) if takes and hasattr(kind, "folder") else None
 
     def sampler(self, wanted: Request, steps: int, students: Path | None) -> Any:
@@ -107,9 +118,8 @@ class Subject:
         Raises:
             AbsentError: this side has no such sampler, or it cannot be made ready.
         """
-        spec = wanted.spec.partition("@")[0] + (f":student={students}" if students is not None else "")
         try:
-            found = self.samplers.get(spec)
+            found = self.samplers.get(wanted.spec() if students is None else wanted.spec(student=students))
             found.prepare(self.teacher, self.device, steps)
         except self.samplers.UserError as e:
             raise AbsentError(str(e)) from e

@@ -12,6 +12,7 @@ from bench.presentation.document import Block, Cell, Document, Figure, Heading, 
 from bench.presentation.looks import COLOURS, drawing, log_axes
 from bench.presentation.text import interval, measured, percent, plural
 from samplers.files import write_whole
+from samplers.spec import Spec
 
 
 def _interval(summary: dict[str, Any]) -> Cell:
@@ -23,7 +24,7 @@ def document(result: dict[str, Any]) -> Document:
     """The page of a profile, whose figure `profile.png` lies beside it."""
     gpu = result["environment"].get("gpu")
     return [
-        Heading(1, f"One pass of {result['sampler'].split(':')[0]}, mode {result['mode']}"),
+        Heading(1, f"One pass of {Spec.parse(result['sampler']).name}, mode {result['mode']}"),
         Paragraph(_counts(result)),
         Figure("Profile", "profile.png", data=_frame(result["batches"])),
         Heading(2, "The pass against the teacher's forwards"),
@@ -110,7 +111,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     """profile.png: shares of the stages (eager only), and throughput against batch size beside the teacher's."""
     batches, forwards = result["batches"], result["counted"]["forwards"]
     ends = list(dict.fromkeys(s["batch_size"] for s in result["stages"]))
-    name = result["sampler"].split(":")[0]
+    name = Spec.parse(result["sampler"]).name
     with drawing(path, height=3.4) as fig:
         axes = fig.subplots(1, 2 if ends else 1, squeeze=False)[0]
         if ends:

@@ -11,6 +11,7 @@ import pandas as pd
 from bench.presentation.text import one_line
 from bench.records.frame import MACHINE
 from bench.records.ranking import FRECHET, Ranking, ranked_by, rankings_of
+from samplers.spec import Spec
 
 LABEL = 120  # characters of a label: a figure has no room for more
 
@@ -85,7 +86,8 @@ def _labelled(rows: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
         """The sampler's spec with its student's name, which says more than the path of a card; hashes tell namesakes apart."""
         name = str(row["student.name"])
         name += f"-{str(row['student.sha256'])[:6]}" if twins.get(name, 1) > 1 else ""
-        return re.sub(r"student=[^:]*", lambda _: name, row["sampler"])
+        spec = Spec.parse(row["sampler"])
+        return ":".join((spec.name, *(name if k == "student" else f"{k}={v}" for k, v in spec.options)))
 
     return rows.apply(text, axis=1)
 

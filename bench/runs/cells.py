@@ -1,11 +1,13 @@
 """A plan becomes cells."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import samplers
 from bench.runs.plan import Plan
 from samplers.errors import UserError
-from samplers.spec import split
+from samplers.spec import Spec, file_name
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,14 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """A file name that tells the cell from the others of its run."""
-        name = self.sampler.replace(":", "_").replace("=", "-").replace("/", "_")
-        return f"{name}_n{self.steps}_b{self.batch_size}_{self.precision}_{self.mode}"
+        """A file name that tells the cell from all others."""
+        return file_name(self.sampler, f"_n{self.steps}_b{self.batch_size}_{self.precision}_{self.mode}")
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Cell":
+        """The cell that a record is of, whatever cells were called when it was made."""
+        batch, precision = record["batch_size"], record["precision"]
+        return cls(record["sampler"], record["steps"], batch, precision, record.get("mode", "eager"))
 
 
 def cells(plan: Plan) -> list[Cell]:
@@ -32,34 +39,34 @@ def cells(plan: Plan) -> list[Cell]:
         UserError: an unknown sampler or option, or steps that a sampler cannot take.
     """
     found: dict[Cell, None] = {}
-    for full in expand(plan):
-        spec, own = split(full)
+    for spec, named in expand(plan).items():
         card = samplers.get(spec).card
-        if own or plan.steps:
-            steps = (own,) if own else plan.steps
+        if spec.steps or plan.steps:
+            steps = (spec.steps,) if spec.steps else plan.steps
             wrong = [n for n in steps if card.steps is not None and n not in card.steps]
-            if wrong and full in plan.samplers:
+            if wrong and named:
                 raise UserError(f"{card.name} cannot take {wrong[0]} steps; it takes {', '.join(map(str, card.steps or ()))}")
             steps = tuple(n for n in steps if n not in wrong)  # "all" means those that can
         else:
             able = card.steps or range(1, max(plan.calls) + 1)
             steps = tuple(max(fit) for c in plan.calls if (fit := [n for n in able if card.calls(n) <= c]))
         for n in sorted(set(steps)):
-            found[Cell(spec, n, plan.batch_size, plan.precision, plan.mode)] = None
+            found[Cell(str(spec.at(None)), n, plan.batch_size, plan.precision, plan.mode)] = None
     if not found:
         raise UserError("no sampler of the plan fits its budgets of calls; raise --calls or give --steps")
     return list(found)
 
 
-def expand(plan: Plan) -> list[str]:
-    """The plan's samplers with "all" spelled out and its grid added to those that have one."""
-    specs = [s for spec in plan.samplers for s in (samplers.names() if spec == "all" else [spec])]
-    if plan.grid is None:
-        return specs
+def expand(plan: Plan) -> dict[Spec, bool]:
+    """The plan's samplers with "all" spelled out and its grid added to those that have one -> whether it names them.
 
-    def with_grid(spec: str) -> str:
-        name, at, own = spec.partition("@")
-        has = "grid=" not in name and samplers.get(name).card.grid is not None
-        return f"{name}:grid={plan.grid}{at}{own}" if has else spec
-
-    return [with_grid(s) for s in specs]
+    Raises:
+        UserError: an unknown sampler, or text that is no spec.
+    """
+    found: dict[Spec, bool] = {}
+    for text in plan.samplers:
+        for spec in [Spec(n) for n in samplers.names()] if text == "all" else [Spec.parse(text)]:
+            if plan.grid is not None and "grid" not in dict(spec.options) and samplers.get(spec).card.grid is not None:
+                spec = spec.with_option("grid", plan.grid)
+            found[spec] = found.get(spec, False) or text != "all"
+    return found

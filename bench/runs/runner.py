@@ -22,7 +22,7 @@ from bench.quality.metrics import Sample, check_metrics, check_needs, label_agre
 from bench.quality.reference import find_reference
 from bench.quality.trajectory import Converged, converged, relative_rmse, true_path
 from bench.records.store import Store
-from bench.runs.cells import Cell, cells
+from bench.runs.cells import Cell, cells, expand
 from bench.runs.cold_start import cold_start
 from bench.runs.executor import Passes
 from bench.runs.measurement import DeviceLostError, Job
@@ -33,7 +33,6 @@ from bench.runs.timing import Rounds
 from samplers.errors import UserError
 from samplers.models.teacher import Teacher
 from samplers.protocol import Sampler
-from samplers.spec import split
 from samplers.time_limit import stop_in_time
 from samplers.training.cards import machine
 from samplers.training.precision import available_cores, reproducible_float32
@@ -93,8 +92,8 @@ class Runner:
 
     def run(self) -> None:
         """Measure every cell that has no record yet. Ctrl-C loses the repetition in progress; the next run goes on."""
-        done = {r["cell"] for r in self.store.records()}
-        jobs = [Job(c, self.samplers[c]) for c in self.cells if c.id not in done]
+        done = {Cell.of(r) for r in self.store.records()}
+        jobs = [Job(c, self.samplers[c]) for c in self.cells if c not in done]
         for job in [j for j in jobs if j.cell in self.unready]:
             job.error, job.skipped = self.unready[job.cell], True
             self._add(job)
@@ -105,8 +104,8 @@ class Runner:
             with self.display:
                 self._measure(jobs)
         except DeviceLostError:
-            kept = {r["cell"] for r in self.store.records()}
-            for job in [j for j in jobs if j.error is not None and j.cell.id not in kept]:
+            kept = {Cell.of(r) for r in self.store.records()}
+            for job in [j for j in jobs if j.error is not None and j.cell not in kept]:
                 self._add(job)  # so that the next process goes on with the others
             raise
         finally:
@@ -130,7 +129,7 @@ class Runner:
                 need = "with class labels" if student.labels == "balanced" else "without class labels"
                 raise UserError(f"{spec} was trained {need}; ask for --labels {student.labels}")
         except UserError as e:
-            if spec in {split(full)[0] for full in self.plan.samplers}:
+            if spec in {str(s.at(None)) for s, named in expand(self.plan).items() if named}:
                 raise
             return str(e)
         return None

@@ -66,8 +66,7 @@ def test_options():
         ("heun:grid=3", "unknown grid '3'"),
         ("heun:eta=0", "unknown option of heun 'eta'"),
         ("ddpm:eta=0", "unknown option of ddpm 'eta'"),
-        ("heun:", "unknown option of heun ''"),
-        ("", "unknown sampler ''"),
+        ("dim:eta=1", "unknown sampler 'dim'; did you mean 'ddim'"),
     ],
 )
 def test_bad_options_are_one_line(spec, match):

@@ -10,6 +10,7 @@ from revisions_fixture import edit
 
 from bench.comparison.checkout import WORKING_TREE, Packages, Revision, export, repository
 from bench.comparison.revisions import Terms, compare_revisions, contest
+from bench.comparison.subject import Request
 from samplers import UserError
 from samplers.models.weights import load_tensors, save_tensors
 
@@ -145,7 +146,7 @@ def asked(monkeypatch, tmp_path):
         assert [r["count"] for r in requests] == [True, False, False][: len(requests)]
         assert [r["first"] for r in requests] == [0, 1, 0][: len(requests)]
         assert all(0 < r["seconds"] <= 90 for r in requests)
-        return [[c[0] for c in r["cells"]] for r in requests], {r.cell: r.verdict for r in rows}, rows
+        return [[str(Request(**c)) for c in r["cells"]] for r in requests], {r.cell: r.verdict for r in rows}, rows
 
     return run
 

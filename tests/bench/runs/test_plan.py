@@ -5,7 +5,8 @@ import yaml
 
 import bench
 import bench.runs.plan
-from bench.runs.cells import cells
+from bench.records.store import read_records
+from bench.runs.cells import Cell, cells
 from bench.runs.plan import PLANS, Plan, load_plan
 from samplers import UserError
 from samplers.training.recipe import RECIPES
@@ -30,11 +31,25 @@ def test_a_sampler_may_bring_its_own_steps():
         cells(Plan(samplers=("ddim@many",)))
 
 
-def test_cell_names_are_distinct_file_names():
-    plan = Plan(samplers=("ddim", "ddim:eta=0.5", "ddim:grid=karras"), calls=(2, 3))
-    names = [c.id for c in cells(plan)]
-    assert len(set(names)) == 6
-    assert all("/" not in n and ":" not in n for n in names)
+def test_cell_names_are_distinct_file_names(tmp_path: Path):
+    paths = ("runs/a/x.json", "runs_a/x.json", "runs/A/x.json", "deep/" * 60 + "x.json")
+    found = [Cell(f"dsno:student={path}", 1, 64, "fp32", "eager").id for path in paths]
+    found += [c.id for c in cells(Plan(samplers=("ddim", "ddim:eta=0.5", "ddim:grid=karras"), calls=(2, 3)))]
+    for name in found:
+        (tmp_path / f"{name}.png").touch(exist_ok=False)
+    assert len({n.lower() for n in found}) == len(found) == 10
+    assert all(len(n) <= 120 and ":" not in n for n in found)
+    assert {"ddim_n2_b64_fp32_eager", "ddim_n3_b64_fp32_eager"} < set(found), "as committed runs have them"
+
+
+@pytest.mark.parametrize(
+    "run", sorted((Path(__file__).parents[3] / "results").glob("*/plan.yaml")), ids=lambda p: p.parent.name
+)
+def test_committed_records_are_of_cells_of_their_plans(run: Path):
+    """Whatever their cells were called: a run that goes on measures none of them again."""
+    done = [Cell.of(r) for r in read_records(run.parent / "records.jsonl")]
+    assert len(set(done)) == len(done)
+    assert set(done) <= set(cells(bench.make_plan(run)))
 
 
 def test_yaml_round_trip(tmp_path: Path):
