@@ -11,7 +11,7 @@ from samplers.denoiser import Denoiser
 from samplers.errors import UserError
 from samplers.models.teacher import Teacher, load_teacher
 from samplers.models.unet_teacher import UNetTeacher
-from samplers.noise import FreshNoise, noise
+from samplers.noise import FreshNoise, labels, noise
 from samplers.protocol import Card, Sampler, Student
 from samplers.registry import card, get, names
 from samplers.schedule import Cosine, DiscreteVP, Flow, LinearBeta, Power, Schedule, sigmas
@@ -36,6 +36,7 @@ __all__ = [
     "Walk",
     "card",
     "get",
+    "labels",
     "load_teacher",
     "names",
     "noise",

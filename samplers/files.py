@@ -1,13 +1,16 @@
 """Files written whole, named by their hash, in folders where one process works at a time."""
 
-import contextlib
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from samplers.errors import UserError
+from filelock import FileLock, Timeout
+
+from samplers.errors import UserError, one_line
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -31,7 +34,7 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
                 os.fsync(f.fileno())
         os.replace(partial, path)
     except OSError as e:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             partial.unlink()
         raise UserError(f"cannot write {path}: {e.strerror or e}; free some space or choose another folder") from e
 
@@ -41,12 +44,41 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
+    """Write a value as JSON, as `write_whole` does."""
+    write_whole(path, (json.dumps(value, indent=indent) + "\n").encode())
+
+
+def read_json(path: Path, what: str, fix: str, needs: Collection[str] = ()) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Args:
+        path: the file.
+        what: it should hold, for the message.
+        fix: what to do where it does not, for the message.
+        needs: keys that it must have.
+
+    Raises:
+        UserError: no such file, not a JSON object, or one that lacks a key.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as e:
+        raise UserError(f"no {what} at {path} ({e.strerror}); {fix}") from e
+    except (ValueError, RecursionError) as e:  # ValueError: of text that is no UTF-8, too
+        raise UserError(f"{path} is not JSON ({one_line(e)}), so no {what}; {fix}") from e
+    if not isinstance(found, dict) or not found.keys() >= set(needs):
+        lacks = ", ".join(sorted(set(needs) - found.keys())) if isinstance(found, dict) else "everything"
+        raise UserError(f"{path} holds no {what}, it lacks {lacks}; {fix}")
+    return found
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Hold a folder for the block: made where it is not there, and removed again if nothing came into it.
 
-    The system lets go of it when the process ends, however it ends; nothing is left in the folder. Where the system or the
-    file system has no such locks (Windows, some network drives) nothing is held. Of processes that torchrun started
+    What is held is a file `.NAME.lock` beside it, gone afterwards; the system lets go of it when the process ends, however it
+    ends. Where no file can be made beside it (a folder that others gave) nothing is held. Of processes that torchrun started
     together the first one holds it for all.
 
     Raises:
@@ -68,19 +100,19 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    if os.name != "posix" or os.environ.get("RANK", "0") != "0":
-        yield
-        return
-    import fcntl
-
-    opened = os.open(folder, os.O_RDONLY)
+    path = folder.resolve()
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            raise UserError(f"another process is at work in {folder}; wait for it, stop it, or choose another --out") from e
-        except OSError:
-            pass  # a file system without locks
+        if os.environ.get("RANK", "0") == "0":
+            lock.acquire(timeout=0)
+    except Timeout as e:
+        raise UserError(f"another process is at work in {folder}; wait for it, stop it, or choose another --out") from e
+    except (OSError, NotImplementedError):
+        pass  # a place or a file system without locks
+    try:
         yield
     finally:
-        os.close(opened)
+        if lock.is_locked:
+            with suppress(OSError):  # Windows: after it is let go of
+                Path(lock.lock_file).unlink()  # before: a process that has opened it finds it gone, and holds nothing
+            lock.release()

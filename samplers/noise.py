@@ -35,6 +35,11 @@ def noise(
     return torch.from_numpy(z).to(device=device, dtype=dtype)
 
 
+def labels(indices: Iterable[int], classes: int, *, device: torch.device | str = "cpu") -> Tensor | None:
+    """The classes that images `indices` are made of, int64 [B]: i mod K of image i, so each as often; None where K is 0."""
+    return torch.tensor([i % classes for i in indices], dtype=torch.int64, device=device) if classes else None
+
+
 class FreshNoise:
     """More noise for samplers that re-noise: image by image a function of the image's own starting noise and the step.
 

@@ -1,7 +1,6 @@
 """`bench doctor`: what this machine can run, what is missing and how to get it, and how well it measures."""
 
 import importlib.util
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -13,17 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.machine.energy import POWERCAP, CpuEnergy
-from bench.machine.environment import cpu_name
 from bench.machine.noise import measure_machine
 from bench.machine.nvml import nvml
 from bench.quality.cache import cache_folder
 from bench.quality.extractor import load_extractor
 from samplers.errors import UserError
-from samplers.files import write_whole
+from samplers.files import write_json
 from samplers.models.teacher import load_teacher
 from samplers.models.zoo import zoo
 from samplers.registry import card, names
-from samplers.training.precision import has_fast_bf16
+from samplers.training.precision import cpu_name, has_fast_bf16
 
 OPTIONAL = {
     "diffusers": "a test oracle: pip install 'sampler-bench\\[test]'",
@@ -101,7 +99,7 @@ def measure(console: Console, device: torch.device, out: Path | None, advance: C
         table.add_row(*row)
     console.print(table)
     if out is not None:
-        write_whole(out, (json.dumps({"schema": 1} | found, indent=1) + "\n").encode())
+        write_json(out, {"schema": 1} | found)
 
 
 def rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:

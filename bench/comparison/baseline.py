@@ -15,10 +15,9 @@ from bench.comparison.checkout import repository, state
 from bench.comparison.subject import AbsentError, Request, Subject, told
 from bench.comparison.verdicts import Outcome, Row
 from bench.comparison.work import Work, compare
-from bench.machine.device import resolve_device
+from bench.machine.device import prepare_process, resolve_device
 from samplers.errors import UserError
-from samplers.files import write_whole
-from samplers.training.precision import reproducible_float32
+from samplers.files import write_json
 
 SCHEMA = 1
 STORED = Path("results/gate/counts.json")
@@ -54,9 +53,8 @@ def count(
         UserError: a bad teacher or device.
     """
     where = resolve_device(device)
-    reproducible_float32()
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # what is counted does not depend on them, and on a busy machine one is fastest
+    prepare_process(where, threads=1)  # what is counted does not depend on them, and on a busy machine one is fastest
     try:
         side = Subject(teacher, where)
         cells, failed = _cells(side, calls, advance)
@@ -161,5 +159,5 @@ def update(path: Path, device: str = "cpu", advance: Callable[[str], None] = lam
     found = {"commit": now, **count(device=device, advance=advance)}
     if found["failed"]:
         raise UserError(f"nothing is stored: {'; '.join(f'{k}: {v}' for k, v in found['failed'].items())}")
-    write_whole(path, (json.dumps(found, indent=1) + "\n").encode())
+    write_json(path, found)
     return found

@@ -17,11 +17,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import psutil
 import torch
 import typer
 
@@ -31,7 +32,8 @@ from bench.comparison.trials import read_trials
 from bench.comparison.verdicts import Outcome
 from bench.machine.environment import environment
 from samplers.errors import UserError
-from samplers.files import write_whole
+from samplers.files import write_json, write_whole
+from samplers.training.precision import own_cores
 
 DELAYS = {"delay_0": 0.0, "delay_2": 0.02, "delay_5": 0.05}
 """Sampler -> share of each call's time that side B's network waits longer."""
@@ -86,11 +88,11 @@ def delayed(root: Path, delays: dict[str, float]) -> None:
     write_entry_points(root, "the calibrated one")
 
 
-def load_core(core: int | None, seed: int) -> None:
+def load_core(core: int, seed: int) -> None:
     """Be the neighbour while the parent lives: bursts of matrix products on one core, with pauses as long as SHARE leaves."""
     parent = os.getppid()
-    if core is not None:
-        os.sched_setaffinity(0, {core})
+    with suppress(AttributeError):  # macOS pins no process to a core
+        psutil.Process().cpu_affinity([core])
     torch.set_num_threads(1)
     order, x = random.Random(seed), torch.randn(MATRIX, MATRIX)
     while os.getppid() == parent:
@@ -104,7 +106,7 @@ def load_core(core: int | None, seed: int) -> None:
 @contextmanager
 def neighbour(seed: int) -> Iterator[int]:
     """The loading process, by its number, gone afterwards."""
-    core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    core = max(own_cores())
     process = multiprocessing.get_context("spawn").Process(target=load_core, args=(core, seed), daemon=True)
     process.start()
     try:
@@ -117,9 +119,10 @@ def neighbour(seed: int) -> Iterator[int]:
 def busy_seconds(pid: int) -> float | None:
     """Seconds that a process has been on a core so far; None where the system does not tell."""
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) * 1e-9
-    except OSError:
+        spent = psutil.Process(pid).cpu_times()
+    except psutil.Error:
         return None
+    return spent.user + spent.system
 
 
 def trial(sides: tuple[Revision, Revision], terms: Terms, folder: Path, pid: int) -> dict[str, Any]:
@@ -171,7 +174,7 @@ def calibrate(trials: int, out: Path, *, steps: int = 2, effect: float = 0.05, b
         if stamp.exists() and json.loads(stamp.read_text()) != setting:
             raise UserError(f"{out} holds trials of another setting, machine or revision; choose another --out")
         out.mkdir(parents=True, exist_ok=True)
-        write_whole(stamp, (json.dumps(setting, indent=1) + "\n").encode())
+        write_json(stamp, setting)
         done = read_trials(out)
         write_whole(log, "".join(json.dumps(t) + "\n" for t in done).encode())  # without a line that a kill cut short
         with neighbour(len(done)) as pid:

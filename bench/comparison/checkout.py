@@ -18,7 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 
-from samplers.errors import UserError
+from samplers.errors import UserError, one_line
 
 PACKAGES = ("samplers", "dsno")
 """Top-level packages that a revision brings."""
@@ -144,7 +144,7 @@ class Packages:
                 raise UserError(str(e)) from e
             if not isinstance(e, ImportError | SyntaxError):
                 raise
-            raise UserError(f"revision '{self.revision.name}' does not import here: {' '.join(str(e).split())[:200]}") from e
+            raise UserError(f"revision '{self.revision.name}' does not import here: {one_line(e)}") from e
         finally:
             self._modules = _take()
             sys.modules.update(others)

@@ -1,6 +1,5 @@
 """What `bench compare` and `bench gate` are given: two run folders, two files of speed results, or two git revisions."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from bench.comparison.revisions import Terms, compare_revisions
 from bench.comparison.runs import compare_runs
 from bench.comparison.verdicts import Outcome, Row
 from samplers.errors import UserError
-from samplers.files import write_whole
+from samplers.files import write_json
 
 
 def compare(
@@ -45,7 +44,7 @@ def keep(outcome: Outcome, out: Path) -> None:
     """Write `comparison.json` in a folder."""
     out.mkdir(parents=True, exist_ok=True)
     data = outcome.data | {"rows": [r.to_dict() for r in outcome.rows]}
-    write_whole(out / "comparison.json", (json.dumps(data) + "\n").encode())
+    write_json(out / "comparison.json", data, indent=None)
 
 
 def _kind(name: str) -> str:

@@ -6,7 +6,7 @@ It imports both revisions side by side, counts each cell on both, and times pair
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +20,10 @@ from bench.comparison.verdicts import judge
 from bench.comparison.work import Work
 from bench.instruments.clock import Clock
 from bench.instruments.paired import Paired, Rule, Run, measure
-from bench.machine.device import resolve_device
+from bench.machine.device import prepare_process, resolve_device
 from bench.machine.environment import environment
 from samplers.errors import UserError, unknown
-from samplers.files import write_whole
-from samplers.training.precision import reproducible_float32
+from samplers.files import write_json
 
 
 class PairOfRevisions:
@@ -116,22 +115,17 @@ class PairOfRevisions:
             z, labels = side.inputs(1)
 
         @torch.no_grad()
-        def once() -> Callable[[], float]:
-            clock = Clock(self.device)
+        def once() -> float:
             with self.on(i) as side:
-                clock.settle()
-                span = clock.start()
-                sampler.sample(side.teacher, z, steps=steps, labels=labels)
-                clock.stop(span)
-                clock.settle()
-            return span.seconds
+                _, elapsed = Clock(self.device).time(lambda: sampler.sample(side.teacher, z, steps=steps, labels=labels))
+            return elapsed.seconds
 
         return once
 
 
 def timed(run: Run) -> float:
     """Seconds of a `PairOfRevisions.run`, which times itself."""
-    return run()()
+    return run()
 
 
 def judged(pairs: Paired, effect: float) -> dict[str, Any]:
@@ -147,9 +141,8 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
             threads, effect, seconds (for all of this process), seed, first (side that is loaded first), count (whether to), and
             spawned, time.monotonic() when the process was asked for: what it took to start counts.
     """
-    torch.set_num_threads(request["threads"])
-    reproducible_float32()
     device = resolve_device(request["device"])
+    prepare_process(device, request["threads"])
     a, b = (Revision(s["name"], s["commit"], Path(s["root"])) for s in request["sides"])
     contest = PairOfRevisions((a, b), request["teacher"], device, request["first"])
     wanted = [w for cell in request["cells"] for w in contest.every(Request(**cell))]
@@ -190,7 +183,7 @@ def main() -> None:
     request, result = map(Path, sys.argv[1:])
     try:
         found = work(json.loads(request.read_text()))
-        write_whole(result, (json.dumps(found) + "\n").encode())
+        write_json(result, found, indent=None)
     except UserError as e:
         print(e, file=sys.stderr)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""Speed results on disk: pytest-benchmark's own JSON, and the list that github-action-benchmark keeps.
+"""Speed results on disk: pytest-benchmark's own JSON, and the list for github-action-benchmark, whose charts show it.
 
 pytest-benchmark is the store. What it is silent about is insisted on here: results of another kind of machine are refused, and
 a benchmark that is not there, or has no time, is told of.
@@ -17,10 +17,10 @@ import numpy as np
 from scipy.stats import binom
 
 from bench.comparison.verdicts import BETWEEN_PROCESSES, Row, judge_stored
-from bench.instruments.paired import median_interval
-from bench.machine.environment import differences, digest
+from bench.instruments.statistics import median_interval
+from bench.machine.environment import differences
 from samplers.errors import UserError
-from samplers.files import write_whole
+from samplers.files import read_json, write_json
 
 CONFIDENCE = 0.975
 """Of each of two medians' intervals, so that their ratio's has 95 %."""
@@ -51,6 +51,8 @@ class Speed:
     def __post_init__(self) -> None:
         if not all(v > 0 and math.isfinite(v) for v in (self.median, self.q1, self.q3, self.minimum, *self.data)):
             raise ValueError("a time must be a number above 0")
+        if not float(self.extra.get("cpu_share", 1.0)) >= 0:
+            raise ValueError("a share must be a number from 0 on")
 
     @property
     def iqr(self) -> float:
@@ -91,23 +93,18 @@ class NotComparableError(UserError):
 
 
 def read(path: Path) -> SpeedResults:
-    """The results in a file, pytest-benchmark's (`--benchmark-json`, `--benchmark-save`) or `to_action`'s.
+    """The results in a file of pytest-benchmark's (`--benchmark-json`, `--benchmark-save`).
 
     A benchmark without a time is left out, so that `judge` tells of it.
 
     Raises:
         UserError: no such file, not JSON, another schema, no cohort, or not one benchmark with a time.
     """
+    content = read_json(path, "speed results", REMAKE, ("benchmarks", "machine_info"))
     try:
-        content = json.loads(path.read_bytes())
-    except OSError as e:
-        raise UserError(f"no speed results at {path} ({e.strerror}); {REMAKE}") from e
-    except ValueError as e:
-        raise UserError(f"{path} is not JSON ({' '.join(str(e).split())}); {REMAKE}") from e
-    try:
-        results = from_action(content) if isinstance(content, list) else _from_pytest(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise UserError(f"{path} is neither pytest-benchmark's JSON nor a list that to_action made; {REMAKE}") from e
+        results = _from_pytest(content)
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as e:
+        raise UserError(f"{path} is not pytest-benchmark's JSON; {REMAKE}") from e
     if not results.benchmarks:
         raise UserError(f"{path} has no times: no benchmark ran; {REMAKE}")
     if not results.cohort:
@@ -131,13 +128,12 @@ def to_action(results: SpeedResults) -> list[dict[str, Any]]:
     """The results as github-action-benchmark's tool "customSmallerIsBetter" takes them, to be dumped as JSON.
 
     A list of {name, unit, value, range, extra}: the value is the median, the unit always ms, so that a chart keeps its scale,
-    the range half the interquartile range, and extra all else but the raw times, the cohort too: JSON again, a line a key, for
-    `from_action` as well as for the reader of a chart.
+    the range half the interquartile range, and extra all else but the raw times, the cohort too, a line a key.
     """
     entries = []
     for name, speed in results.benchmarks.items():
         rest: dict[str, Any] = {"rounds": speed.rounds, "minimum": speed.minimum, "q1": speed.q1, "q3": speed.q3}
-        rest |= {"extra": speed.extra, "cohort": {"id": digest(results.cohort), **results.cohort}}
+        rest |= {"extra": speed.extra, "cohort": results.cohort}
         entries.append(
             {
                 "name": name,
@@ -156,26 +152,7 @@ def write_action(results: Path, out: Path) -> None:
     Raises:
         UserError: what `read` refuses.
     """
-    write_whole(out, (json.dumps(to_action(read(results)), indent=1) + "\n").encode())
-
-
-def from_action(entries: Sequence[dict[str, Any]]) -> SpeedResults:
-    """What `to_action` made into results again, without the raw times.
-
-    Raises:
-        KeyError, TypeError, ValueError: entries that it did not make, or of several cohorts.
-    """
-    found, cohort = {}, {}  # type: dict[str, Speed], dict[str, Any]
-    for entry in entries:
-        rest = json.loads(entry["extra"])
-        own = rest["cohort"]
-        own.pop("id")
-        if entry["unit"] != "ms" or (cohort and own != cohort):
-            raise ValueError("entries of several cohorts or another unit")
-        cohort = own
-        q1, q3, minimum = (float(rest[k]) for k in ("q1", "q3", "minimum"))
-        found[str(entry["name"])] = Speed(entry["value"] / 1e3, q1, q3, minimum, rest["rounds"], extra=rest["extra"])
-    return SpeedResults(cohort, found)
+    write_json(out, to_action(read(results)))
 
 
 # ---------------------------------------------------------------------- verdicts
@@ -225,7 +202,7 @@ def _row(name: str, old: Speed | None, new: Speed | None, effect: float) -> Row:
         return Row(name, "time", a, b, "ambiguous", "too few rounds", data | {"ratio_low": None, "ratio_high": None})
     low, high = after[0] / before[1], after[1] / before[0]
     verdict = judge_stored(math.log(ratio), (math.log(low), math.log(high)), effect)
-    share = min(s.extra.get("cpu_share", 1.0) for s in (old, new))
+    share = min(float(s.extra.get("cpu_share", 1.0)) for s in (old, new))
     told = judge_stored(math.log(fastest), (math.log(fastest),) * 2, effect)
     if verdict in ("slower", "faster") and (verdict != told or share < CPU_SHARE):
         verdict = "ambiguous"

@@ -14,7 +14,7 @@ from bench.comparison.subject import Request
 from bench.comparison.verdicts import PROCESSES, Outcome, Row, agreed, middle, settled
 from bench.comparison.work import Work, compare
 from samplers.errors import UserError
-from samplers.files import write_whole
+from samplers.files import write_json
 from samplers.spec import Spec
 
 ENDING = 1.0
@@ -101,7 +101,7 @@ def contest(
         side.pop("root")
     rows = _rows(processes, terms)
     data |= {"rows": [r.to_dict() for r in rows], "seconds": round(time.monotonic() - begin, 1)}
-    write_whole(out / "comparison.json", (json.dumps(data) + "\n").encode())
+    write_json(out / "comparison.json", data, indent=None)
     return Outcome(labels, rows, data)
 
 

@@ -18,6 +18,8 @@ from bench.comparison.work import BATCH, Work, project
 from bench.instruments.clock import Clock
 from bench.instruments.meter import Meter, flops
 from bench.instruments.operations import Operations
+from samplers.errors import one_line
+from samplers.noise import labels
 
 SEED = 0
 
@@ -61,7 +63,7 @@ class AbsentError(Exception):
 
 def told(error: Exception) -> str:
     """An exception in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 class Subject:
@@ -130,20 +132,19 @@ class Subject:
     def inputs(self, batch: int) -> tuple[Tensor, Tensor | None]:
         """Noise and labels of the first `batch` images."""
         z = self.samplers.noise(SEED, range(batch), self.teacher.shape, device=self.device)
-        k = self.teacher.num_classes
-        return z, torch.arange(batch, device=self.device) % k if k else None
+        return z, labels(range(batch), self.teacher.num_classes, device=self.device)
 
     @torch.no_grad()
     def count(self, sampler: Any, steps: int) -> Work:
         """Everything that is counted of one pass on BATCH images."""
-        z, labels = self.inputs(BATCH)
+        z, classes = self.inputs(BATCH)
         meter = Meter(self.teacher, Clock(self.device))
         with meter.watching(sampler):
-            images = sampler.sample(meter, z, steps=steps, labels=labels)
-        work = flops(sampler.sample, self.teacher, z, steps=steps, labels=labels)
-        sampler.sample(self.teacher, z, steps=steps, labels=labels)
+            images = sampler.sample(meter, z, steps=steps, labels=classes)
+        work = flops(sampler.sample, self.teacher, z, steps=steps, labels=classes)
+        sampler.sample(self.teacher, z, steps=steps, labels=classes)
         with Operations() as operations:
-            sampler.sample(self.teacher, z, steps=steps, labels=labels)
+            sampler.sample(self.teacher, z, steps=steps, labels=classes)
         return Work(
             meter.count.calls,
             meter.count.forwards,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from samplers.errors import UserError
+from samplers.errors import UserError, one_line
 
 MODES = ("eager", "compile", "graph")
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
@@ -64,7 +64,7 @@ def in_mode(mode: str, run: Run, networks: Sequence[nn.Module], z: Tensor, label
     except torch.OutOfMemoryError:
         raise
     except Exception as e:
-        raise ModeError(f"mode {mode} does not work here ({' '.join(str(e).split())[:200]}); use --mode eager") from e
+        raise ModeError(f"mode {mode} does not work here ({one_line(e)}); use --mode eager") from e
     if not worst <= TOLERANCE[precision]:
         raise ModeError(f"mode {mode}: images differ from eager's by {worst:.2g} at batch {len(z)}; not timed")
     return other

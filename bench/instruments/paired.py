@@ -9,13 +9,13 @@ Outliers: none is dropped. Their ratios are ranks to the median, no more.
 
 import math
 import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom
+
+from bench.instruments.statistics import median_interval
 
 Run = Callable[[], Any]
 COVERAGE = 0.99
@@ -57,7 +57,7 @@ class Paired:
 
     def interval(self) -> tuple[float | None, float | None]:
         """Distribution-free interval of the median log ratio; None for too few pairs."""
-        return median_interval(self.log_ratios())
+        return median_interval(self.log_ratios(), COVERAGE)
 
     def summary(self) -> dict[str, Any]:
         """For a record: medians in ms, ratio with its interval, number of pairs and the raw log ratios."""
@@ -73,22 +73,7 @@ class Paired:
         }
 
 
-def median_interval(values: np.ndarray, coverage: float = COVERAGE) -> tuple[float | None, float | None]:
-    """The two order statistics that hold the median with probability `coverage` or more, whatever the distribution of [n]."""
-    x, n = np.sort(values), len(values)
-    k = int(binom.ppf((1 - coverage) / 2, n, 0.5)) - 1 if n else -1
-    return (float(x[k]), float(x[n - 1 - k])) if k >= 0 else (None, None)
-
-
-def _seconds(run: Run) -> float:
-    begin = time.perf_counter_ns()
-    run()
-    return (time.perf_counter_ns() - begin) * 1e-9
-
-
-def measure(
-    cells: Mapping[str, tuple[Run, Run]], rule: Rule, seed: int, timed: Callable[[Run], float] = _seconds
-) -> dict[str, Paired]:
+def measure(cells: Mapping[str, tuple[Run, Run]], rule: Rule, seed: int, timed: Callable[[Run], float]) -> dict[str, Paired]:
     """Time pairs of all cells until each interval is narrow enough, or the time is spent.
 
     Args:

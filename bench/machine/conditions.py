@@ -12,21 +12,21 @@ the raw values with that reason:
   all repetitions of a cell together, the row is invalid if other processes took more than the cores that this one left free,
   with the stolen time of a virtual machine by more than a tenth of this one's threads: then they must have waited.
 
-Where the system tells nothing (no NVML, no /proc), conditions are null, and where it tells too little (less timed work than
+Where the system tells nothing (no NVML), conditions are null, and where it tells too little (less timed work than
 SHORT, counters that stand still) their `valid` is: unknown, not good.
 """
 
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import reduce
 from operator import or_
-from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from bench.machine.nvml import REASONS, Nvml, nvml
+from samplers.training.precision import own_cores
 
 DROPPED = 0.1
 """Share of dropped repetitions above which a row is invalid."""
@@ -38,37 +38,46 @@ SHORT = 0.5
 """Seconds of timed work below which the CPU's ticks tell nothing."""
 IDLE, POWER_CAP, SLOWDOWNS = 0x01, 0x04, (0x08, 0x20, 0x40, 0x80)
 """Of `bench.machine.nvml.REASONS`; those of SLOWDOWNS drop a repetition."""
+WORK = ("user", "nice", "system", "irq", "softirq", "interrupt", "dpc")
+"""What a core's time goes to when it works, as Linux, macOS and Windows call it."""
 Reading = dict[str, Any]
 """What was seen during one repetition; `dropped` is a list of reasons to drop it."""
 
 
+def core_times() -> list[Any]:
+    """Of each core of the machine: seconds since it started, by what they went to."""
+    return psutil.cpu_times(percpu=True)
+
+
 class CpuWatch:
-    """Other processes' and stolen time on the cores that this process may use, from /proc/stat."""
+    """Other processes' and stolen time on the cores that this process may use, as the system counts it.
+
+    Args:
+        threads: of this process.
+        cores: numbers of those cores.
+        times: as `core_times`.
+        own: seconds of work of this process so far.
+        now: seconds of the clock.
+    """
 
     def __init__(
         self,
         threads: int,
         *,
-        stat: Path = Path("/proc/stat"),
-        cores: set[int] | None = None,
+        cores: Collection[int],
+        times: Callable[[], Sequence[Any]] = core_times,
         own: Callable[[], float] = time.process_time,
         now: Callable[[], float] = time.perf_counter,
-        ticks: int = 100,
     ):
-        self._cores = cores if cores is not None else os.sched_getaffinity(0)
-        self._threads = min(threads, len(self._cores))
-        self._stat, self._own, self._now, self._ticks = stat, own, now, ticks
+        self._cores, self._threads = cores, min(threads, len(cores))
+        self._times, self._own, self._now = times, own, now
 
     def look(self) -> dict[str, float]:
         """Seconds so far: of the clock, of this process, of all work on its cores, and stolen from them."""
-        names, busy, stolen = {f"cpu{i}" for i in self._cores}, 0, 0
-        for line in self._stat.read_text().splitlines():
-            name, *counts = line.split()
-            if name in names:
-                user, nice, system, _idle, _wait, irq, soft, steal = map(int, counts[:8])
-                busy += user + nice + system + irq + soft
-                stolen += steal
-        return {"now": self._now(), "own": self._own(), "busy": busy / self._ticks, "stolen": stolen / self._ticks}
+        times = self._times()
+        spent = {kind: sum(getattr(times[i], kind, 0.0) for i in self._cores) for kind in (*WORK, "steal")}
+        busy = sum(spent[kind] for kind in WORK)
+        return {"now": self._now(), "own": self._own(), "busy": busy, "stolen": spent["steal"]}
 
     def between(self, before: dict[str, float], after: dict[str, float]) -> Reading:
         """What happened between two looks."""
@@ -164,6 +173,7 @@ def watch(device: torch.device, threads: int) -> Watch | None:
     if device.type == "cuda":
         gpu = nvml(device)
         return None if gpu is None else GpuWatch(gpu)
-    if not Path("/proc/stat").exists() or not hasattr(os, "sched_getaffinity"):
+    cores = own_cores()
+    if max(cores) >= len(core_times()):  # some are switched off, and nobody tells which these are
         return None
-    return CpuWatch(threads, ticks=os.sysconf("SC_CLK_TCK"))
+    return CpuWatch(threads, cores=cores)

@@ -5,6 +5,12 @@ from pathlib import Path
 
 import torch
 
+from samplers.errors import UserError, one_line
+from samplers.training.precision import available_cores, reproducible_float32
+
+MOST_THREADS = 1024
+"""With many more the OpenMP runtime ends the process."""
+
 
 def resolve_device(name: str) -> torch.device:
     """A device from its name; "auto" is the first GPU where there is one.
@@ -12,8 +18,6 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         samplers.UserError: a device that is not there.
     """
-    from samplers.errors import UserError
-
     if name == "auto":
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     try:
@@ -25,6 +29,20 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise UserError(f"device '{name}' is not there (GPUs found: {torch.cuda.device_count()}); use --device cpu")
     return device
+
+
+def prepare_process(device: torch.device, threads: int = 0) -> None:
+    """Make this process measure alike wherever it does: its current GPU, its CPU threads (0 for all cores), float32.
+
+    Raises:
+        UserError: more threads than the system starts.
+    """
+    if threads > MOST_THREADS:
+        raise UserError(f"threads must be at most {MOST_THREADS}, got {one_line(threads, 30)}; 0 takes all cores")
+    if device.type == "cuda":
+        torch.cuda.set_device(device.index or 0)  # streams and graphs take the current device
+    torch.set_num_threads(threads or available_cores())
+    reproducible_float32()
 
 
 def peak_memory_start(device: torch.device) -> None:

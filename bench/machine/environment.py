@@ -1,7 +1,5 @@
 """What a measurement depends on besides the code under test."""
 
-import hashlib
-import json
 import os
 import platform
 import subprocess
@@ -11,7 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
+
+from samplers.training.precision import cpu_name
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "torch-fidelity", "sampler-bench")
 
@@ -21,15 +22,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def cpu_name() -> str:
-    """The CPU's model name, as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next(
-        (x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")), platform.processor() or platform.machine()
-    )
 
 
 @cache
@@ -84,21 +76,12 @@ def fingerprint() -> dict[str, Any]:
     }
 
 
-def digest(cohort: Mapping[str, Any]) -> str:
-    """A short name of a cohort, 12 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(cohort, sort_keys=True).encode()).hexdigest()[:12]
-
-
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """The keys in which two cohorts differ, sorted; none where their times may be compared."""
     lacking = object()
     return sorted(k for k in a.keys() | b.keys() if a.get(k, lacking) != b.get(k, lacking))
 
 
-def _memory_gib() -> float | None:
+def _memory_gib() -> float:
     """The machine's memory, to two digits: what the kernel keeps for itself differs a little between equal machines."""
-    try:
-        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
-    return float(f"{size / 2**30:.2g}")
+    return float(f"{psutil.virtual_memory().total / 2**30:.2g}")

@@ -48,7 +48,7 @@ def measure_machine(device: torch.device, advance: Callable[[str], None] = lambd
     found: dict[str, Any] = {"device": str(device), "timer": timer()}
     torch.set_num_threads(1)
     try:
-        timed = lambda run: seconds_of(run, clock)  # noqa: E731
+        timed = lambda run: clock.time(run)[1].seconds  # noqa: E731
         loops = {"empty loop": empty_loop, "matrix products": matrix_loop(device, timed)}
         advance("noise")
         found["noise"] = noise(loops, SECONDS, timed)
@@ -95,16 +95,6 @@ def matrix_loop(device: torch.device, timed: Callable[[Run], float]) -> Run:
     products(10)
     many = max(round(PRODUCTS / (min(timed(lambda: products(10)) for _ in range(5)) / 10)), 1)
     return lambda: products(many)
-
-
-def seconds_of(run: Run, clock: Clock) -> float:
-    """Seconds of a run on the clock's device."""
-    clock.settle()
-    span = clock.start()
-    run()
-    clock.stop(span)
-    clock.settle()
-    return span.seconds()
 
 
 def noise(loops: dict[str, Run], seconds: float, timed: Callable[[Run], float]) -> dict[str, dict[str, Any]]:

@@ -34,11 +34,7 @@ def copy_rate(device: torch.device, clock: Clock, seconds: float = 1.0) -> float
     source, target = (torch.ones(COPIED // 4, device=device) for _ in range(2))
     best, end = float("inf"), time.perf_counter() + seconds
     while True:
-        clock.settle()
-        span = clock.start()
-        target.copy_(source)
-        clock.stop(span)
-        clock.settle()
-        best = min(best, span.seconds())
+        _, elapsed = clock.time(lambda: target.copy_(source))
+        best = min(best, elapsed.seconds)
         if time.perf_counter() >= end:
             return 2 * source.nbytes / best

@@ -1,6 +1,5 @@
 """The folder of a profile: profile.json, tables, page and figure."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from bench.presentation import markdown
 from bench.presentation.document import Block, Cell, Document, Figure, Heading, Paragraph, Table, cell
 from bench.presentation.looks import COLOURS, drawing, log_axes
 from bench.presentation.text import interval, measured, percent, plural
-from samplers.files import write_whole
+from samplers.files import write_json, write_whole
 from samplers.spec import Spec
 
 
@@ -153,7 +152,7 @@ def write_profile(result: dict[str, Any], folder: Path) -> Path:
             write_whole(folder / f"{name}.csv", _frame(rows).to_csv(index=False, lineterminator="\n").encode())
     draw(result, folder / "profile.png")
     write_whole(folder / "profile.md", markdown.render(document(result)).encode())
-    write_whole(folder / "profile.json", (json.dumps(result, indent=1) + "\n").encode())  # last: it says that all is there
+    write_json(folder / "profile.json", result)  # last: it says that all is there
     return folder / "profile.md"
 
 

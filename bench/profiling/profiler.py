@@ -15,13 +15,12 @@ from bench.instruments.clock import Clock
 from bench.instruments.meter import Meter, flops
 from bench.instruments.modes import MODES, ModeError, Run, check_mode, in_mode
 from bench.instruments.statistics import summarise
-from bench.machine.device import peak_memory, peak_memory_start
+from bench.machine.device import peak_memory, peak_memory_start, prepare_process
 from bench.machine.environment import environment
 from bench.machine.peak_rates import matrix_rate
 from bench.profiling.stages import stage_times
 from samplers.errors import UserError, unknown
 from samplers.models.teacher import Teacher
-from samplers.training.precision import available_cores, reproducible_float32
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,7 @@ class Profiler:
     def __init__(self, setting: Setting, device: torch.device):
         check_mode(setting.mode, device)
         self.setting, self.device = setting, device
-        if device.type == "cuda":
-            torch.cuda.set_device(device.index or 0)  # streams and graphs take the current device
-        torch.set_num_threads(setting.threads or available_cores())
-        reproducible_float32()
+        prepare_process(device, setting.threads)
         self.clock = Clock(device)
         self.teacher: Teacher = samplers.load_teacher(setting.teacher, device=device)
         self.sampler = samplers.get(setting.sampler)
@@ -82,8 +78,7 @@ class Profiler:
     def inputs(self, batch: int) -> tuple[Tensor, Tensor | None]:
         """Noise and labels of the first `batch` images."""
         z = samplers.noise(self.setting.seed, range(batch), self.teacher.shape, device=self.device)
-        k = self.teacher.num_classes
-        return z, torch.arange(batch, device=self.device) % k if k else None
+        return z, samplers.labels(range(batch), self.teacher.num_classes, device=self.device)
 
     @torch.no_grad()
     def eager(self, z: Tensor, labels: Tensor | None) -> Tensor:

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from samplers.errors import UserError
-from samplers.files import sha256, write_whole
+from samplers.files import sha256, write_json, write_whole
 from samplers.models.weights import load_tensors
 
 TABLE = "contents.json"
@@ -106,7 +106,7 @@ def write(parcel: Parcel, folder: Path, told: dict[str, Any] | None = None, held
         if p.sha256 not in held and not (path.exists() and sha256(path) == p.sha256):
             write_whole(path, p.content)
     table = {"kind": "parcel", **(told or {}), "parts": rows, "files": parcel.files}
-    write_whole(folder / TABLE, (json.dumps(table, indent=1) + "\n").encode())
+    write_json(folder / TABLE, table)
     current = {r["file"] for r in rows if not r["held"]}
     for path in folder.glob("part-*.safetensors"):
         if path.name not in current:

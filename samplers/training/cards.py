@@ -1,33 +1,27 @@
 """Write what a training made: fp16 weights and the card that names them, ready for the zoo."""
 
-import json
-import platform
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from samplers.files import write_whole
+from samplers.files import write_json
 from samplers.models.weights import save_tensors
 from samplers.training.loop import Trained
+from samplers.training.precision import cpu_name
 
 
 def write_card(path: Path, card: dict[str, Any]) -> None:
     """Write a card as JSON, whole or not at all."""
-    write_whole(path, (json.dumps(card, indent=1) + "\n").encode())
+    write_json(path, card)
 
 
 def machine(device: torch.device) -> str:
     """The machine in a few words: the GPU's name, or the CPU's and its number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = names[0] if names else model
-    return f"{model}, {torch.get_num_threads()} threads"
+    return f"{cpu_name()}, {torch.get_num_threads()} threads"
 
 
 def write_zoo(

@@ -1,9 +1,12 @@
 """How a processor is used: its number formats, compilation, and cores."""
 
 import os
+import platform
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
+import psutil
 import torch
 from torch import nn
 
@@ -39,7 +42,22 @@ def quicken(networks: Iterable[nn.Module], optimisation: Optimisation, device: t
 
 def available_cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(own_cores())
+
+
+def own_cores() -> list[int]:
+    """Their numbers."""
+    process = psutil.Process()
+    return process.cpu_affinity() if hasattr(process, "cpu_affinity") else list(range(os.cpu_count() or 1))
+
+
+@cache
+def cpu_name() -> str:
+    """The CPU's model name, as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def use_all_cores() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bench.cli import main
 from samplers import UserError
-from samplers.files import alone_in
+from samplers.files import alone_in, read_json, write_json
 
 HOLDER = """
 from pathlib import Path
@@ -73,7 +73,46 @@ def test_a_file_is_no_folder(tmp_path):
         pass
 
 
+def test_nothing_is_left_in_it_or_beside_it(tmp_path):
+    with alone_in(tmp_path / "held"):
+        assert not list((tmp_path / "held").iterdir())
+        (tmp_path / "held" / "log").write_text("")
+    assert [p.name for p in tmp_path.iterdir()] == ["held"]
+
+
+def test_where_no_lock_can_be_made_nothing_is_held(tmp_path, monkeypatch):
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.open", refuse)
+    with alone_in(tmp_path):
+        pass
+
+
 def test_processes_of_torchrun_share_it(holder, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     with alone_in(tmp_path / "held"):
         pass
+
+
+def test_json_reads_back(tmp_path):
+    write_json(tmp_path / "new" / "x.json", {"a": [1.5, None]})
+    assert read_json(tmp_path / "new" / "x.json", "list", "make it") == {"a": [1.5, None]}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, r"no list at .*x.json \(No such file or directory\); make it"),
+        (b"", r"x.json is not JSON \(.*\), so no list; make it"),
+        (b"\xff\xfe\x00", "x.json is not JSON"),
+        (b"[" * 100_000, "x.json is not JSON"),
+        (b"[1]", "x.json holds no list, it lacks everything; make it"),
+        (b'{"b": 1}', "x.json holds no list, it lacks a; make it"),
+    ],
+)
+def test_what_is_no_json_object_is_one_line(content, told, tmp_path):
+    if content is not None:
+        (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(UserError, match=told):
+        read_json(tmp_path / "x.json", "list", "make it", ("a",))

@@ -132,3 +132,9 @@ def test_fresh_noise_is_standard_normal():
     z = FreshNoise(noise(0, range(200), (1, 16, 16)))(0).double()
     assert abs(float(z.mean())) < 5 / z.numel() ** 0.5
     assert abs(float(z.var()) - 1) < 5 * (2 / z.numel()) ** 0.5
+
+
+def test_labels_belong_to_the_image_too():
+    assert samplers.labels([0, 4, 5, 13], 5).tolist() == [0, 4, 0, 3]
+    assert samplers.labels(range(3), 2).dtype == torch.int64
+    assert samplers.labels(range(3), 0) is None

@@ -4,12 +4,11 @@ import math
 import random
 from itertools import count
 
-import numpy as np
 import pytest
 
 from bench.comparison.paired_worker import judged
 from bench.comparison.verdicts import Row, agreed, judge, settled, table
-from bench.instruments.paired import COVERAGE, FEWEST, WARM_UP, Paired, Rule, measure, median_interval
+from bench.instruments.paired import FEWEST, WARM_UP, Paired, Rule, measure
 
 EFFECT = 0.05
 FULL = math.log1p(EFFECT)
@@ -58,20 +57,6 @@ def test_the_table_tells_the_worst_first_and_sums_up_what_is_equal():
     told = table(rows, ("A", "B"))
     assert told.index("**slower**") < told.index("| a@1 | time")
     assert "The same on both sides: calls (2)" in told
-
-
-@pytest.mark.parametrize("n", [8, 9, 20, 31, 100])
-def test_the_interval_holds_the_median_as_often_as_it_says(n):
-    """Of a skewed distribution, 4,000 times; by chance 0.2 % fewer."""
-    generator = np.random.default_rng(0)
-    intervals = [median_interval(generator.exponential(size=n)) for _ in range(4000)]
-    inside = np.mean([low <= math.log(2) <= high for low, high in intervals])
-    assert inside >= COVERAGE - 0.005
-
-
-def test_too_few_values_have_no_interval():
-    assert median_interval(np.zeros(7)) == (None, None)
-    assert median_interval(np.zeros(0)) == (None, None)
 
 
 class Machine:

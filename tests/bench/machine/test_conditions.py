@@ -1,4 +1,3 @@
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,45 +10,39 @@ from bench.machine.nvml import Nvml
 
 
 class Machine:
-    """A /proc/stat with four cores, of which this process may use 0 to 2; ticks of 10 ms."""
+    """Four cores, of which this process may use 0 to 2."""
 
-    def __init__(self, folder: Path, threads: int = 2):
-        self.stat, self.now, self.own = folder / "stat", 0.0, 0.0
+    def __init__(self, threads: int = 2):
+        self.now, self.own = 0.0, 0.0
         self.busy, self.stolen = [0.0] * 4, 0.0
-        self.watch = CpuWatch(
-            threads, stat=self.stat, cores={0, 1, 2}, own=lambda: self.own, now=lambda: self.now, ticks=100
-        )  # fmt: skip
+        self.watch = CpuWatch(threads, cores={0, 1, 2}, times=self.times, own=lambda: self.own, now=lambda: self.now)
 
-    def write(self) -> None:
-        # user nice system idle iowait irq softirq steal; idle and iowait are no work
-        lines = [
-            f"cpu{i} {round(60 * b)} {round(40 * b)} 0 900 900 0 0 {round(100 * self.stolen)}" for i, b in enumerate(self.busy)
-        ]
-        self.stat.write_text("\n".join(["cpu 9 9 9 9 9 9 9 9", *lines, "intr 5"]) + "\n")
+    def times(self) -> list[SimpleNamespace]:
+        """Of each core, as Linux tells them; idle and iowait are no work."""
+        rest = {"system": 0.0, "idle": 9.0, "iowait": 9.0, "irq": 0.0, "softirq": 0.0, "steal": self.stolen}
+        return [SimpleNamespace(user=0.6 * b, nice=0.4 * b, **rest) for b in self.busy]
 
     def reading(self, seconds: float, own: float, others: float, stolen: float = 0.0, elsewhere: float = 0.0) -> dict:
         """A repetition in which the cores 0 and 1 do all the work, and core 3, which is not ours, does some too."""
-        self.write()
         before = self.watch.look()
         self.now, self.own = self.now + seconds, self.own + own
         self.busy[0] += own
         self.busy[1] += others
         self.busy[3] += elsewhere
         self.stolen += stolen / 3  # of each core
-        self.write()
         return self.watch.between(before, self.watch.look())
 
 
-def test_a_quiet_cpu_is_valid(tmp_path: Path):
-    machine = Machine(tmp_path)
+def test_a_quiet_cpu_is_valid():
+    machine = Machine()
     found = machine.watch.verdict([machine.reading(1, own=2, others=0.1, elsewhere=1) for _ in range(3)])
     assert found == {
         "valid": True, "reasons": [], "dropped": 0, "seconds": 3, "other_cores": pytest.approx(0.1), "stolen_cores": 0,
     }  # fmt: skip
 
 
-def test_others_may_use_the_cores_that_are_left_but_no_more(tmp_path: Path):
-    machine = Machine(tmp_path)
+def test_others_may_use_the_cores_that_are_left_but_no_more():
+    machine = Machine()
     assert machine.watch.verdict([machine.reading(1, own=2, others=1.15)])["valid"]
     bad = machine.watch.verdict([machine.reading(1, own=1.7, others=1.3)])
     assert bad["valid"] is False
@@ -57,16 +50,16 @@ def test_others_may_use_the_cores_that_are_left_but_no_more(tmp_path: Path):
     assert machine.reading(1, own=1.7, others=1.3)["dropped"] == [], "ticks are too coarse for one repetition"
 
 
-def test_what_a_hypervisor_steals_is_missing(tmp_path: Path):
-    machine = Machine(tmp_path, threads=1)
+def test_what_a_hypervisor_steals_is_missing():
+    machine = Machine(threads=1)
     assert machine.watch.verdict([machine.reading(1, own=1, others=0, stolen=0.06)])["valid"]
     bad = machine.watch.verdict([machine.reading(1, own=0.8, others=0, stolen=0.3)])
     assert bad["valid"] is False
     assert "0.30 were stolen, beside 1 thread of this one" in bad["reasons"][0]
 
 
-def test_too_little_work_and_counters_that_stand_still_tell_nothing(tmp_path: Path):
-    machine = Machine(tmp_path)
+def test_too_little_work_and_counters_that_stand_still_tell_nothing():
+    machine = Machine()
     for reading in (machine.reading(0.4, own=0.4, others=2), machine.reading(1, own=2, others=-2)):
         found = machine.watch.verdict([reading])
         assert (found["valid"], found["other_cores"], found["reasons"]) == (None, None, [])
@@ -177,5 +170,5 @@ def test_who_watches(monkeypatch: pytest.MonkeyPatch):
     assert watch(torch.device("cuda"), 1) is None
     monkeypatch.setattr("bench.machine.conditions.nvml", lambda device: Card().nvml)
     assert isinstance(watch(torch.device("cuda"), 1), GpuWatch)
-    monkeypatch.setattr(Path, "exists", lambda self: False)
+    monkeypatch.setattr("bench.machine.conditions.own_cores", lambda: [0, 4711])  # some that are switched off
     assert watch(torch.device("cpu"), 1) is None
