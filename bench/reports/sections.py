@@ -1,6 +1,5 @@
 """The groups of rows that may be ranked together."""
 
-import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
