@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from samplers.denoiser import Denoiser
-from samplers.errors import UserError
+from samplers.errors import UserError, one_line
+from samplers.models.cards import StudentCard
 from samplers.models.zoo import ZooEntry, find_card, known_cards, zoo
 from samplers.protocol import Sampler, Student, check
 
@@ -39,7 +40,7 @@ class StudentSampler(Sampler):
 
     def method_of(self, card: Mapping[str, Any]) -> str:
         """The name of the sampler that a student is for."""
-        return str(card.get("method"))
+        return one_line(card.get("method"))
 
     @property
     def student(self) -> Student | None:
@@ -53,15 +54,13 @@ class StudentSampler(Sampler):
         if self._loaded == (entry.path, device):  # one student for several numbers of steps
             self._made_for = (teacher, device, steps)
             return
+        card = entry.read(StudentCard)
         self._made_for = self._loaded = None  # nothing half loaded is kept
         shape = self.load(entry, device)
         if shape != tuple(denoiser.shape):
             raise UserError(f"{entry.path}: the student makes images of {shape}, the teacher of {tuple(denoiser.shape)}")
-        card = entry.card
-        if lacking := sorted({"labels", "name"} - card.keys()):
-            raise UserError(f"{entry.path}: the card lacks {', '.join(lacking)}")
-        told = dict(card.get("training", {})) | {"cost": card.get("cost")}
-        self._student = Student(card["name"], card["sha256"], told, tuple(card.get("noise_seeds", ())), card["labels"])
+        told = dict(entry.card.get("training", {})) | {"cost": card.cost}
+        self._student = Student(card.name, card.sha256, told, card.noise_seeds, card.labels)
         self._made_for, self._loaded = (teacher, device, steps), (entry.path, device)
 
     def ready(self, denoiser: Denoiser, noise: Tensor, steps: int, labels: Tensor | None) -> None:
@@ -100,7 +99,8 @@ class StudentSampler(Sampler):
         theirs = _teacher_of(entry)
         if theirs.get("sha256") != teacher:
             raise UserError(
-                f"{self._asked} is a student of teacher {theirs.get('name')} ({str(theirs.get('sha256'))[:12]}...), not of "
+                f"{self._asked} is a student of teacher {one_line(theirs.get('name'))} "
+                f"({str(theirs.get('sha256'))[:12]}...), not of "
                 f"this one ({str(teacher)[:12]}...); train one with 'bench train {name}'"
             )
         return [entry]
@@ -110,11 +110,12 @@ class StudentSampler(Sampler):
         for entry in found:
             if entry.card.get("steps", steps) == steps:
                 return entry
-        there = ", ".join(sorted((str(e.card["steps"]) for e in found), key=lambda n: (len(n), n)))
+        there = ", ".join(sorted((one_line(e.card["steps"], 20) for e in found), key=lambda n: (len(n), n)))
         raise UserError(
             f"no {self.card.name} student of {steps} steps for this teacher ({str(teacher)[:12]}...); there is one of {there}"
         )
 
 
 def _teacher_of(entry: ZooEntry) -> Mapping[str, Any]:
-    return entry.card.get("teacher") or {}
+    told = entry.card.get("teacher")
+    return told if isinstance(told, dict) else {}

@@ -10,6 +10,7 @@ import samplers
 from bench.quality.extractor import GROUP as EXTRACTORS
 from bench.quality.metrics import Metric, load_metric, metric_names
 from samplers.errors import UserError
+from samplers.models.cards import StudentCard, trained_for
 from samplers.models.zoo import zoo
 from samplers.registry import entries, load_entry
 from samplers.students import StudentSampler
@@ -49,18 +50,15 @@ def show(console: Console) -> None:
         except UserError:
             continue  # told above
         for entry in sampler.students() if isinstance(sampler, StudentSampler) else ():
-            of = entry.card
-            seconds = (of.get("cost") or {}).get("seconds") or of["training"]["seconds"]
-            steps = of.get("steps") or ", ".join(map(str, sampler.card.steps or ())) or "any"
-            device = of["training"]["device"]
-            table.add_row(
-                of["name"],
-                name,
-                str(steps),
-                of["teacher"]["name"],
-                f"{of['parameters']:,}",
-                f"{seconds / 60:.0f} min, {device}",
-            )
+            try:
+                of = entry.read(StudentCard)
+            except UserError as e:
+                table.add_row(entry.path.stem, name, "-", "-", "-", str(e))
+                continue
+            seconds = (of.cost or {}).get("seconds") or of.training.seconds
+            steps = of.steps or ", ".join(map(str, sampler.card.steps or ())) or "any"
+            teacher, parameters = (of.teacher and of.teacher.name) or "-", f"{of.parameters:,}" if of.parameters else "-"
+            table.add_row(of.name, name, str(steps), teacher, parameters, trained_for(seconds, of.training.device))
     console.print(table)
     metrics, broken = _metrics()
     table = Table("extractor", "test accuracy", "metrics it gives", title="feature extractors")

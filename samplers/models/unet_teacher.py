@@ -1,18 +1,16 @@
 """The teacher that `bench train teacher` makes: our U-Net on the cosine VP schedule, which predicts x, eps or v."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from samplers.documents import Document
 from samplers.errors import UserError, unknown
+from samplers.models.cards import UNetCard, trained_for, unet_of, weights_of
 from samplers.models.scaling import VP, Scaling, vp
 from samplers.models.teacher import Description, Teacher, load_teacher
-from samplers.models.unet import UNet, UNetConfig
-from samplers.models.weights import fill, load_tensors
+from samplers.models.unet import UNet
 from samplers.models.zoo import ZooEntry, find_card
 from samplers.schedule import Cosine
 
@@ -53,8 +51,8 @@ class UNetTeacher(Teacher):
         return [self.network]
 
     def describe(self) -> Description:
-        t = self.card.get("training")
-        return super().describe()._replace(trained=f"{t['seconds'] / 60:.0f} min, {t['device']}" if t else "")
+        took = self.card.get("training") or {}
+        return super().describe()._replace(trained=trained_for(took.get("seconds"), took.get("device")))
 
 
 def load(spec: str, device: torch.device | str) -> UNetTeacher:
@@ -66,7 +64,7 @@ def load(spec: str, device: torch.device | str) -> UNetTeacher:
     return restore(find_card("teacher", spec), device)
 
 
-def restore(entry: ZooEntry, device: torch.device | str, stamped: Sequence[str] = ()) -> UNetTeacher:
+def restore(entry: ZooEntry, device: torch.device | str, stamped: tuple[str, ...] = ()) -> UNetTeacher:
     """The network of a card, a teacher's or a student's, ready to sample (eval mode, float32).
 
     Args:
@@ -75,20 +73,9 @@ def restore(entry: ZooEntry, device: torch.device | str, stamped: Sequence[str] 
     Raises:
         UserError: as `load`.
     """
-    card = entry.card
-    try:
-        tensors, info = load_tensors(entry.weights, card["sha256"])
-        for key in stamped:
-            if info.get(key) != card.get(key):
-                raise UserError(
-                    f"{entry.path}: the card says {key} {card.get(key)}, its weights are of {info.get(key)}; fetch both again"
-                )
-        network = UNet(UNetConfig.of(Document(card["network"], f"{entry.path}: network")))
-        schedule = Cosine(card["sigma_min"], card["sigma_max"])
-        teacher = UNetTeacher(network, card["parameterisation"], schedule, card["name"], card["sha256"], card)
-    except (KeyError, TypeError) as e:
-        raise UserError(f"{entry.path}: the card lacks a key or has a wrong one: {e}") from e
-    fill(network, tensors, entry.weights)
+    card = entry.read(UNetCard)
+    network = unet_of(entry, card, lambda: UNet(card.network), weights_of(entry, card.sha256, stamped))
+    teacher = UNetTeacher(network, card.parameterisation, card.schedule(), card.name, card.sha256, entry.card)
     return teacher.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 

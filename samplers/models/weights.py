@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from samplers.errors import UserError
+from samplers.errors import UserError, one_line
 from samplers.files import sha256, write_whole
 
 
@@ -36,8 +36,11 @@ def load_tensors(path: Path, expected_sha256: str | None = None) -> tuple[dict[s
         with safe_open(path, framework="pt") as f:
             tensors = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
             info = json.loads((f.metadata() or {}).get("info", "{}"))
-    except (SafetensorError, ValueError, OSError) as e:
-        raise UserError(f"{path} is not a whole safetensors file ({e}); fetch it again (pickles are not read)") from e
+        if not isinstance(info, dict):
+            raise ValueError("its info is no JSON object")
+    except (SafetensorError, ValueError, OSError, RecursionError) as e:
+        said = f"{path} is not a whole safetensors file ({one_line(e)}); fetch it again (pickles are not read)"
+        raise UserError(said) from e
     bad = [k for k, v in tensors.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
         raise UserError(f"{path}: NaN or infinite numbers in '{bad[0]}'; the training that made it diverged")

@@ -3,23 +3,58 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from samplers.errors import UserError, unknown
+from pydantic import AfterValidator, ConfigDict
+
+from samplers.documents import Document
+from samplers.errors import UserError, clipped, one_line, unknown
+from samplers.settings import Settings
 
 ZOO = Path(__file__).parents[1] / "zoo"
 
 
+def _file_name(value: str) -> str:
+    if not value.isprintable() or not 0 < len(value) <= 200 or value in (".", "..") or "/" in value or "\\" in value:
+        raise ValueError(f"must be the name of a file beside the card, not {clipped(value)}")
+    return value
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+
+
+class CardPart(Settings):
+    """Some keys of a card, which may have others."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class _WeightsPart(CardPart):
+    weights: FileName
+
+
+Part = TypeVar("Part", bound=CardPart)
+
+
 @dataclass(frozen=True)
 class ZooEntry:
-    """A card in the zoo (or beside any weights): its path and content."""
+    """A card in the zoo (or beside any weights): its path and content, of which nothing but the kind is checked."""
 
     path: Path
     card: dict[str, Any]
 
+    def read(self, part: type[Part]) -> Part:
+        """Some of its keys, typed.
+
+        Raises:
+            UserError: one of them lacks or is no such thing; names the card.
+        """
+        return part.of(Document(self.card, str(self.path)))
+
     @property
     def weights(self) -> Path:
-        return self.path.parent / self.card["weights"]
+        """The file of its weights, beside it."""
+        return self.path.parent / self.read(_WeightsPart).weights
 
 
 _trained: list[Path] = []
@@ -46,14 +81,11 @@ def zoo(kind: str, folder: Path = ZOO) -> dict[str, ZooEntry]:
     """Name -> card of what is in a folder, of one kind ("teacher", "extractor", ...); by default what ships.
 
     Raises:
-        UserError: a card that is not JSON.
+        UserError: a card that cannot be read.
     """
     entries = {}
     for path in sorted(folder.glob("*.json")):
-        try:
-            card = json.loads(path.read_text())
-        except ValueError as e:
-            raise UserError(f"{path} is not a readable card ({e}); put it back or remove it") from e
+        card = _content(path, "put it back or remove it")
         if isinstance(card, dict) and card.get("kind") == kind:
             entries[path.stem] = ZooEntry(path, card)
     return entries
@@ -79,12 +111,17 @@ def find_card(kind: str, name: str | Path, folder: Path = ZOO) -> ZooEntry:
     path = Path(name)
     if path.suffix != ".json":
         raise unknown(kind, str(name), shipped)
-    try:
-        card = json.loads(path.read_text())
-    except (OSError, ValueError) as e:
-        raise UserError(f"{path} is not a readable card ({e}); name a card's .json file or one of {sorted(shipped)}") from e
+    instead = f"name a card's .json file or one of {sorted(shipped)}"
+    card = _content(path, instead)
     if not isinstance(card, dict):
-        raise UserError(f"{path} is not a readable card (no JSON object); name a card's .json file or one of {sorted(shipped)}")
+        raise UserError(f"{path} is not a readable card (no JSON object); {instead}")
     if card.get("kind") != kind:
-        raise UserError(f"{path} is the card of a {card.get('kind')}, not of a {kind}")
+        raise UserError(f"{path} is the card of a {one_line(card.get('kind'))}, not of a {kind}")
     return ZooEntry(path, card)
+
+
+def _content(path: Path, instead: str) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as e:
+        raise UserError(f"{one_line(path)} is not a readable card ({one_line(e)}); {instead}") from e

@@ -202,7 +202,7 @@ def test_a_card_without_a_key_says_which(student_card, teacher, key):
         ({"points": 4, "grid": "uniform", "modes": 2}, "weights are of"),
         ({"points": 4, "grid": "quadratic", "modes": 3}, "weights are of"),
         ({"points": 4, "grid": "quadratic", "modes": 0}, "weights are of"),
-        ({"points": 4, "mode": 2}, "weights are of"),
+        ({"points": 4, "mode": 2}, "operator: unknown key 'mode'; did you mean 'modes'?"),
     ],
 )
 def test_a_card_of_another_operator(student_card, teacher, operator, told):
