@@ -7,8 +7,8 @@ import typer
 from bench.commands.judging import compare, gate
 from bench.commands.measuring import doctor, list_, profile, report, run
 from bench.commands.options import errors
-from bench.commands.training import campaign, pack, train, unpack
-from samplers.errors import UserError
+from bench.commands.training import campaign, train
+from samplers.errors import UserError, one_line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compare fast samplers of a diffusion model.",
 )
-for command in (run, list_, report, train, profile, compare, gate, doctor, campaign, pack, unpack):
+for command in (run, list_, report, train, profile, compare, gate, doctor, campaign):
     app.command(name=command.__name__.rstrip("_"))(command)
 
 
@@ -34,12 +34,12 @@ def main() -> None:
         # Typer's own usage errors carry an exit code and a message; anything else is ours, and its traceback is wanted.
         if not hasattr(e, "exit_code") or not hasattr(e, "format_message"):
             raise
-        code = _fail(" ".join(e.format_message().split()))
+        code = _fail(e.format_message())
     sys.exit(code)
 
 
 def _fail(message: str, code: int = 2) -> int:
-    errors.print(f"bench: {message}", markup=False, highlight=False, soft_wrap=True)
+    errors.print(f"bench: {one_line(message, 2000)}", markup=False, highlight=False, soft_wrap=True)
     return code
 
 

@@ -68,7 +68,8 @@ def _told(model: type[BaseModel], error: ErrorDetails, unknown_kind: str) -> str
     elif bounds := [(words, context[b]) for b, words in BOUNDS.items() if b in context]:
         told = f"{key} must be {bounds[0][0]} {bounds[0][1]:.12g}, got {clipped(value)}"
     elif kind == "too_short":
-        told = f"{key} must have {context['min_length']} or more values, got {context['actual_length']}"
+        least = context["min_length"]
+        told = f"{key} must not be empty" if least == 1 else f"{key} must have {least} or more values"
     elif kind == "missing":
         told = f"{key} is missing"
     else:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from samplers.documents import Document, read_document, to_yaml
 from samplers.errors import UserError, clipped
 from samplers.refusals import BOUNDS, members, refusal
+from samplers.spec import Spec
 
 T = TypeVar("T")
 
@@ -83,10 +84,10 @@ class Settings(BaseModel):
     @classmethod
     def table(cls) -> str:
         """The fields as a Markdown table."""
-        rows = [
-            f"| `{key}` | {_kind(field)} | {_default(field)} | {(field.description or '').replace('|', chr(92) + '|')} |"
-            for key, field in cls.model_fields.items()
-        ]
+        rows = []
+        for key, field in cls.model_fields.items():
+            told = (field.description or "").replace("|", r"\|")
+            rows.append(f"| `{key}` | {in_words(field.annotation, field.metadata)} | {_default(field)} | {told} |")
         return "\n".join(("| key | value | default | what it is |", "|---|---|---|---|", *rows)) + "\n"
 
     @classmethod
@@ -96,7 +97,7 @@ class Settings(BaseModel):
 
 
 def checked(check: Callable[[T], object]) -> AfterValidator:
-    """A check of a field that raises UserError, told with the key and the line: `Annotated[str, checked(split)]`."""
+    """A check of a field that raises UserError, told with the key and the line: `Annotated[str, checked(Spec.parse)]`."""
 
     def run(value: T) -> T:
         try:
@@ -124,6 +125,10 @@ Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=float | 
 """A share of something, 0.02 or "2%"."""
 
 
+SpecText = Annotated[str, checked(Spec.parse)]
+"""A sampler, as `samplers.spec` reads it."""
+
+
 def _plain(value: Any) -> Any:
     """Lists for tuples; not pydantic's JSON, which turns keys that are numbers into words."""
     if isinstance(value, dict):
@@ -134,23 +139,26 @@ def _plain(value: Any) -> Any:
 KINDS = {int: "whole number", float: "number", str: "word", bool: "true or false", type(None): "null"}
 
 
-def _kind(field: FieldInfo) -> str:
-    """What may stand there, in words."""
-    bounds = (f"{words} {getattr(m, b):.12g}" for m in field.metadata for b, words in BOUNDS.items() if hasattr(m, b))
-    return ", ".join((_named(field.annotation), *bounds))
+def in_words(kind: Any, metadata: Iterable[Any] = ()) -> str:
+    """What a value of a type may be: "whole number, at least 1"."""
+    if get_origin(kind) is Annotated:
+        kind, *metadata = get_args(kind)
+    bounds = [m for outer in metadata for m in (outer.metadata if isinstance(outer, FieldInfo) else [outer])]
+    told = [f"{words} {getattr(m, b):.12g}" for m in bounds for b, words in BOUNDS.items() if hasattr(m, b)]
+    return ", ".join((_named(kind), *told))
 
 
 def _named(kind: Any) -> str:
     arguments = get_args(kind)
-    if get_origin(kind) is Annotated:
-        return _named(arguments[0])
+    if kind in KINDS:
+        return KINDS[kind]
     if get_origin(kind) is Literal:
-        return " or ".join(f"`{a}`" for a in arguments)
+        return ", ".join(f"`{a}`" for a in arguments)
     if get_origin(kind) is tuple:
-        return f"list of {_named(arguments[0])}s" if arguments[0] in KINDS else f"list ({_named(arguments[0])})"
+        return f"list, each a {in_words(arguments[0])}"
     if get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return "section"
-    return KINDS[kind] if kind in KINDS else " or ".join(_named(a) for a in arguments)
+    return " or ".join(in_words(a) for a in arguments)
 
 
 def _default(field: FieldInfo) -> str:

@@ -1,4 +1,4 @@
-"""`bench train`, and a study on rented machines: `campaign`, `pack` and `unpack`."""
+"""`bench train`, and `bench campaign`: a study on rented machines."""
 
 from pathlib import Path
 from typing import Annotated
@@ -62,26 +62,3 @@ def campaign(
         finished = work.run(seconds)
     after = "all is done" if finished else f"{work.next()} is next; the same command goes on"
     console.print(f"{len(work.done)} of {len(work.needs)} stages done; {after}. To take home: {work.export}")
-
-
-def pack(
-    out: Annotated[Path, typer.Argument(help="folder for the parts and their table of contents")],
-    paths: Annotated[list[Path], typer.Argument(help="files and folders: data, wheels")],
-    mib: Annotated[int, typer.Option(help="largest part")] = 60,
-) -> None:
-    """Cut files into parts for a journey, verified by 'bench unpack' at its end."""
-    from bench.studies.parts import MIB, items_of, write
-    from bench.studies.parts import pack as cut
-
-    parcel = cut(items_of(paths), mib * MIB)
-    console.print(f"{len(parcel.files)} files in {len(parcel.parts)} parts: {write(parcel, out)}")
-
-
-def unpack(
-    folder: Annotated[Path, typer.Argument(help="parts and their table of contents, all in it")],
-    out: Annotated[Path, typer.Argument(help="folder for the files")],
-) -> None:
-    """The files of a parcel again, each checked by its hash."""
-    from bench.studies.parts import unpack as restore
-
-    console.print(f"{len(restore(folder, out)['files'])} files in {out}")

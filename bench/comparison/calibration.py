@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +26,8 @@ import torch
 import typer
 
 from bench.comparison.checkout import WORKING_TREE, Revision, export, repository, state, write_entry_points
-from bench.comparison.revisions import Terms, contest
+from bench.comparison.revisions import contest
+from bench.comparison.settings import ComparisonSettings
 from bench.comparison.trials import read_trials
 from bench.comparison.verdicts import Outcome
 from bench.machine.environment import environment
@@ -125,10 +125,10 @@ def busy_seconds(pid: int) -> float | None:
     return spent.user + spent.system
 
 
-def trial(sides: tuple[Revision, Revision], terms: Terms, folder: Path, pid: int) -> dict[str, Any]:
+def trial(sides: tuple[Revision, Revision], settings: ComparisonSettings, folder: Path, pid: int) -> dict[str, Any]:
     """One comparison: {seconds, neighbour, cells: {name: {delay, verdict, processes}}} with what each process measured."""
     begin, before = time.perf_counter(), busy_seconds(pid)
-    outcome = contest(sides, terms, folder)
+    outcome = contest(sides, settings, folder)
     seconds, after = time.perf_counter() - begin, busy_seconds(pid)
     share = None if before is None or after is None else round((after - before) / seconds, 3)
     return {"seconds": round(seconds, 2), "neighbour": share, "cells": cells_of(outcome)}
@@ -156,7 +156,7 @@ def calibrate(trials: int, out: Path, *, steps: int = 2, effect: float = 0.05, b
     Raises:
         UserError: trials of another setting, machine or revision in `out`; no git checkout.
     """
-    terms = Terms(tuple(f"{name}@{steps}" for name in DELAYS), effect=effect, budget=budget)
+    settings = ComparisonSettings(samplers=tuple(f"{name}@{steps}" for name in DELAYS), effect=effect, budget=budget)
     log, stamp = out / "trials.jsonl", out / "setting.json"
     with tempfile.TemporaryDirectory(prefix="bench-calibration-") as folder:
         sides = tuple(export(WORKING_TREE, repository(), Path(folder) / side) for side in "ab")
@@ -166,7 +166,7 @@ def calibrate(trials: int, out: Path, *, steps: int = 2, effect: float = 0.05, b
         machine = {k: v for k, v in environment(torch.device("cpu")).items() if k not in ("load_average", "threads", "commit")}
         setting = {
             "commit": state_now,
-            "terms": asdict(terms),
+            "terms": settings.values(),
             "neighbour": {"share": SHARE, "burst_s": BURST, "matrix": MATRIX},
             "environment": machine,
         }
@@ -179,7 +179,7 @@ def calibrate(trials: int, out: Path, *, steps: int = 2, effect: float = 0.05, b
         write_whole(log, "".join(json.dumps(t) + "\n" for t in done).encode())  # without a line that a kill cut short
         with neighbour(len(done)) as pid:
             for number in range(len(done), trials):
-                done.append({"trial": number, **trial((sides[0], sides[1]), terms, Path(folder) / "trial", pid)})
+                done.append({"trial": number, **trial((sides[0], sides[1]), settings, Path(folder) / "trial", pid)})
                 with open(log, "a") as f:
                     f.write(json.dumps(done[-1]) + "\n")
                 told = ", ".join(f"{name} {cell['verdict']}" for name, cell in done[-1]["cells"].items())

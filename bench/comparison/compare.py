@@ -4,22 +4,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.comparison.checkout import WORKING_TREE, is_revision, repository
-from bench.comparison.revisions import Terms, compare_revisions
+from bench.comparison.revisions import compare_revisions
 from bench.comparison.runs import compare_runs
+from bench.comparison.settings import ComparisonSettings
 from bench.comparison.verdicts import Outcome, Row
 from samplers.errors import UserError
 from samplers.files import write_json
 
 
 def compare(
-    a: str, b: str, terms: Terms, out: Path, advance: Callable[[str], None] = lambda _: None, given: Sequence[str] = ()
+    a: str,
+    b: str,
+    settings: ComparisonSettings,
+    out: Path,
+    advance: Callable[[str], None] = lambda _: None,
+    given: Sequence[str] = (),
 ) -> Outcome:
     """Compare two things of a kind; `out` gets `comparison.json` with all that was measured.
 
     Args:
         a: folder of a run, JSON file of pytest-benchmark, or a git revision.
         b: another of the same kind; for a revision also "working tree".
-        terms: of a comparison of revisions; of the other kinds only the effect counts.
+        settings: of a comparison of revisions; of the other kinds only the effect counts.
         out: folder.
         advance: told what goes on.
         given: flags of the command line that only revisions have a use for.
@@ -29,13 +35,13 @@ def compare(
     """
     kinds = [_kind(x) for x in (a, b)]
     if kinds == ["revision", "revision"]:
-        return compare_revisions((a, b), repository(), terms, out, advance)
+        return compare_revisions((a, b), repository(), settings, out, advance)
     if kinds[0] != kinds[1]:
         raise UserError(f"'{a}' is a {kinds[0]} and '{b}' a {kinds[1]}; compare two of a kind")
     if given:
         raise UserError(f"{', '.join(given)}: only revisions are run again; leave that out for a {kinds[0]}")
     both = compare_runs if kinds[0] == "run" else _speed_files
-    outcome = both(Path(a), Path(b), terms.effect)
+    outcome = both(Path(a), Path(b), settings.effect)
     keep(outcome, out)
     return outcome
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.comparison import baseline
 from bench.comparison.compare import compare, keep
-from bench.comparison.revisions import Terms
+from bench.comparison.settings import ComparisonSettings
 from bench.comparison.verdicts import (
     PASS,
     REGRESSION,
@@ -35,7 +35,7 @@ class Decision:
 def decide(
     a: str | None,
     b: str,
-    terms: Terms,
+    settings: ComparisonSettings,
     judged: tuple[str, ...],
     stored: Path | None,
     out: Path,
@@ -47,7 +47,7 @@ def decide(
     Args:
         a: revision, run folder or speed results that were good; None for the stored counts.
         b: what to judge, of the same kind; not used with the stored counts, which are compared with what is installed.
-        terms: of the comparison.
+        settings: of the comparison.
         judged: quantities that decide; all where empty.
         stored: file of the counts; None for the repository's.
         out: folder that gets `comparison.json`, whatever the verdict.
@@ -64,7 +64,7 @@ def decide(
         outcome = baseline.check(baseline.read(path), path, advance)
         keep(outcome, out)
     else:
-        outcome = compare(a, b, terms, out, advance, given)
+        outcome = compare(a, b, settings, out, advance, given)
     return _decision(outcome, judged)
 
 

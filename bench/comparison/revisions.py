@@ -5,11 +5,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bench.comparison.checkout import Revision, exported
+from bench.comparison.settings import ComparisonSettings
 from bench.comparison.subject import Request
 from bench.comparison.verdicts import PROCESSES, Outcome, Row, agreed, middle, settled
 from bench.comparison.work import Work, compare
@@ -21,43 +22,8 @@ ENDING = 1.0
 """Seconds that a process takes to end after it has measured, on a busy machine."""
 
 
-@dataclass(frozen=True)
-class Terms:
-    """What to compare, and how hard to look.
-
-    Attributes:
-        samplers: specs, as "ddim", "heun:grid=logsnr", "ddim@50"; "all" for those of either side.
-        calls: budget of network calls a pass.
-        teacher: name in the zoo of the first side, or path of a card; both sides take its networks.
-        effect: relative slowdown that must be found.
-        budget: seconds for everything, starting the processes included.
-        threads: CPU threads; one is the quietest.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        timed: whether to time at all, or only count.
-    """
-
-    samplers: tuple[str, ...] = ("all",)
-    calls: int = 6
-    teacher: str = "mnist32"
-    effect: float = 0.05
-    budget: float = 180.0
-    threads: int = 1
-    device: str = "auto"
-    timed: bool = True
-
-    def __post_init__(self) -> None:
-        if not 0 < self.effect < 1:
-            raise UserError(f"effect must be between 0 and 1 (5 % is 0.05), got {self.effect}")
-        if not self.samplers:
-            raise UserError("no sampler asked for; name some with --samplers, or 'all'")
-        for text in self.samplers:
-            Spec.parse(text)
-        if self.calls < 1 or self.threads < 1 or self.budget <= 0:
-            raise UserError(f"calls, threads and budget must be above 0, got {self.calls}, {self.threads} and {self.budget}")
-
-
 def compare_revisions(
-    names: tuple[str, str], repo: Path, terms: Terms, out: Path, advance: Callable[[str], None] = lambda _: None
+    names: tuple[str, str], repo: Path, settings: ComparisonSettings, out: Path, advance: Callable[[str], None] = lambda _: None
 ) -> Outcome:
     """Compare two revisions ("working tree" is one, too); `out` gets what each process found as soon as it has.
 
@@ -65,26 +31,26 @@ def compare_revisions(
         UserError: no such revision, or one that does not import; a bad teacher or device.
     """
     with exported(names, repo) as sides:
-        return contest(sides, terms, out, advance)
+        return contest(sides, settings, out, advance)
 
 
 def contest(
-    sides: tuple[Revision, Revision], terms: Terms, out: Path, advance: Callable[[str], None] = lambda _: None
+    sides: tuple[Revision, Revision], settings: ComparisonSettings, out: Path, advance: Callable[[str], None] = lambda _: None
 ) -> Outcome:
     """As `compare_revisions`, of revisions that are exported already."""
     begin, processes = time.monotonic(), []  # type: float, list[dict[str, Any]]
     for earlier in out.glob("process-*.json"):
         earlier.unlink()
-    cells = [_request(s, terms.calls) for s in terms.samplers]
-    shared = {k: v for k, v in asdict(terms).items() if k in ("teacher", "device", "threads", "effect")}
+    cells = [_request(s, settings.calls) for s in settings.samplers]
+    shared = {k: v for k, v in settings.values().items() if k in ("teacher", "device", "threads", "effect")}
     shared["sides"] = [{"name": s.name, "commit": s.commit, "root": str(s.root.resolve())} for s in sides]
-    for k in range(PROCESSES if terms.timed else 1):
+    for k in range(PROCESSES if settings.time else 1):
         advance(f"process {k + 1}")
-        left = (terms.budget - (time.monotonic() - begin)) / (PROCESSES - k) - ENDING
+        left = (settings.budget - (time.monotonic() - begin)) / (PROCESSES - k) - ENDING
         request = {
             **shared,
             "cells": [asdict(c) for c in cells],
-            "seconds": max(left, 0.0) if terms.timed else 0.0,
+            "seconds": max(left, 0.0) if settings.time else 0.0,
             "seed": k,
             "first": k % 2,
             "count": k == 0,
@@ -92,14 +58,14 @@ def contest(
         }
         processes.append(_ask(request, out, k))
         undecided = [n for n in processes[0]["cells"] if not settled(_verdicts(processes, n))]
-        cells = [_request(n, terms.calls) for n in undecided]
+        cells = [_request(n, settings.calls) for n in undecided]
         if not cells:
             break
     labels = (_label(sides[0]), _label(sides[1]))
-    data = {"schema": 1, "sides": shared["sides"], "terms": asdict(terms), "processes": processes}
+    data = {"schema": 1, "sides": shared["sides"], "terms": settings.values(), "processes": processes}
     for side in data["sides"]:
         side.pop("root")
-    rows = _rows(processes, terms)
+    rows = _rows(processes, settings)
     data |= {"rows": [r.to_dict() for r in rows], "seconds": round(time.monotonic() - begin, 1)}
     write_json(out / "comparison.json", data, indent=None)
     return Outcome(labels, rows, data)
@@ -139,9 +105,9 @@ def _verdicts(processes: Sequence[dict[str, Any]], cell: str) -> list[str]:
     return [t["verdict"] if t else "ambiguous" for t in told]
 
 
-def _rows(processes: list[dict[str, Any]], terms: Terms) -> list[Row]:
+def _rows(processes: list[dict[str, Any]], settings: ComparisonSettings) -> list[Row]:
     """Counts and images from the first process, time from all."""
-    first, asked = processes[0], {str(Spec.parse(s)) for s in terms.samplers}
+    first, asked = processes[0], {str(Spec.parse(s)) for s in settings.samplers}
     rows = []
     for cell, (side, why, broken) in first["absent"].items():
         # What "all" brought in is only news where the first side has it not, and a loss where the second has it no more.
@@ -152,17 +118,17 @@ def _rows(processes: list[dict[str, Any]], terms: Terms) -> list[Row]:
         if cell in first["proxies"]:
             a, b = (Work(**p) for p in first["proxies"][cell])
             rows += compare(cell, a, b)
-        if terms.timed:
-            rows.append(_timed_row(processes, cell, terms))
+        if settings.time:
+            rows.append(_timed_row(processes, cell, settings))
     return rows
 
 
-def _timed_row(processes: list[dict[str, Any]], cell: str, terms: Terms) -> Row:
+def _timed_row(processes: list[dict[str, Any]], cell: str, settings: ComparisonSettings) -> Row:
     """The verdict on a cell's time, and the middle one of the processes' ratios."""
     told = [t for p in processes if (t := p["time"].get(cell))]
     verdict = agreed(_verdicts(processes, cell))
     if not told:
-        return Row(cell, "time", "", "", "ambiguous", f"no time left to measure: raise --budget above {terms.budget:g} s")
+        return Row(cell, "time", "", "", "ambiguous", f"no time left to measure: raise --budget above {settings.budget:g} s")
     found = middle(told)
     a, b, note = "", "", "too few pairs"
     if found is not None:
@@ -171,6 +137,6 @@ def _timed_row(processes: list[dict[str, Any]], cell: str, terms: Terms) -> Row:
         note = f"{ratio:+.2f} % [{least:+.2f}, {most:+.2f}]"
     note += f", {len(told)} processes, {sum(t['pairs'] for t in told)} pairs"
     if verdict == "ambiguous":
-        note += f"; not decided at an effect of {100 * terms.effect:g} %: raise --budget or quieten the machine"
+        note += f"; not decided at an effect of {100 * settings.effect:g} %: raise --budget or quieten the machine"
     data = {"processes": [{k: v for k, v in t.items() if k != "log_ratios"} for t in told]}
     return Row(cell, "time", a, b, verdict, note, data)

@@ -19,7 +19,7 @@ from bench.instruments.clock import Clock
 from bench.instruments.meter import Meter, flops
 from bench.instruments.operations import Operations
 from samplers.errors import one_line
-from samplers.noise import labels
+from samplers.noises import labels
 
 SEED = 0
 
@@ -76,6 +76,8 @@ class Subject:
 
     def __init__(self, teacher: str, device: torch.device):
         self.samplers: Any = importlib.import_module("samplers")  # the active revision's, not the harness's
+        for name in self.samplers.__all__:
+            getattr(self.samplers, name)  # loaded when first asked for: here, where the revision is active
         self.device = device
         self.teacher = self.samplers.load_teacher(teacher, device=device)
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from samplers.errors import UserError, one_line
 
-MODES = ("eager", "compile", "graph")
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
 """How far, at most, an image of another mode may be from eager's, on [-1, 1], by the precision of the networks."""
 SHAPES = 64
@@ -43,7 +42,7 @@ def in_mode(mode: str, run: Run, networks: Sequence[nn.Module], z: Tensor, label
     the next call overwrites them.
 
     Args:
-        mode: of MODES.
+        mode: of `bench.instruments.choices.MODES`.
         run: the sampler in eager mode.
         networks: that `run` calls.
         z: noise [B, C, H, W].

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,71 +12,39 @@ from torch import Tensor, nn
 import samplers
 from bench.instruments.clock import Clock
 from bench.instruments.meter import Meter, flops
-from bench.instruments.modes import MODES, ModeError, Run, check_mode, in_mode
+from bench.instruments.modes import ModeError, Run, check_mode, in_mode
 from bench.instruments.statistics import summarise
 from bench.machine.device import peak_memory, peak_memory_start, prepare_process
 from bench.machine.environment import environment
 from bench.machine.peak_rates import matrix_rate
+from bench.profiling.settings import ProfileSettings
 from bench.profiling.stages import stage_times
-from samplers.errors import UserError, unknown
+from samplers.errors import UserError
 from samplers.models.teacher import Teacher
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What to profile.
-
-    Attributes:
-        sampler: a spec, as "dsno" or "dsno:form=fft"; it must carry a network and say its `stages`.
-        teacher: a teacher's name or card.
-        mode: "eager", "compile" (torch.compile of the network) or "graph" (a CUDA graph of the whole pass).
-        batch_sizes: to measure, increasing; stages are split at the first and the last.
-        repetitions: timed passes of each.
-        threads: CPU threads, 0 for all.
-        seed: of the noises and of the order.
-    """
-
-    sampler: str = "dsno"
-    teacher: str = "mnist32"
-    mode: str = "eager"
-    batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-    repetitions: int = 20
-    threads: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise unknown("mode", self.mode, MODES)
-        if self.threads < 0 or self.seed < 0:
-            raise UserError(f"threads and seed must be 0 or more, got {self.threads} and {self.seed}")
-        if self.repetitions < 6:
-            raise UserError(f"repetitions must be at least 6, for an interval of the median; got {self.repetitions}")
-        if not self.batch_sizes or min(self.batch_sizes) < 1 or list(self.batch_sizes) != sorted(set(self.batch_sizes)):
-            raise UserError("batch sizes must be increasing whole numbers from 1 on")
 
 
 class Profiler:
     """Measures one setting on one device: build it (which checks everything), then `measure()`."""
 
-    def __init__(self, setting: Setting, device: torch.device):
-        check_mode(setting.mode, device)
-        self.setting, self.device = setting, device
-        prepare_process(device, setting.threads)
+    def __init__(self, settings: ProfileSettings, device: torch.device):
+        check_mode(settings.mode, device)
+        self.settings, self.device = settings, device
+        prepare_process(device, settings.threads)
         self.clock = Clock(device)
-        self.teacher: Teacher = samplers.load_teacher(setting.teacher, device=device)
-        self.sampler = samplers.get(setting.sampler)
+        self.teacher: Teacher = samplers.load_teacher(settings.teacher, device=device)
+        self.sampler = samplers.get(settings.sampler)
         self.sampler.prepare(self.teacher, device, 1)
         self.stages = self.sampler.stages()
         if not self.sampler.networks() or not self.stages:
             raise UserError(
-                f"{setting.sampler} carries no network whose stages can be told apart; profile a trained sampler, as dsno"
+                f"{settings.sampler} carries no network whose stages can be told apart; profile a trained sampler, as dsno"
             )
 
     # ------------------------------------------------------------------ passes
 
     def inputs(self, batch: int) -> tuple[Tensor, Tensor | None]:
         """Noise and labels of the first `batch` images."""
-        z = samplers.noise(self.setting.seed, range(batch), self.teacher.shape, device=self.device)
+        z = samplers.noise(self.settings.seed, range(batch), self.teacher.shape, device=self.device)
         return z, samplers.labels(range(batch), self.teacher.num_classes, device=self.device)
 
     @torch.no_grad()
@@ -107,7 +74,7 @@ class Profiler:
             UserError: that does not work here, or gives other images than eager.
         """
         try:
-            other = in_mode(self.setting.mode, run, networks, z, labels, "fp32")
+            other = in_mode(self.settings.mode, run, networks, z, labels, "fp32")
         except ModeError as e:
             raise UserError(str(e)) from e
         return lambda: other(z, labels)
@@ -116,7 +83,7 @@ class Profiler:
 
     def measure(self, advance: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
         """All of it, as a dictionary ready for JSON: see the keys of `bench profile`'s profile.json."""
-        s = self.setting
+        s = self.settings
         meter = Meter(self.teacher, self.clock)
         z, labels = self.inputs(1)
         with meter.watching(self.sampler), torch.no_grad():
@@ -155,11 +122,11 @@ class Profiler:
 
     def _timed(self, runs: Sequence[Callable[[], Any]]) -> list[list[float]]:
         """Seconds of each of `runs`, repeated in rounds of shuffled order, after a warm-up."""
-        order, spent = random.Random(self.setting.seed), [[] for _ in runs]  # type: random.Random, list[list[float]]
+        order, spent = random.Random(self.settings.seed), [[] for _ in runs]  # type: random.Random, list[list[float]]
         for run in runs:
             run()
             run()
-        for _ in range(self.setting.repetitions):
+        for _ in range(self.settings.repetitions):
             turns = list(range(len(runs)))
             order.shuffle(turns)
             for i in turns:
@@ -169,7 +136,7 @@ class Profiler:
 
     def _batch(self, batch: int, forwards: int, work: int, rate: float) -> dict[str, Any]:
         """A pass at one batch size beside one teacher forward, and beside M of them in one call and one after another."""
-        s = self.setting
+        s = self.settings
         if s.mode == "compile":
             torch._dynamo.reset()  # each size is compiled for itself; a function keeps only a few
         peak_memory_start(self.device)  # before a graph is captured, which is when it takes its memory
@@ -203,7 +170,7 @@ class Profiler:
 
     def _stages(self, batch: int) -> list[dict[str, Any]]:
         z, labels = self.inputs(batch)
-        rows = stage_times(lambda: self.eager(z, labels), self.stages, self.clock, self.setting.repetitions)
+        rows = stage_times(lambda: self.eager(z, labels), self.stages, self.clock, self.settings.repetitions)
         return [{"batch_size": batch, **row} for row in rows]
 
     def trace(self, path: Path, batch: int) -> None:

@@ -1,5 +1,6 @@
 """A plan becomes cells."""
 
+import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,8 +49,10 @@ def cells(plan: Plan) -> list[Cell]:
                 raise UserError(f"{card.name} cannot take {wrong[0]} steps; it takes {', '.join(map(str, card.steps or ()))}")
             steps = tuple(n for n in steps if n not in wrong)  # "all" means those that can
         else:
-            able = card.steps or range(1, max(plan.calls) + 1)
-            steps = tuple(max(fit) for c in plan.calls if (fit := [n for n in able if card.calls(n) <= c]))
+            # The most steps within a budget; more steps are never fewer calls.
+            able = sorted(card.steps or ()) or range(1, max(plan.calls) + 1)
+            fits = (bisect.bisect_right(able, budget, key=card.calls) for budget in plan.calls)
+            steps = tuple(able[n - 1] for n in fits if n)
         for n in sorted(set(steps)):
             found[Cell(str(spec.at(None)), n, plan.batch_size, plan.precision, plan.mode)] = None
     if not found:

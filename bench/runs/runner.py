@@ -67,7 +67,7 @@ class Runner:
         self.passes = Passes(plan, self.teacher, Clock(self.device), self.display.advance)
         self.samplers = {c: samplers.get(c.sampler) for c in self.cells}  # a student may be of certain steps only
         self.unready = {c: why for c, s in self.samplers.items() if (why := self._ready(c, s)) is not None}
-        self.store = Store(out, plan.to_yaml(), self._identity())
+        self.store = Store(out, plan.text_in(out), self._identity())
         self.rounds = Rounds(plan, self.passes, self.store, self.watch, self._keep)
         self.reference: Converged | None = None
         z, labels = self.passes.inputs(range(1))

@@ -1,11 +1,15 @@
 """Files cut into parts for a journey: safetensors of bytes named by their hash, and a table of contents that verifies them.
 
+`python -m bench.studies.parts pack OUT PATH...` cuts files and folders, `python -m bench.studies.parts unpack FOLDER OUT` puts
+them together again.
+
 Every part and every file has its SHA-256 in the table, and the table is written
 last. Parts are a stream's slices, so what was packed before keeps its parts when more is added behind it.
 """
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -124,9 +128,9 @@ def read_table(folder: Path) -> dict[str, Any]:
     try:
         table = json.loads(path.read_text())
     except (OSError, ValueError) as e:
-        raise UserError(f"{path} cannot be read ({e}); name a folder that 'bench pack' or 'bench campaign' wrote") from e
+        raise UserError(f"{path} cannot be read ({e}); name a folder that this module or 'bench campaign' wrote") from e
     if not isinstance(table, dict) or table.get("kind") != "parcel":
-        raise UserError(f"{path} is not a table of contents; name a folder that 'bench pack' or 'bench campaign' wrote")
+        raise UserError(f"{path} is not a table of contents; name a folder that this module or 'bench campaign' wrote")
     return table
 
 
@@ -179,3 +183,24 @@ def items_of(paths: Sequence[Path]) -> list[Item]:
                 raise UserError(f"two files to pack are called {name}; pack them one after another")
             items[name] = Item(name, p)
     return list(items.values())
+
+
+def main(words: Sequence[str]) -> str:
+    """Pack or unpack, and say what was done.
+
+    Raises:
+        UserError: neither, or what `pack` and `unpack` refuse.
+    """
+    if words[:1] == ["pack"] and len(words) > 2:
+        parcel = pack(items_of([Path(p) for p in words[2:]]))
+        return f"{len(parcel.files)} files in {len(parcel.parts)} parts: {write(parcel, Path(words[1]))}"
+    if words[:1] == ["unpack"] and len(words) == 3:
+        return f"{len(unpack(Path(words[1]), Path(words[2]))['files'])} files in {words[2]}"
+    raise UserError("write 'pack OUT PATH...' or 'unpack FOLDER OUT'")
+
+
+if __name__ == "__main__":
+    try:
+        print(main(sys.argv[1:]))
+    except UserError as e:
+        sys.exit(f"bench.studies.parts: {e}")

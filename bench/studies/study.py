@@ -196,16 +196,17 @@ class Campaign:
 
     def _profile(self) -> None:
         """The profile in every mode that this device has."""
-        from bench.instruments.modes import MODES
+        from bench.instruments.choices import MODES
         from bench.profiling.page import write_profile
-        from bench.profiling.profiler import Profiler, Setting
+        from bench.profiling.profiler import Profiler
+        from bench.profiling.settings import ProfileSettings
 
         modes = MODES if self.device.type == "cuda" else MODES[:1]
         for mode in (m for m in modes if not (self.folder("profile") / m / "profile.json").exists()):
             sizes = self.settings.batch_sizes
             if mode == "compile":  # each size is compiled for itself, three networks of it: the ends and the middle tell enough
                 sizes = tuple(sorted({sizes[0], sizes[len(sizes) // 2], sizes[-1]}))
-            profiler = Profiler(Setting(teacher=self.teacher, mode=mode, batch_sizes=sizes), self.device)
+            profiler = Profiler(ProfileSettings(teacher=self.teacher, mode=mode, batch_sizes=sizes), self.device)
             write_profile(profiler.measure(), self.folder("profile") / mode)
             if mode != modes[-1]:
                 stop_in_time()

@@ -13,7 +13,7 @@ from samplers.distilled.loading import KIND, load_student
 from samplers.errors import unknown
 from samplers.models.unet_teacher import UNetTeacher
 from samplers.models.zoo import ZooEntry
-from samplers.noise import FreshNoise
+from samplers.noises import FreshNoise
 from samplers.protocol import Callback, Card
 from samplers.schedule import GRIDS
 from samplers.solvers.euler import DDIM

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from samplers.denoiser import Denoiser, schedule_of
 from samplers.errors import unknown
-from samplers.noise import FreshNoise
+from samplers.noises import FreshNoise
 from samplers.protocol import Callback, Sampler, check
 from samplers.schedule import GRIDS, Schedule, sigmas
 

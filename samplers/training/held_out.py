@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from samplers.denoiser import Denoiser
-from samplers.noise import noise
+from samplers.noises import noise
 from samplers.training.recipe import HeldOutNoises
 
 BATCH = 64

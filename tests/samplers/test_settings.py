@@ -59,7 +59,7 @@ class Training(Settings):
         ("steps: 5\nshare: 200%", "share must be below 1, got '200%'"),
         ("steps: 5\nshare: true", "share must be a number, or a percentage, not True"),
         ("steps: 5\nshare: some", "share must be a number, or a percentage, not 'some'"),
-        ("steps: 5\nsizes: []", "sizes must have 1 or more values, got 0"),
+        ("steps: 5\nsizes: []", "sizes must not be empty"),
         ("steps: 5\nsizes:\n- 1\n- x", "f, line 4: sizes must be a whole number, not 'x'"),
         ("steps: 5\nsizes: {a: 1}", "sizes must be a list, not {'a': 1}"),
         ("steps: 5\nfast: yes", "fast must be true or false, not 'yes'"),
@@ -177,7 +177,7 @@ def test_the_table_tells_every_field():
     assert len(rows) == 2 + len(Training.model_fields)
     assert rows[2] == "| `steps` | whole number, at least 1, at most 1000000 | none: it must be given | updates \\| in all |"
     assert "| `share` | number or null, above 0, below 1 | `null` |" in Training.table()
-    assert "| `sizes` | list of whole numbers | `[1, 2]` |" in Training.table()
+    assert "| `sizes` | list, each a whole number | `[1, 2]` |" in Training.table()
     assert "| `rungs` | section | `{}` |" in Training.table()
 
 

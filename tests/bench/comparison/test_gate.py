@@ -11,12 +11,12 @@ from revisions_fixture import edit, git
 
 from bench.comparison import baseline, paired_worker
 from bench.comparison.gate import decide
-from bench.comparison.revisions import Terms
+from bench.comparison.settings import ComparisonSettings
 from bench.comparison.verdicts import PASS, REGRESSION, UNSURE, Row, exit_code
 from bench.instruments.operations import Operations
 from samplers import UserError
 
-TERMS = Terms(samplers=("ddim@4",), budget=600)
+SETTINGS = ComparisonSettings(samplers=("ddim@4",), budget=600)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def counted_time(monkeypatch):
 
 def gate(folder, tmp_path, monkeypatch, judged=()):
     monkeypatch.chdir(folder)
-    return decide("good", "working tree", TERMS, judged, None, tmp_path / "gate")
+    return decide("good", "working tree", SETTINGS, judged, None, tmp_path / "gate")
 
 
 @pytest.mark.usefixtures("counted_time")
@@ -216,7 +216,7 @@ def test_counts_of_changed_sources_are_not_stored(changed, tmp_path, monkeypatch
     head = baseline.update(counts)["commit"]
     assert json.loads(counts.read_text()) == {"commit": head, **made}
     counts.unlink()
-    edit(changed, "samplers/noise.py", "import", "import math\nimport", count=1)
+    edit(changed, "samplers/noises.py", "import", "import math\nimport", count=1)
     with pytest.raises(UserError, match="uncommitted changes"):
         baseline.update(counts)
     monkeypatch.chdir(tmp_path)

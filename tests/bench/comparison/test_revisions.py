@@ -9,15 +9,16 @@ import pytest
 from revisions_fixture import edit
 
 from bench.comparison.checkout import WORKING_TREE, Packages, Revision, export, repository
-from bench.comparison.revisions import Terms, compare_revisions, contest
+from bench.comparison.revisions import compare_revisions, contest
+from bench.comparison.settings import ComparisonSettings
 from bench.comparison.subject import Request
 from samplers import UserError
 from samplers.models.weights import load_tensors, save_tensors
 
-COUNT = Terms(samplers=("ddim", "dsno"), calls=2, timed=False)
+COUNT = ComparisonSettings(samplers=("ddim", "dsno"), calls=2, time=False)
 
 
-def rows(folder: Path, tmp_path: Path, terms: Terms = COUNT) -> dict[tuple[str, str], str]:
+def rows(folder: Path, tmp_path: Path, terms: ComparisonSettings = COUNT) -> dict[tuple[str, str], str]:
     found = compare_revisions(("good", WORKING_TREE), folder, terms, tmp_path / "out")
     return {(r.cell, r.quantity): r.verdict for r in found.rows}
 
@@ -65,7 +66,7 @@ def test_a_sampler_that_is_gone_cannot_be_compared(changed, tmp_path):
             lambda f: edit(f, "samplers/schedule.py", "import math", "import math\nimport no_such_module"),
             "does not import here",
         ),
-        (lambda f: (f / "samplers" / "noise.py").write_text("def noise(:\n"), "does not import here"),
+        (lambda f: (f / "samplers" / "noises.py").write_text("def noise(:\n"), "does not import here"),
         (lambda f: shutil.rmtree(f / "samplers"), "has no package samplers"),
     ],
 )
@@ -81,19 +82,19 @@ def test_mistakes_are_one_line(repo, tmp_path):
         compare_revisions(("bad", "good"), repo, COUNT, tmp_path / "out")
     with pytest.raises(UserError, match="not a git repository"):
         repository(tmp_path)
-    with pytest.raises(UserError, match="effect must be between 0 and 1"):
-        Terms(effect=5)
+    with pytest.raises(UserError, match="effect must be below 1, got 5"):
+        ComparisonSettings(effect=5)
     for changes, told in (
         ({"teacher": "mnits"}, "^unknown teacher 'mnits'"),
         ({"samplers": ("ddimm",)}, "^unknown sampler 'ddimm'; did you mean 'ddim'"),
         ({"samplers": ("ddim:etta=1",)}, "^unknown option of ddim 'etta'"),
     ):
         with pytest.raises(UserError, match=told):
-            compare_revisions(("good", "good"), repo, Terms(**{"timed": False, **changes}), tmp_path / "out")
+            compare_revisions(("good", "good"), repo, ComparisonSettings(**{"time": False, **changes}), tmp_path / "out")
     with pytest.raises(UserError, match="write a step count after the @"):
-        Terms(samplers=("ddim@x",))
-    with pytest.raises(UserError, match="no sampler asked for"):
-        Terms(samplers=())
+        ComparisonSettings(samplers=("ddim@x",))
+    with pytest.raises(UserError, match="samplers must not be empty"):
+        ComparisonSettings(samplers=())
 
 
 def test_two_revisions_live_side_by_side_and_leave_ours_alone(repo, tmp_path):
@@ -142,7 +143,7 @@ def asked(monkeypatch, tmp_path):
 
         monkeypatch.setattr("bench.comparison.revisions._ask", ask)
         sides = tuple(Revision(n, "0" * 40, tmp_path) for n in ("good", WORKING_TREE))
-        rows = contest(sides, Terms(samplers=("a", "b"), budget=90), tmp_path / "out").rows
+        rows = contest(sides, ComparisonSettings(samplers=("a", "b"), budget=90), tmp_path / "out").rows
         assert [r["count"] for r in requests] == [True, False, False][: len(requests)]
         assert [r["first"] for r in requests] == [0, 1, 0][: len(requests)]
         assert all(0 < r["seconds"] <= 90 for r in requests)
@@ -176,7 +177,9 @@ def test_no_time_is_said_and_is_no_verdict(asked):
 
 def test_a_real_pass_is_timed_on_both_sides(repo, tmp_path):
     """Nothing is asserted of how long it takes."""
-    found = compare_revisions(("good", WORKING_TREE), repo, Terms(samplers=("ddim",), calls=1, budget=45), tmp_path / "out")
+    found = compare_revisions(
+        ("good", WORKING_TREE), repo, ComparisonSettings(samplers=("ddim",), calls=1, budget=45), tmp_path / "out"
+    )
     (row,) = [r for r in found.rows if r.quantity == "time"]
     assert row.cell == "ddim@1"
     assert row.verdict in ("same", "slower", "faster", "ambiguous")

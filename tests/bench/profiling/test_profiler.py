@@ -9,15 +9,16 @@ import torch
 
 from bench.cli import main
 from bench.profiling.page import write_profile
-from bench.profiling.profiler import Profiler, Setting
+from bench.profiling.profiler import Profiler
+from bench.profiling.settings import ProfileSettings
 from samplers import UserError
 
 CPU = torch.device("cpu")
 
 
-def setting(tiny: dict[str, str], student: str, **changes) -> Setting:
+def setting(tiny: dict[str, str], student: str, **changes) -> ProfileSettings:
     given = {"sampler": f"dsno:student={student}", "teacher": tiny["teacher"], "batch_sizes": (1, 4), "repetitions": 6}
-    return Setting(**{**given, "threads": 1, **changes})
+    return ProfileSettings(**{**given, "threads": 1, **changes})
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ def test_the_precision_reached_is_the_worse_of_latency_and_throughput():
     assert (time["precision_asked"], time["precision_reached"]) == (0.02, pytest.approx(0.1))
     few = job(*(repetition(m, 1.0) for m in latencies[:5])).time("perf_counter", PLAN, None)
     assert few["precision_reached"] is None, "five values have no interval"
-    exact = dataclasses.replace(PLAN, time_precision=None)
+    exact = PLAN.model_copy(update={"time_precision": None})
     assert job(*(repetition(m, 1.0) for m in latencies)).time("perf_counter", exact, None)["precision_reached"] is None
 
 

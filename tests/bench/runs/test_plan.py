@@ -2,14 +2,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 import bench
-import bench.runs.plan
 from bench.records.store import read_records
 from bench.runs.cells import Cell, cells
-from bench.runs.plan import PLANS, Plan, load_plan
+from bench.runs.plan import PLANS, Plan
 from samplers import UserError
+from samplers.documents import parse_document
 from samplers.training.recipe import RECIPES
+
+RESULTS = Path(__file__).parents[3] / "results"
 
 
 def test_budgets_become_the_most_steps_within_them():
@@ -58,12 +62,30 @@ def test_yaml_round_trip(tmp_path: Path):
     assert bench.make_plan(tmp_path / "plan.yaml") == plan
 
 
-def test_keys_that_came_later_leave_old_runs_their_names_and_files():
+def test_a_field_that_comes_later_renames_no_run(tmp_path: Path):
+    """A run is named by what is not at its default, and a folder's plan is compared as it is read."""
     plan = Plan(samplers=("ddim",), seed=3)
-    assert plan.run_id() == "mnist32-c13f4e55"
-    assert not set(yaml.safe_load(plan.to_yaml())) & {"mode", "time_precision", "time_budget", "sweep", "cold_start"}
-    later = {"mode": "compile", "time_precision": 0.02, "time_budget": 9.0, "sweep": (1, 4), "cold_start": True}
-    assert len({plan.run_id(), *(Plan(samplers=("ddim",), seed=3, **{k: v}).run_id() for k, v in later.items())}) == 6
+    assert plan.run_id() == "mnist32-25a89e56"
+    later = {"rank_by": "kid", "mode": "compile", "time_budget": 9.0, "sweep": (1, 4), "cold_start": True}
+    names = {Plan(samplers=("ddim",), seed=3, **{k: v}).run_id() for k, v in later.items()}
+    assert len(names | {plan.run_id()}) == 6
+    older = {k: v for k, v in plan.values().items() if k not in later}
+    (tmp_path / "plan.yaml").write_text(text := yaml.safe_dump(older))
+    assert plan.text_in(tmp_path) == text
+    assert Plan(seed=4).text_in(tmp_path) == Plan(seed=4).to_yaml()
+    for damaged in (b"", b"\xff", b"seed: [", b"images: 0\n"):
+        (tmp_path / "plan.yaml").write_bytes(damaged)
+        assert plan.text_in(tmp_path) == plan.to_yaml()
+    assert plan.text_in(tmp_path / "nowhere") == plan.to_yaml()
+
+
+@pytest.mark.parametrize("folder", sorted(p.parent for p in RESULTS.glob("*/plan.yaml")), ids=lambda p: p.name)
+def test_a_committed_run_is_gone_on_with(folder: Path):
+    """As its plan stands there, field by field, from when some fields were not there yet."""
+    plan, written = bench.make_plan(folder / "plan.yaml"), yaml.safe_load((folder / "plan.yaml").read_text())
+    assert {k: v for k, v in plan.values().items() if k in written} == written
+    assert set(plan.identity()) <= set(written)
+    assert plan.text_in(folder) == (folder / "plan.yaml").read_text()
 
 
 def test_keys_of_time_come_back_from_yaml(tmp_path: Path):
@@ -73,6 +95,45 @@ def test_keys_of_time_come_back_from_yaml(tmp_path: Path):
     assert {c.mode for c in cells(plan)} == {"compile"}
     (tmp_path / "again.yaml").write_text(plan.to_yaml())
     assert bench.make_plan(tmp_path / "again.yaml") == plan
+
+
+def test_steps_and_calls_replace_each_other_over_a_file(tmp_path: Path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(Plan(steps=(4,)).to_yaml())  # with the default of calls
+    assert bench.make_plan(path) == Plan(steps=(4,))
+    assert bench.make_plan(path, calls=(3,)) == Plan(calls=(3,))
+    path.write_text("calls: 3\n")
+    assert bench.make_plan(path, steps=(4,)) == Plan(steps=(4,))
+    path.write_text("calls: 3\nsteps: 4\n")
+    with pytest.raises(UserError, match=r"plan\.yaml: steps and calls are both given"):
+        bench.make_plan(path)
+
+
+def test_a_budget_of_many_calls_takes_few_looks():
+    """At a card's count of calls, for which a million plans must not wait."""
+    assert {c.steps for c in cells(Plan(samplers=("heun",), calls=(9_999, 10_000)))} == {5000}
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.sampled_from(["1%", "all", "fp32"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(Plan.model_fields)), VALUES, min_size=1, max_size=3))
+def test_any_values_are_a_plan_or_one_line(values: dict):
+    """From a file and from Python alike."""
+    text = yaml.safe_dump(values, allow_unicode=True)
+    for made in (lambda: Plan.of(parse_document(text, "plan.yaml", "plan")), lambda: bench.make_plan(**values)):
+        try:
+            plan, told = made(), ""
+        except UserError as e:
+            plan, told = None, str(e)
+        assert len(told.splitlines()) <= 1
+        assert len(told) < 400
+        if plan is not None:
+            assert Plan.of(parse_document(plan.to_yaml(), "plan.yaml", "plan")) == plan
 
 
 def test_arguments_go_over_the_file(tmp_path: Path):
@@ -86,6 +147,8 @@ def test_arguments_go_over_the_file(tmp_path: Path):
     [
         ("images: 5\nsampler: ddim\n", "line 2: unknown key 'sampler'; did you mean 'samplers'?"),
         ("seed: 1\n\nimages: many\n", "line 3: images must be a whole number, not 'many'"),
+        ("seed: 1\nseed: 2\n", "line 2: 'seed' stands there twice"),
+        ("time_precision: 1e-3\nimages: 1.0e6\n", "line 2: images must be a whole number, not 1000000.0"),
         ("calls: [1, 2.5]\n", "line 1: calls must be a whole number, not 2.5"),
         ("images: true\n", "line 1: images must be a whole number, not True"),
         ("- ddim\n", "a plan is a list of 'key: value' lines"),
@@ -96,7 +159,7 @@ def test_a_wrong_plan_file_is_told_with_line_and_key(tmp_path: Path, text: str, 
     path = tmp_path / "plan.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as e:
-        load_plan(path)
+        bench.make_plan(path)
     assert told in str(e.value)
     assert "\n" not in str(e.value)
 
@@ -104,23 +167,28 @@ def test_a_wrong_plan_file_is_told_with_line_and_key(tmp_path: Path, text: str, 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"images": 1}, "images must be at least 2"),
+        ({"images": 1}, "images must be at least 2, got 1"),
+        ({"images": 10**5000}, "images must be at most 10000000, got a number of thousands of digits"),
         ({"images": 50}, "batch_size 64 is more than the 50 images"),
-        ({"seed": 2**32}, "seed must be below 2^32"),
+        ({"seed": 2**32}, "seed must be below 4294967296"),
         ({"precision": "fp16"}, "unknown precision 'fp16'"),
         ({"labels": "balance"}, "did you mean 'balanced'?"),
         ({"grid": "kerras"}, "did you mean 'karras'?"),
-        ({"calls": (0,)}, "must be 1 or more"),
-        ({"samplers": ()}, "no sampler asked for"),
+        ({"calls": (0,)}, "calls must be at least 1, got 0"),
+        ({"calls": ()}, "give --steps or --calls"),
+        ({"calls": (10**7,)}, "calls must be at most 10000"),
+        ({"steps": (3,), "calls": (3,)}, "steps and calls are both given"),
+        ({"samplers": ()}, "samplers must not be empty"),
         ({"mode": "compiled"}, "unknown mode 'compiled'; did you mean 'compile'?"),
-        ({"time_precision": 0}, "time_precision must lie between 0 and 1"),
-        ({"time_precision": "2"}, "time_precision must lie between 0 and 1 (0.02 is 2 %), got 2"),
+        ({"time_precision": 0}, "time_precision must be above 0, got 0"),
+        ({"time_precision": "2"}, "time_precision must be below 1, got '2'"),
         ({"time_precision": "two"}, "time_precision must be a number, or a percentage, not 'two'"),
         ({"time_precision": True}, "time_precision must be a number, or a percentage, not True"),
-        ({"time_budget": 0}, "time_budget must be more than 0 seconds"),
-        ({"time_budget": float("nan")}, "time_budget must be more than 0 seconds"),
+        ({"time_budget": 0}, "time_budget must be above 0, got 0"),
+        ({"time_budget": float("nan")}, "time_budget must be a finite number"),
+        ({"threads": 10**9}, "threads must be at most 4096"),
         ({"sweep": (4, 1)}, "sweep must be increasing batch sizes"),
-        ({"sweep": (0, 1)}, "sweep must be increasing batch sizes"),
+        ({"sweep": (0, 1)}, "sweep must be at least 1, got 0"),
         ({"cold_start": "yes"}, "cold_start must be true or false"),
         ({"picture": 1}, "unknown argument 'picture'"),
     ],

@@ -16,7 +16,6 @@ import yaml
 from changed import changed
 from rehearsal import begin
 
-import bench.profiling.profiler
 import bench.studies.study
 import dsno.trajectory_making
 from bench.studies.export import FILES, PART
@@ -48,7 +47,9 @@ bench.studies.study.Campaign(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), 
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("samplers.training.precision.available_cores", lambda: 1)
     monkeypatch.setattr("bench.profiling.profiler.matrix_rate", lambda device, clock: 1e9)
-    monkeypatch.setattr("bench.profiling.profiler.Setting", partial(bench.profiling.profiler.Setting, repetitions=6))
+    monkeypatch.setattr(
+        "bench.profiling.settings.ProfileSettings", partial(bench.profiling.settings.ProfileSettings, repetitions=6)
+    )
     monkeypatch.setattr(dsno.trajectory_making, "CHECKED", 2)
     monkeypatch.setattr("samplers.distilled.consistency_training.REFERENCE", ("ddim", 2))
 
