@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from samplers.documents import Document
-from samplers.errors import UserError, clipped, unknown
+from samplers.errors import UserError, clipped, one_line, unknown
 
 UNKNOWN = ("extra_forbidden", "invalid_key")
 TYPES = {
@@ -56,7 +56,7 @@ def _told(model: type[BaseModel], error: ErrorDetails, unknown_kind: str) -> str
     if kind not in UNKNOWN:
         while keys and isinstance(keys[-1], int):
             keys.pop()  # a position in a list
-    before, key = "".join(f"{k}: " for k in keys[:-1]), str(keys[-1]) if keys else ""
+    before, key = "".join(f"{one_line(k, 80)}: " for k in keys[:-1]), one_line(keys[-1], 80) if keys else ""
     if kind in UNKNOWN:
         told = str(unknown(unknown_kind, keys[-1], _fields(model, keys[:-1])))
     elif kind == "literal_error" and isinstance(value, str):

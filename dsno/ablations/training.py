@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -38,7 +38,9 @@ BASE = "dsno"
 class Variant(Settings):
     """What a variant says besides what differs in its section `dsno`."""
 
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="of its students, one each")
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(
+        (0,), min_length=1, description="of its students, one each"
+    )
     note: str | None = Field(None, description="what the table calls it")
 
 

@@ -115,13 +115,15 @@ def _pad(images: Tensor, size: int) -> Tensor:
 
 
 def _from_edm(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    if not path.exists():
-        raise UserError(f"no data at {path}; name a zip or folder with dataset.json (see --data)")
     try:
+        if not path.exists():
+            raise UserError(f"no data at {one_line(path)}; name a zip or folder with dataset.json (see --data)")
         if path.is_dir():
             return _read(path, lambda name: (path / name).read_bytes(), lambda name: (path / name).stat().st_size)
         with zipfile.ZipFile(path) as archive:
             return _read(path, archive.read, lambda name: archive.getinfo(name).file_size)
+    except OSError as e:
+        raise UserError(f"no data at {one_line(path)}: {e.strerror}; name a zip or folder with dataset.json") from e
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as e:  # RuntimeError: what looks encrypted or unsupported
         raise UserError(f"{path} is not a whole zip file ({one_line(e)}); fetch it again") from e
 
