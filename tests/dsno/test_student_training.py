@@ -249,7 +249,7 @@ def test_another_recipe_in_the_same_folder(trained, folder, teacher_card, tmp_pa
         ({"network": {"modes": 4}}, "4 time points have 3 Fourier modes"),
         ({"weights": "snrr"}, "unknown weights 'snrr'"),
         ({"loss": {"l3": 1}}, "unknown loss 'l3'"),
-        ({"loss": {}}, "loss must have 1 or more values"),
+        ({"loss": {}}, "loss must not be empty"),
         ({"optimisation": {"steps": 8, "batches": 4}}, "optimisation: .*'batches'"),
         ({"teacher": "mnits"}, "unknown teacher 'mnits'"),
         ({"weight": "flat"}, "'weight'; did you mean 'weights'"),

@@ -66,7 +66,7 @@ def test_a_recipe_is_read_with_its_defaults(tmp_path):
         ("width: 8", "width: 7", "multiple of 2"),
         ("width: 8", "heads: 3, width: 8", "heads: 8 feature channels have no 3 heads"),
         ("width: 8", "heads: 0, width: 8", "have no heads of 64 channels"),
-        ("[1]", "[]", "multipliers must have 1 or more values"),
+        ("[1]", "[]", "multipliers must not be empty"),
         ("[1]", "[1, -1]", "multipliers must be at least 1, got -1"),
         ("mine", "../mine", "name: String should match pattern"),
         ("x\n", "y\n", "unknown parameterisation 'y'"),
@@ -78,7 +78,7 @@ def test_a_recipe_is_read_with_its_defaults(tmp_path):
         ("steps: 5", "steps: 5, learning_rate: 0", "learning_rate must be above 0"),
         ("steps: 5", "steps: 5, batch: 6, accumulate: 4", "accumulate: a batch of 6 has no 4 equal parts"),
         ("{steps: 5}", "[5]", "optimisation must be a section"),
-        ("train: a.zip", "train: []", "data: train must have 1 or more values"),
+        ("train: a.zip", "train: []", "data: train must not be empty"),
         ("b.zip]", "b.zip], flip: 1", "flip must be true or false, not 1"),
     ],
 )
