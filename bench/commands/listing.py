@@ -12,7 +12,7 @@ from bench.quality.metrics import Metric, load_metric, metric_names
 from samplers.errors import UserError
 from samplers.models.cards import StudentCard, trained_for
 from samplers.models.zoo import zoo
-from samplers.registry import entries, load_entry
+from samplers.registry import entries, load_entry, refused
 from samplers.students import StudentSampler
 
 
@@ -33,6 +33,8 @@ def show(console: Console) -> None:
             else f"stochastic from {c.noise_from} steps"
         )
         table.add_row(name, str(c.order or "-"), kind, _formula(c.calls), c.grid or "-", c.paper, c.note)
+    for name, why in refused(samplers.registry.GROUP).items():
+        table.add_row(name, "-", "-", "-", "-", "-", f"not used: {why}")
     console.print(table)
     table = Table("teacher", "shape", "classes", "predicts", "parameters", "trained for", title="teachers")
     for name in zoo("teacher"):

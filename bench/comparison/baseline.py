@@ -4,20 +4,20 @@ Exact, the same on every machine and at any load, so it can hold each push. Oper
 on the version of PyTorch and the kind of device, so they are compared only with the same ones.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import BaseModel, Field, ValidationError
 
 from bench.comparison.checkout import repository, state
 from bench.comparison.subject import AbsentError, Request, Subject, told
 from bench.comparison.verdicts import Outcome, Row
-from bench.comparison.work import Work, compare
+from bench.comparison.work import PROBES, Work, compare, distance
 from bench.machine.device import prepare_process, resolve_device
-from samplers.errors import UserError
-from samplers.files import write_json
+from samplers.errors import UserError, one_line
+from samplers.files import read_json, write_json
 
 SCHEMA = 1
 STORED = Path("results/gate/counts.json")
@@ -25,6 +25,35 @@ STORED = Path("results/gate/counts.json")
 BUILD = ("operators", "synchronisations", "peak_bytes")
 """Counts that another build of PyTorch may change."""
 REMAKE = "make it with 'bench gate --update'"
+
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Text = Annotated[str, Field(max_length=200)]
+
+
+class _Cell(BaseModel, strict=True, extra="forbid"):
+    calls: Count
+    forwards: Count
+    flops: Count
+    operators: Count
+    synchronisations: Count
+    peak_bytes: Count
+    images: Annotated[list[Annotated[list[float], Field(min_length=PROBES, max_length=PROBES)]], Field(min_length=1)]
+
+
+class _Teacher(BaseModel, strict=True):
+    name: Text
+    sha256: Text | None
+
+
+class Stored(BaseModel, strict=True):
+    """What a file of counts must say."""
+
+    torch: Text
+    device: Literal["cpu", "cuda"]
+    teacher: _Teacher
+    calls: Annotated[int, Field(ge=1, le=1000)]
+    cells: dict[Text, _Cell]
 
 
 def path_of(given: Path | None) -> Path:
@@ -84,6 +113,9 @@ def _cells(side: Subject, calls: int, advance: Callable[[str], None]) -> tuple[d
             if e.broken:
                 failed[name] = str(e)
             continue
+        except UserError as e:  # a plug-in that cannot be used
+            failed[name] = str(e)
+            continue
         try:
             cells[f"{name}@{steps}"] = side.count(found, steps).to_dict()
         except Exception as e:
@@ -103,16 +135,20 @@ def check(stored: dict[str, Any], path: Path, advance: Callable[[str], None] = l
 
 
 def judge(stored: dict[str, Any], now: dict[str, Any]) -> list[Row]:
-    """A row for each count of each cell that either has."""
+    """A row for each count of each cell that either has; what is not stored yet is listed, and fails if it makes NaN."""
     rows: list[Row] = []
     other_build = (stored["torch"], stored["device"]) != (now["torch"], now["device"])
     other_teacher = stored["teacher"]["sha256"] != now["teacher"]["sha256"]
-    rows += [Row(cell, "cell", "", "", "wrong", why) for cell, why in now["failed"].items()]
+    known = {cell.partition("@")[0] for cell in stored["cells"]}
+    for cell, why in now["failed"].items():
+        rows.append(Row(cell, "cell", "", "", "wrong" if "@" in cell or cell in known else "skipped", why))
     for cell in sorted((stored["cells"].keys() | now["cells"].keys()) - now["failed"].keys()):
         if cell not in now["cells"]:
             rows.append(Row(cell, "cell", "counted", "", "not comparable", f"gone; if that is meant, {REMAKE}"))
         elif cell not in stored["cells"]:
-            rows.append(Row(cell, "cell", "", "counted", "not comparable", f"not stored yet; {REMAKE}"))
+            finite = distance(now["cells"][cell]["images"], now["cells"][cell]["images"]) == 0
+            new = ("skipped", f"not stored yet; {REMAKE}") if finite else ("wrong", "images are not finite (NaN or infinity)")
+            rows.append(Row(cell, "cell", "", "counted", *new))
         else:
             found = compare(cell, Work(**stored["cells"][cell]), Work(**now["cells"][cell]))
             rows += [
@@ -133,17 +169,15 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         UserError: no such file, another schema, or damaged.
     """
+    found = read_json(path, "stored counts", f"restore it, or {REMAKE}", ("schema",))
+    if found["schema"] != SCHEMA:
+        raise UserError(f"{path} has schema {one_line(found['schema'], 30)}, this version reads {SCHEMA}; {REMAKE}")
     try:
-        found = json.loads(path.read_bytes())
-        if found["schema"] != SCHEMA:
-            raise UserError(f"{path} has schema {found['schema']}, this version reads {SCHEMA}; {REMAKE}")
-        for cell in found["cells"].values():
-            Work(**cell)
-        _ = found["torch"], found["device"], found["calls"], found["teacher"]["name"], found["teacher"]["sha256"]
-    except OSError as e:
-        raise UserError(f"no stored counts at {path} ({e.strerror}); {REMAKE}") from e
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise UserError(f"{path} holds no counts; restore it, or {REMAKE}") from e
+        Stored.model_validate(found)
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = one_line(".".join(map(str, first["loc"])), 60)
+        raise UserError(f"{path} holds no counts ({where}: {one_line(first['msg'], 60)}); restore it, or {REMAKE}") from e
     return found
 
 

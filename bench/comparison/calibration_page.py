@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta
+from scipy.stats import binomtest
 
 from bench.comparison.trials import read_trials
 from bench.comparison.verdicts import middle
@@ -21,13 +21,6 @@ from samplers.files import write_whole
 VERDICTS = ("slower", "faster", "same", "ambiguous")
 COLOURS = {"slower": "#D55E00", "faster": "#009E73", "same": "#0072B2", "ambiguous": "#888888"}
 MARKERS = {"slower": ">", "faster": "<", "same": "o", "ambiguous": "x"}
-
-
-def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The exact interval of a probability of which k of n trials, n >= 1, were hits."""
-    tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, k, n - k + 1)) if k else 0.0
-    return low, float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
 
 
 def wrong(delay: float, verdict: str, effect: float) -> bool:
@@ -52,7 +45,7 @@ def error_table(trials: Sequence[dict[str, Any]], effect: float) -> Table:
         found = [t["cells"][name] for t in trials]
         counts, n = Counter(c["verdict"] for c in found), len(found)
         k = sum(wrong(first["delay"], c["verdict"], effect) for c in found)
-        low, high = clopper_pearson(k, n)
+        low, high = binomtest(k, n).proportion_ci(0.95, method="exact")
         share = f"{k} of {n}, {100 * k / n:.0f} % [{100 * low:.1f}, {100 * high:.1f}]"
         rows.append([Cell(truth(first["delay"]), first["delay"]), *(cell(counts[v]) for v in VERDICTS), Cell(share, k / n)])
     return Table(["truth", *VERDICTS, "wrong"], rows, range(1, 6))

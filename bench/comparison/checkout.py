@@ -1,7 +1,7 @@
 """Two revisions of the packages under test side by side in one process.
 
-A revision is exported to a folder of its own (`export`), and its `samplers` and `dsno` are imported from there (`Packages`)
-under their own names, one revision at a time in `sys.modules`. The harness, `bench`, is the running one for both.
+A revision is exported to a folder of its own (`export`), and its packages are imported from there (`Packages`) under their
+own names, one revision at a time in `sys.modules`. The harness, `bench`, is the running one for both.
 """
 
 import shutil
@@ -10,9 +10,10 @@ import sys
 import tarfile
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib import invalidate_caches
 from io import BytesIO
 from pathlib import Path
@@ -20,8 +21,7 @@ from types import ModuleType
 
 from samplers.errors import UserError, one_line
 
-PACKAGES = ("samplers", "dsno")
-"""Top-level packages that a revision brings."""
+HARNESS = __name__.partition(".")[0]
 WORKING_TREE = "working tree"
 
 
@@ -76,10 +76,12 @@ def export(name: str, repo: Path, folder: Path) -> Revision:
     """
     head = _git(repo, "rev-parse", "HEAD").decode().strip() if is_revision("HEAD", repo) else "none"
     if name == WORKING_TREE:
-        dirty = bool(_git(repo, "status", "--porcelain", "--", *PACKAGES, "pyproject.toml").strip())
+        files = _git(repo, "ls-files", "-z", "--cached", "--others", "--exclude-standard").decode().split("\0")
+        project = repo / "pyproject.toml"
+        wanted = _wanted(project.read_text() if project.exists() else "", {f.partition("/")[0] for f in files}, name)
+        dirty = bool(_git(repo, "status", "--porcelain", "--", *wanted).strip())
         commit, root = head + ("+" if dirty else ""), folder / "working-tree"
-        files = _git(repo, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *PACKAGES, "pyproject.toml")
-        for file in sorted({f for f in files.decode().split("\0") if f}):
+        for file in sorted({f for f in files if f.partition("/")[0] in wanted}):
             if (repo / file).is_file():  # one deleted in the working tree is still in the index
                 (root / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(repo / file, root / file)
@@ -88,15 +90,31 @@ def export(name: str, repo: Path, folder: Path) -> Revision:
             raise UserError(f"'{name}' is no revision of this checkout; see 'git log --oneline'")
         commit = _git(repo, "rev-parse", f"{name}^{{commit}}").decode().strip()
         root = folder / commit[:16]
-        there = _git(repo, "ls-tree", "--name-only", commit).decode().split()
-        wanted = [p for p in (*PACKAGES, "pyproject.toml") if p in there]
-        if wanted:
-            with tarfile.open(fileobj=BytesIO(_git(repo, "archive", commit, *wanted))) as tar:
-                tar.extractall(root, filter="data")
-    if not (root / PACKAGES[0] / "__init__.py").exists() or not (root / "pyproject.toml").exists():
-        raise UserError(f"revision '{name}' has no package {PACKAGES[0]}; compare with a later one")
+        there = _git(repo, "ls-tree", "-z", "--name-only", commit).decode().split("\0")
+        text = _git(repo, "show", f"{commit}:pyproject.toml").decode(errors="replace") if "pyproject.toml" in there else ""
+        with tarfile.open(fileobj=BytesIO(_git(repo, "archive", commit, *_wanted(text, there, name)))) as tar:
+            tar.extractall(root, filter="data")
+    if not (root / "samplers" / "__init__.py").exists():
+        raise UserError(f"revision '{name}' has no package samplers; compare with a later one")
     write_entry_points(root, name)
     return Revision(name, commit, root)
+
+
+def _wanted(project: str, there: Iterable[str], name: str) -> list[str]:
+    """What to export of the top-level names of a revision: pyproject.toml, and the packages that it includes but the harness.
+
+    Raises:
+        UserError: no pyproject.toml, or one that is not TOML.
+    """
+    try:
+        found = tomllib.loads(project).get("tool", {}).get("setuptools", {}).get("packages", {}).get("find", {})
+        patterns = [str(p) for p in found.get("include", ["*"])]
+    except (tomllib.TOMLDecodeError, AttributeError, TypeError) as e:
+        raise UserError(f"revision '{name}': its pyproject.toml cannot be read ({one_line(e)}); compare with another") from e
+    if not project:
+        raise UserError(f"revision '{name}' has no package samplers; compare with a later one")
+    packages = {n for n in there if n and n != HARNESS and any(fnmatchcase(n, p) for p in patterns)}
+    return sorted(packages | {"pyproject.toml"})
 
 
 def write_entry_points(root: Path, name: str) -> None:
@@ -122,6 +140,7 @@ class Packages:
 
     def __init__(self, revision: Revision):
         self.revision = revision
+        self._names = {init.parent.name for init in revision.root.glob("*/__init__.py")}
         self._modules: dict[str, ModuleType] = {}
 
     @contextmanager
@@ -131,7 +150,7 @@ class Packages:
         Raises:
             UserError: its code cannot be imported, or raises its own UserError.
         """
-        others = _take()
+        others = self._take()
         sys.modules.update(self._modules)
         sys.path.insert(0, str(self.revision.root))
         invalidate_caches()
@@ -146,16 +165,14 @@ class Packages:
                 raise
             raise UserError(f"revision '{self.revision.name}' does not import here: {one_line(e)}") from e
         finally:
-            self._modules = _take()
+            self._modules = self._take()
             sys.modules.update(others)
             sys.path.remove(str(self.revision.root))
             invalidate_caches()
 
-
-def _take() -> dict[str, ModuleType]:
-    """Remove the packages under test from `sys.modules`; returns them."""
-    names = [n for n in sys.modules if n.partition(".")[0] in PACKAGES]
-    return {n: sys.modules.pop(n) for n in names}
+    def _take(self) -> dict[str, ModuleType]:
+        """Remove the packages under test from `sys.modules`; returns them."""
+        return {n: sys.modules.pop(n) for n in list(sys.modules) if n.partition(".")[0] in self._names}
 
 
 @contextmanager

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from scipy.stats import norm
 
 from bench.comparison.verdicts import Outcome, Row, judge, judge_stored
 from bench.records.differences import ROUNDING, log_ratio
 from bench.records.frame import load_records
 from bench.records.ranking import FRECHET, ranked_by, rankings_of
 
-Z = 2.576
+Z = float(norm.ppf(0.995))
 """Two-sided 99 % of a normal distribution, as the other verdicts have."""
 COUNTS = {
     "calls": "counted.calls",
@@ -89,7 +90,9 @@ def _metric(cell: str, metric: str, old: pd.Series, new: pd.Series, effect: floa
     at = f"quality.{metric}"
     x, y = float(old[f"{at}.value"]), float(new.get(f"{at}.value", math.nan))
     a, b = f"{x:.4g}", "" if math.isnan(y) else f"{y:.4g}"
-    if math.isnan(y):
+    if not math.isfinite(y):
+        if pd.notna(new.get(f"{at}.n")):
+            return Row(cell, metric, a, f"{y:g}", "wrong", "not a finite number")
         return Row(cell, metric, a, b, "not comparable", "not measured in the second run")
     keys = ("n", "extractor_sha256", "reference_sha256", "reference")
     if differs := _differing(old, new, (*IMAGES, *(f"{at}.{k}" for k in keys))):

@@ -60,7 +60,7 @@ def compare(cell: str, a: Work, b: Work) -> list[Row]:
     x, y = a.peak_bytes, b.peak_bytes
     verdict = "more" if y > x * (1 + BYTES_TOLERANCE) else "less" if y < x * (1 - BYTES_TOLERANCE) else "same"
     rows.append(Row(cell, "peak_bytes", f"{x:,}", f"{y:,}", verdict, "" if verdict == "same" else _change(x, y)))
-    worst = _distance(a.images, b.images)
+    worst = distance(a.images, b.images)
     right = worst <= TOLERANCE
     note = "" if right else f"other images: projections differ by {worst:.2g}, allowed {TOLERANCE:g}"
     rows.append(Row(cell, "images", "", "", "same" if right else "wrong", note))
@@ -71,7 +71,7 @@ def _change(x: int, y: int) -> str:
     return f"{y - x:+,}" + (f" ({(y / x - 1) * 100:+.1f} %)" if x else "")
 
 
-def _distance(a: list[list[float]], b: list[list[float]]) -> float:
+def distance(a: list[list[float]], b: list[list[float]]) -> float:
     """Largest difference of projections; infinite for NaN or another number of images."""
     x, y = torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64)
     if x.shape != y.shape or not (torch.isfinite(x).all() and torch.isfinite(y).all()):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
-Z = 1.96  # two-sided 95 % of a normal distribution
+Z = float(norm.ppf(0.975))  # two-sided 95 % of a normal distribution
 ROUNDING = 1e-3  # relative: below it two Frechet distances count as equal
 
 

@@ -2,6 +2,7 @@
 
 import bisect
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +42,12 @@ def cells(plan: Plan) -> list[Cell]:
     """
     found: dict[Cell, None] = {}
     for spec, named in expand(plan).items():
-        card = samplers.get(spec).card
+        try:
+            card = samplers.get(spec).card
+        except UserError:
+            if named:
+                raise
+            continue  # "all" means those that can be used; 'bench list' says why another cannot
         if spec.steps or plan.steps:
             steps = (spec.steps,) if spec.steps else plan.steps
             wrong = [n for n in steps if card.steps is not None and n not in card.steps]
@@ -69,7 +75,8 @@ def expand(plan: Plan) -> dict[Spec, bool]:
     found: dict[Spec, bool] = {}
     for text in plan.samplers:
         for spec in [Spec(n) for n in samplers.names()] if text == "all" else [Spec.parse(text)]:
-            if plan.grid is not None and "grid" not in dict(spec.options) and samplers.get(spec).card.grid is not None:
-                spec = spec.with_option("grid", plan.grid)
+            with suppress(UserError):  # told by `cells`
+                if plan.grid is not None and "grid" not in dict(spec.options) and samplers.get(spec).card.grid is not None:
+                    spec = spec.with_option("grid", plan.grid)
             found[spec] = found.get(spec, False) or text != "all"
     return found

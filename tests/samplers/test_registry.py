@@ -7,8 +7,10 @@ import torch
 from exact import Gaussian
 
 import samplers
+from bench.runs.cells import cells
+from bench.runs.plan import Plan
 from samplers import Card, Sampler, UserError
-from samplers.registry import load_spec
+from samplers.registry import load_spec, refused
 from samplers.schedule import GRIDS
 
 OURS = {
@@ -123,6 +125,59 @@ def test_a_plugin_that_does_not_import_is_one_line_and_hurts_no_other(install, e
     assert "\n" not in str(e.value)
     assert len(str(e.value)) < 400
     assert samplers.get("ddim").card.name == "ddim"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("class Stranger(Sampler)", "class Stranger"), "is no subclass of samplers.Sampler but <class"),
+        (
+            ("class Stranger(Sampler)", "def Stranger(): ...\nclass Other(Sampler)"),
+            "is no subclass of .* but <func",
+        ),
+        (("card = Card(", "cart = Card("), r"has no card \(samplers.Card\)"),
+        (("card = Card(", "card = dict("), "has no card"),
+        (('family="toy"', "family=3"), "has a card whose family is 3"),
+        (("order=None", 'order="two"'), "has a card whose order is 'two'"),
+        (("deterministic=True", "deterministic=1"), "has a card whose deterministic is 1"),
+        (("order=None", "order=None, steps=(1, 'x')"), "has a card whose steps is 'x'"),
+        (("lambda n: n", "7"), "has a card whose calls is 7"),
+        (("lambda n: n", "lambda n: 1 / 0"), "has a card whose calls raise ZeroDivisionError"),
+        (("lambda n: n", "lambda n: -n"), r"has a card whose calls are \[-1, -2, -3\]"),
+        (('name="stranger"', 'name="x\\ny" * 100_000'), "has a card of the name 'x"),
+    ],
+)
+def test_a_plugin_that_is_no_sampler_is_one_line(install, change, told):
+    install("[bench.samplers]\nstranger = stranger_package:Stranger", STRANGER.replace(*change))
+    with pytest.raises(UserError, match=f"sampler 'stranger' of stranger-package {told}.*; its author must mend it") as e:
+        samplers.card("stranger")
+    assert "\n" not in str(e.value)
+    assert len(str(e.value)) < 400
+    assert "stranger" in samplers.names()
+    assert samplers.get("ddim").card.name == "ddim"
+    assert all(c.sampler != "stranger" for c in cells(Plan(samplers=("all",), calls=(2,))))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("self.points, self.kind = points, kind", "raise RuntimeError('a\\nb' * 100_000)"), "RuntimeError: a ba b"),
+        (("self.points, self.kind = points, kind", "raise SystemExit(7)"), "SystemExit: 7"),
+        (("def sample", "def other"), "TypeError: Can't instantiate abstract class Stranger"),
+    ],
+)
+def test_a_plugin_that_cannot_be_made_is_one_line(install, change, told):
+    install("[bench.samplers]\nstranger = stranger_package:Stranger", STRANGER.replace(*change))
+    with pytest.raises(UserError, match=rf"sampler 'stranger' cannot be made \({told}") as e:
+        samplers.get("stranger:points=3")
+    assert "\n" not in str(e.value)
+    assert len(str(e.value)) < 400
+
+
+def test_a_strangers_sampler_does_not_take_our_name(install):
+    install("[bench.samplers]\nddim = stranger_package:Stranger", STRANGER)
+    assert samplers.get("ddim:eta=0.5").eta == 0.5
+    assert refused("bench.samplers") == {"ddim of stranger-package": "sampler-bench has this name"}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from bench.comparison import calibration
 from bench.comparison.calibration import DELAYS, calibrate, delayed
-from bench.comparison.calibration_page import clopper_pearson, error_table, write_page, wrong
+from bench.comparison.calibration_page import error_table, write_page, wrong
 from bench.comparison.checkout import Packages, export
 from bench.comparison.trials import read_trials
 from bench.presentation import markdown
@@ -82,14 +82,6 @@ def test_what_is_wrong():
         share: {v for v in ("slower", "faster", "same", "ambiguous") if wrong(share, v, 0.05)} for share in (0.0, 0.02, 0.05)
     }
     assert told == {0.0: {"slower", "faster"}, 0.02: {"faster"}, 0.05: {"faster", "same", "ambiguous"}}
-
-
-@pytest.mark.parametrize(
-    ("k", "low", "high"), [(0, 0.0, 0.0362), (1, 0.00025, 0.0545), (5, 0.0164, 0.1128), (100, 0.9638, 1.0)]
-)
-def test_the_exact_interval_of_a_share(k, low, high):
-    """Tabulated for n = 100."""
-    assert clopper_pearson(k, 100) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_the_table_counts_verdicts_and_wrong_ones():

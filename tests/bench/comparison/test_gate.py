@@ -1,6 +1,7 @@
 """The gate blocks what got slower or other, passes what did not, and says so by its exit code. No time is measured here."""
 
 import json
+import math
 import random
 
 import pytest
@@ -166,10 +167,21 @@ def test_one_more_call_than_stored_is_a_regression(stored):
 def test_a_sampler_that_came_or_went_is_told(stored):
     fewer = json.loads(json.dumps(stored))
     del fewer["cells"]["ddim@2"]
-    for a, b, told in ((stored, fewer, "gone"), (fewer, stored, "not stored yet")):
+    for a, b, verdict, told in ((stored, fewer, "not comparable", "gone"), (fewer, stored, "skipped", "not stored yet")):
         (row,) = [r for r in baseline.judge(a, b) if r.verdict != "same"]
-        assert row.verdict == "not comparable"
+        assert row.verdict == verdict
         assert told in row.note
+        assert exit_code(baseline.judge(a, b)) == (PASS if verdict == "skipped" else UNSURE)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_sampler_that_makes_nan_is_a_regression_stored_or_new(stored, known):
+    """Also where the stored images are NaN: no image of theirs is right."""
+    spoiled = altered(stored, "ddim@2", images=[[math.nan] * 16] * 2)
+    before = json.loads(json.dumps(spoiled if known else stored))
+    if not known:
+        del before["cells"]["ddim@2"]
+    assert exit_code(baseline.judge(before, spoiled)) == REGRESSION
 
 
 def test_a_sampler_that_raises_when_it_is_counted_is_a_regression(stored):
@@ -195,10 +207,11 @@ def test_other_weights_have_other_images(stored):
     ("content", "told"),
     [
         (None, "no stored counts at"),
-        ("", "holds no counts"),
-        ("[]", "holds no counts"),
+        ("", "is not JSON"),
+        ("[]", "lacks everything"),
         ('{"schema": 1, "cells": {"ddim@1": {"calls": 1}}}', "holds no counts"),
         ('{"schema": 2}', "has schema 2, this version reads 1"),
+        ('{"schema": "1\\n1"}', "has schema 1 1, this version reads 1"),
     ],
 )
 def test_a_file_of_counts_that_cannot_be_used(content, told, tmp_path):
@@ -207,6 +220,39 @@ def test_a_file_of_counts_that_cannot_be_used(content, told, tmp_path):
     with pytest.raises(UserError, match=told) as e:
         baseline.read(tmp_path / "counts.json")
     assert "bench gate --update" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("torch",), 2),
+        (("device",), "tpu"),
+        (("calls",), 10**9),
+        (("teacher",), "mnist32"),
+        (("teacher", "name"), ["x"]),
+        (("teacher", "name"), "x" * 10**7),
+        (("cells",), []),
+        (("cells", "ddim@2"), None),
+        (("cells", "ddim@2", "calls"), "5"),
+        (("cells", "ddim@2", "flops"), -1),
+        (("cells", "ddim@2", "peak_bytes"), 10**400),
+        (("cells", "ddim@2", "images"), []),
+        (("cells", "ddim@2", "images"), [[0.0] * 16, [0.0]]),
+        (("cells", "ddim@2", "images"), [["0"] * 16]),
+        (("cells", "ddim@2", "new\nkey"), 1),
+    ],
+)
+def test_a_forged_count_is_one_line(stored, path, value, tmp_path):
+    forged = json.loads(json.dumps(stored))
+    place = forged
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    (tmp_path / "counts.json").write_text(json.dumps(forged))
+    with pytest.raises(UserError, match=rf"holds no counts \({path[0]}") as e:
+        baseline.read(tmp_path / "counts.json")
+    assert "\n" not in str(e.value)
+    assert len(str(e.value)) < 400
 
 
 def test_counts_of_changed_sources_are_not_stored(changed, tmp_path, monkeypatch):
