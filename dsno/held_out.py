@@ -16,7 +16,7 @@ from samplers.training.recipe import HeldOutNoises
 from samplers.world import World
 
 
-class HeldOut:
+class HeldOutPaths:
     """Trajectories to score a student on: noise [N, C, H, W], frames [N, M, C, H, W] and labels [N], on one device."""
 
     def __init__(self, noise: Tensor, frames: Tensor, labels: Tensor):
@@ -25,7 +25,7 @@ class HeldOut:
     @classmethod
     def make(
         cls, paths: Trajectories, teacher: UNetTeacher, wanted: HeldOutNoises, times: list[float], world: World, folder: Path
-    ) -> "HeldOut":
+    ) -> "HeldOutPaths":
         """Solve `wanted.count` trajectories of other noises, as those trained on were; `folder` keeps them."""
         kept = folder / "held_out.safetensors"
         m = paths.manifest
@@ -53,7 +53,7 @@ class HeldOut:
         return cls(z, tensors["frames"][:, columns].to(device), tensors["labels"].to(device))
 
     @classmethod
-    def first(cls, paths: Trajectories, count: int) -> "HeldOut":
+    def first(cls, paths: Trajectories, count: int) -> "HeldOutPaths":
         """The first trajectories of those trained on, to tell learning from memorising."""
         chosen = range(min(count, len(paths)))
         frames, labels = paths.frames(chosen)

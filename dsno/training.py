@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from dsno.held_out import HeldOut
+from dsno.held_out import HeldOutPaths
 from dsno.losses import TERMS, path_loss, terms
 from dsno.network import DSNOConfig, from_teacher, logsnr_at
 from dsno.times import loss_weights
@@ -65,8 +65,8 @@ class DSNOTraining(StudentTraining[DSNORecipe]):
         self.network = from_teacher(teacher, r.network, dropout=r.dropout)
         times = self.times = r.network.times()
         self.paths = Trajectories(self.folder, teacher.sha256, times, r.target, r.trajectories)
-        self.held_out = HeldOut.make(self.paths, teacher, r.held_out, times, self.world, self.out)
-        self.seen = HeldOut.first(self.paths, len(self.held_out.labels))
+        self.held_out = HeldOutPaths.make(self.paths, teacher, r.held_out, times, self.world, self.out)
+        self.seen = HeldOutPaths.first(self.paths, len(self.held_out.labels))
         if device.type == "cuda":
             self.paths.near(device)
         self.weights = torch.tensor(loss_weights(teacher.schedule, times, r.weights), device=device)

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from scipy.stats import t
 
-from dsno.held_out import HeldOut
+from dsno.held_out import HeldOutPaths
 from dsno.network import logsnr_at
 from dsno.students import KIND, ZOO, load_student
 from dsno.training import DSNORecipe, DSNOTraining, put_over
@@ -140,11 +140,11 @@ def compare(recipes: Mapping[str, DSNORecipe], asked: AblationsRecipe, data: Pat
         times = network.operator.times()
         teacher = load_unet_teacher(r.teacher)
         paths = Trajectories(data, teacher.sha256, times, r.target, r.trajectories, verify=False)
-        truth = HeldOut.make(paths, teacher, asked.held_out, times, World(0, 1, torch.device("cpu")), out)
+        truth = HeldOutPaths.make(paths, teacher, asked.held_out, times, World(0, 1, torch.device("cpu")), out)
         logsnr = logsnr_at(schedule, times)
         own = truth.squared_error(network, logsnr)[:, -1].numpy()
         scale = float(truth.frames[:, -1].double().square().mean())
-        seen = HeldOut.first(paths, len(truth.labels)).error(network, logsnr)[-1]
+        seen = HeldOutPaths.first(paths, len(truth.labels)).error(network, logsnr)[-1]
         errors[name] = own / scale
         c = entry.card
         rows.append(

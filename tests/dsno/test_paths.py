@@ -69,7 +69,7 @@ def path_errors(spec: str, target: str, steps: int) -> list[float]:
     wanted = wanted_at(TIMES, SCHEDULE)
     levels = levels_through(sigmas(SCHEDULE, steps, solver.grid), wanted)
     found = path_of(solver, GAUSSIAN, z, levels, wanted, target=target)
-    exact = [GAUSSIAN.state(z, s) / math.sqrt(1 + s * s) if target == "state" else GAUSSIAN.image(z, s) for s in wanted[:-1]]
+    exact = [GAUSSIAN.at(z, s) / math.sqrt(1 + s * s) if target == "state" else GAUSSIAN.image(z, s) for s in wanted[:-1]]
     exact.append(GAUSSIAN.image(z, levels[-2]))  # the solver's image is its prediction at the last level above 0
     assert found.shape == (4, len(TIMES), 3, 1, 1)
     return [float((found[:, i] - e).abs().max()) for i, e in enumerate(exact)]

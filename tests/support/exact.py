@@ -9,49 +9,36 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from samplers import Cosine, Solver, Walk
+from samplers import Cosine, Solver, Walk, analytic
 from samplers.solvers.base import Point
 
 
-class Gaussian:
-    """Data N(mu, diag(s^2)), shape (6, 1, 1): D(x, sigma) = mu + s^2 / (s^2 + sigma^2) (x - mu)."""
+def column(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)[:, None, None]
 
-    num_classes = 0
+
+class Gaussian(analytic.Gaussian):
+    """Of shape (6, 1, 1)."""
+
     shape = (6, 1, 1)
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0):
-        self.sigma_min, self.sigma_max = sigma_min, sigma_max
-        self.mu = torch.tensor([0.5, -0.3, 0.0, 0.8, -0.6, 0.1], dtype=torch.float64)[:, None, None]
-        self.s = torch.tensor([0.3, 0.5, 0.7, 1.0, 1.3, 2.0], dtype=torch.float64)[:, None, None]
-
-    def __call__(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
-        sigma = torch.as_tensor(sigma, dtype=x.dtype).reshape(-1, 1, 1, 1)
-        return self.mu + self.s**2 / (self.s**2 + sigma**2) * (x - self.mu)
+        mu, s = column(0.5, -0.3, 0.0, 0.8, -0.6, 0.1), column(0.3, 0.5, 0.7, 1.0, 1.3, 2.0)
+        super().__init__(mu, s, sigma_min, sigma_max)
 
     def exact(self, x: Tensor, start: float, sigmas: Sequence[float]) -> list[Tensor]:
-        """The solution through x at `start`, at each of `sigmas`: x - mu scales with sqrt(s^2 + sigma^2)."""
-        return [self.mu + torch.sqrt((self.s**2 + t**2) / (self.s**2 + start**2)) * (x - self.mu) for t in sigmas]
+        """The solution through x at `start`, at each of `sigmas`."""
+        return [self.state(x, start, t) for t in sigmas]
 
 
-class Mixture:
-    """Three isotropic Gaussians in the plane, shape (2, 1, 1); the posterior mean is exact, the ODE is solved by DOP853."""
+class Mixture(analytic.Mixture):
+    """Three in the plane, shape (2, 1, 1); the ODE is solved by DOP853."""
 
-    num_classes = 0
     shape = (2, 1, 1)
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0):
-        self.sigma_min, self.sigma_max = sigma_min, sigma_max
-        self.means = torch.tensor([[0.8, 0.1], [-0.7, 0.6], [0.1, -0.9]], dtype=torch.float64)
-        self.s = torch.tensor([0.5, 0.6, 0.7], dtype=torch.float64)
-        self.log_weights = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()
-
-    def __call__(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
-        sigma = torch.as_tensor(sigma, dtype=x.dtype).reshape(-1, 1)  # [1 or B, 1]
-        offsets = x.flatten(1)[:, None] - self.means  # [B, K, 2]
-        variances = self.s**2 + sigma**2  # [1 or B, K]
-        logits = self.log_weights - variances.log() - offsets.square().sum(2) / (2 * variances)
-        means = self.means + (self.s**2 / variances)[..., None] * offsets  # [B, K, 2]
-        return (logits.softmax(1)[..., None] * means).sum(1).reshape(x.shape)
+        means = torch.stack([column(0.8, 0.1), column(-0.7, 0.6), column(0.1, -0.9)])
+        super().__init__([0.5, 0.3, 0.2], means, [0.5, 0.6, 0.7], sigma_min, sigma_max)
 
     def exact(self, x: Tensor, start: float, sigmas: Sequence[float]) -> list[Tensor]:
         """The solution through x at `start`, at each of `sigmas` (decreasing), in lambda = -log sigma: dx/dlambda = D - x."""

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import samplers
-from samplers import Cosine, UNetTeacher
+from samplers import Cosine, UNetTeacher, analytic
 from samplers.models.unet import UNet, UNetConfig
 from samplers.models.weights import save_tensors
 
@@ -20,7 +20,7 @@ SPREAD = torch.tensor([0.3, 0.5, 1.0, 1.3], dtype=torch.float64)[:, None, None]
 
 
 class Gaussian(nn.Module):
-    """Data N(MU, diag(SPREAD^2)), shape (4, 1, 1): the exact denoiser and the exact paths of its ODE, float64."""
+    """Data N(MU, diag(SPREAD^2)), shape (4, 1, 1), as a module, float64."""
 
     num_classes = 0
     shape = (4, 1, 1)
@@ -28,15 +28,11 @@ class Gaussian(nn.Module):
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0):
         super().__init__()
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
-        self.schedule = Cosine(sigma_min, sigma_max)
+        self.schedule, self.exact = Cosine(sigma_min, sigma_max), analytic.Gaussian(MU, SPREAD, sigma_min, sigma_max)
+        self.state = self.exact.state
 
     def forward(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
-        sigma = wide(sigma)
-        return MU + SPREAD**2 / (SPREAD**2 + sigma**2) * (x - MU)
-
-    def state(self, x: Tensor, start: float | Tensor, sigma: float | Tensor) -> Tensor:
-        """Where the path through x at noise level `start` is at `sigma`: x - MU scales with sqrt(SPREAD^2 + sigma^2)."""
-        return MU + ((SPREAD**2 + wide(sigma) ** 2) / (SPREAD**2 + wide(start) ** 2)).sqrt() * (x - MU)
+        return self.exact(x, sigma)
 
 
 def wide(sigma: float | Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dsno.network import DSNO, DSNOConfig, from_teacher
 from dsno.training import DSNOTraining
 from dsno.trajectory_making import TrajectoryMaking
-from samplers import Cosine, UNetTeacher
+from samplers import Cosine, UNetTeacher, analytic
 from samplers.documents import Document
 from samplers.models.unet import UNet, UNetConfig
 from samplers.models.weights import save_tensors
@@ -93,27 +93,16 @@ def write_student(folder: Path, teacher: UNetTeacher, config: DSNOConfig, **chan
     return write_json(folder / "student.json", card | changes)
 
 
-class Gaussian:
-    """Data N(mu, diag(s^2)): the exact denoiser, and the exact path from x = sigma_max z in sigma coordinates, float64."""
+class Gaussian(analytic.Gaussian):
+    """With its path from x = sigma_max z, z float32 or float64."""
 
-    num_classes = 0
-
-    def __init__(self, mu: Tensor, s: Tensor, sigma_min: float = 0.002, sigma_max: float = 80.0):
-        self.mu, self.s, self.shape = mu.double(), s.double(), tuple(mu.shape)
-        self.sigma_min, self.sigma_max = sigma_min, sigma_max
-
-    def __call__(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
-        sigma = torch.as_tensor(sigma, dtype=x.dtype).reshape(-1, 1, 1, 1)
-        return self.mu + self.s**2 / (self.s**2 + sigma**2) * (x - self.mu)
-
-    def state(self, z: Tensor, sigma: float) -> Tensor:
-        """x(sigma) = mu + sqrt((s^2 + sigma^2) / (s^2 + sigma_max^2)) (x(sigma_max) - mu)."""
-        shrink = ((self.s**2 + sigma**2) / (self.s**2 + self.sigma_max**2)).sqrt()
-        return self.mu + shrink * (self.sigma_max * z.double() - self.mu)
+    def at(self, z: Tensor, sigma: float) -> Tensor:
+        """The state at a noise level, float64."""
+        return self.state(self.sigma_max * z.double(), self.sigma_max, sigma)
 
     def image(self, z: Tensor, sigma: float) -> Tensor:
-        """x0_hat = mu + s^2 / (s^2 + sigma^2) (x(sigma) - mu)."""
-        return self.mu + self.s**2 / (self.s**2 + sigma**2) * (self.state(z, sigma) - self.mu)
+        """x0_hat there."""
+        return self(self.at(z, sigma), sigma)
 
 
 def write_json(path: Path, content: Any) -> Path:
