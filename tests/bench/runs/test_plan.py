@@ -79,6 +79,17 @@ def test_a_field_that_comes_later_renames_no_run(tmp_path: Path):
     assert plan.text_in(tmp_path / "nowhere") == plan.to_yaml()
 
 
+def test_a_run_of_an_older_plan_file_is_gone_on_with(one: dict, tmp_path: Path):
+    found = bench.run(out=tmp_path, quiet=True, **one)
+    path = tmp_path / "plan.yaml"
+    older = {k: v for k, v in yaml.safe_load(path.read_text()).items() if k not in ("rank_by", "sweep", "cold_start", "mode")}
+    path.write_text(text := yaml.safe_dump(older))
+    assert bench.run(out=tmp_path, quiet=True, **one).equals(found)
+    assert path.read_text() == text
+    with pytest.raises(UserError, match="holds a run of another plan"):
+        bench.run(out=tmp_path, quiet=True, **(one | {"seed": 1}))
+
+
 @pytest.mark.parametrize("folder", sorted(p.parent for p in RESULTS.glob("*/plan.yaml")), ids=lambda p: p.name)
 def test_a_committed_run_is_gone_on_with(folder: Path):
     """As its plan stands there, field by field, from when some fields were not there yet."""
