@@ -2,22 +2,22 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from bench.quality.extractor import Extractor, Features
-from samplers.documents import Document
-from samplers.errors import UserError
+from bench.quality.extractor import NAME, Extractor, Features
+from samplers.errors import UserError, clipped
 from samplers.models.weights import fill, load_tensors
-from samplers.models.zoo import find_card
+from samplers.models.zoo import CardPart, FileName, ZooEntry, find_card
 from samplers.settings import Settings
 
 CHUNK = 500
 """Images per forward: bounds the memory whatever batch is asked for."""
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class ClassifierSizes(Settings):
@@ -38,7 +38,7 @@ class ClassifierSizes(Settings):
     @model_validator(mode="after")
     def _four_widths(self) -> Self:
         if len(self.widths) != 4:
-            raise ValueError(f"widths must be four multiples of 8, not {list(self.widths)}")
+            raise ValueError(f"widths must be four multiples of 8, not {clipped(list(self.widths))}")
         return self
 
 
@@ -116,15 +116,27 @@ def extract(network: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
 
-class TrainedClassifier(Extractor):
-    """A classifier with its card, as an `Extractor`; its reference lies beside the card."""
+class Card(CardPart):
+    """What loading takes of an extractor's card."""
 
-    def __init__(self, network: Classifier, card: dict[str, Any], folder: Path):
+    name: Annotated[str, Field(pattern=NAME)]
+    network: ClassifierConfig
+    weights: FileName
+    sha256: Sha256
+    reference: FileName
+    reference_sha256: Sha256
+    data_sha256: str | None = None
+
+
+class TrainedClassifier(Extractor):
+    """A classifier with all that its card tells, as an `Extractor`; its reference lies beside the card."""
+
+    def __init__(self, network: Classifier, card: Card, entry: ZooEntry):
         c = network.config
-        self.network, self.card = network, card
-        self.name, self.sha256, self.data = card["name"], card["sha256"], card.get("data_sha256")
+        self.network, self.card = network, entry.card
+        self.name, self.sha256, self.data = card.name, card.sha256, card.data_sha256
         self.shape, self.classes = (c.channels, c.image_size, c.image_size), c.classes
-        self.reference_file = (folder / card["reference"], card["reference_sha256"])
+        self.reference_file = (entry.path.parent / card.reference, card.reference_sha256)
 
     def __call__(self, images: Tensor) -> Features:
         self.network.to(images.device)
@@ -135,14 +147,16 @@ def load(name: str | Path) -> TrainedClassifier:
     """The classifier of a name in the zoo, or of the path of a card: the loader "zoo" of `bench.extractors`.
 
     Raises:
-        UserError: unknown name; weights missing, damaged, of another hash or of another network.
+        UserError: unknown name; a card with a wrong value; weights missing, damaged, of another hash or of another network.
     """
     entry = find_card("extractor", name)
-    card = entry.card
-    try:
-        tensors, _ = load_tensors(entry.weights, card["sha256"])
-        network = Classifier(ClassifierConfig.of(Document(card["network"], f"{entry.path}: network")))
-        fill(network, tensors, entry.weights)
-        return TrainedClassifier(network.eval().requires_grad_(False), card, entry.path.parent)
-    except (KeyError, TypeError) as e:
-        raise UserError(f"{entry.path}: the card lacks a key or has a wrong one: {e}") from e
+    card = entry.read(Card)
+    weights = entry.path.parent / card.weights
+    tensors, _ = load_tensors(weights, card.sha256)
+    with torch.device("meta"):  # what a forged size asks for may be more than there is memory
+        needed = sum(t.numel() for t in Classifier(card.network).state_dict().values())
+    if (there := sum(t.numel() for t in tensors.values())) != needed:
+        raise UserError(f"{weights} holds {there:,} numbers, the network needs {needed:,}; check the card's sizes")
+    network = Classifier(card.network)
+    fill(network, tensors, weights)
+    return TrainedClassifier(network.eval().requires_grad_(False), card, entry)

@@ -18,6 +18,8 @@ from samplers.models.zoo import known_cards
 from samplers.registry import load_spec
 
 GROUP = "bench.extractors"
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$"
+"""Of an extractor: part of the names of a record's metrics, which are columns of tables."""
 Shape = tuple[int | None, int | None, int | None]
 
 
@@ -79,7 +81,7 @@ def load_extractor(spec: str | Path) -> Extractor:
 def _fits(e: Extractor) -> bool:
     return (
         isinstance(e.name, str)
-        and re.fullmatch(r"[A-Za-z0-9][\w-]{0,79}", e.name) is not None
+        and re.fullmatch(NAME, e.name) is not None
         and isinstance(e.sha256, str)
         and len(e.shape) == 3
         and all(s is None or isinstance(s, int) for s in e.shape)

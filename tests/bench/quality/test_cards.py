@@ -1,19 +1,25 @@
 """An extractor's card and its reference, forged and damaged in every place: told in one line, or as good as before."""
 
+import copy
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from bench.quality.extractor import find_extractor, load_extractor
+from bench.quality.extractor import features_of, find_extractor, load_extractor
 from bench.quality.reference import find_reference
 from samplers.errors import UserError
 from samplers.models.weights import load_tensors, save_tensors
 from samplers.models.zoo import ZOO
 
-CARD = json.loads((ZOO / "mnist.json").read_text())
+HOSTILE = [
+    None, True, 0, -1, 7, 10**9, 10**400, 0.5, 1e300, float("nan"), "", "7", "1.0e6", "a\nb", "../../etc/passwd", "\0",
+    "x" * 10**7, [8] * 10**5, [], {}, [None], {"a": 1}, [[[[]]]], ["x"] * 4, [8, 8, 8, 10**9],
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -22,6 +28,55 @@ def copied(tmp_path: Path) -> Path:
     for name in ("mnist.json", "mnist.safetensors", "mnist_reference.safetensors"):
         shutil.copy(ZOO / name, tmp_path / name)
     return tmp_path / "mnist.json"
+
+
+def places(value: Any, path: tuple = ()) -> Iterator[tuple]:
+    """Every key and position in a card."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+def changed(card: dict, path: tuple, value: Any, *, remove: bool = False) -> dict:
+    card = copy.deepcopy(card)
+    at: Any = card
+    for key in path[:-1]:
+        at = at[key]
+    if remove:
+        del at[path[-1]]
+    else:
+        at[path[-1]] = value
+    return card
+
+
+def loads(path: Path) -> None:
+    """Load an extractor and its reference and use it, or see that what is wrong is told in one line."""
+    told = ""
+    try:
+        extractor = load_extractor(path)
+        reference = find_reference(extractor)
+    except UserError as e:
+        told = str(e)
+    if told:
+        assert "\n" not in told
+        assert len(told) < 600
+        assert str(path.parent) in told
+        return
+    assert reference.moments.n == 60_000
+    assert features_of(extractor, torch.zeros(2, 1, 32, 32, dtype=torch.uint8)).features.shape == (2, 64)
+
+
+CARD = json.loads((ZOO / "mnist.json").read_text())
+
+
+@pytest.mark.parametrize("place", list(places(CARD)), ids=lambda p: ".".join(map(str, p)))
+def test_a_forged_value_anywhere_in_a_card_is_told_or_does_no_harm(copied, place):
+    for value in HOSTILE:
+        copied.write_text(json.dumps(changed(CARD, place, value)))
+        loads(copied)
+    copied.write_text(json.dumps(changed(CARD, place, None, remove=True)))
+    loads(copied)
 
 
 @pytest.mark.parametrize(
