@@ -16,7 +16,7 @@ import samplers
 from dsno.times import TIME_GRIDS, time_points
 from dsno.trajectories import MANIFEST, shard_name
 from samplers.errors import UserError, clipped
-from samplers.files import sha256, write_whole
+from samplers.files import sha256, write_json
 from samplers.models.unet_teacher import UNetTeacher, load_unet_teacher
 from samplers.models.weights import load_tensors, save_tensors
 from samplers.schedule import sigmas
@@ -104,7 +104,7 @@ class TrajectoryMaking(Trainer):
                 for k, i in enumerate(shards)
             ]
             manifest = {"kind": "trajectories", **maker.identity, "count": r.count, "error": maker.error(), "shards": files}
-            write_whole(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+            write_json(out / MANIFEST, manifest)
         world.wait()
         return out / MANIFEST
 

@@ -23,7 +23,7 @@ from dsno.training import DSNORecipe, DSNOTraining, put_over
 from dsno.trajectories import Trajectories
 from samplers.documents import Document
 from samplers.errors import UserError
-from samplers.files import write_whole
+from samplers.files import write_json
 from samplers.models.unet_teacher import load_unet_teacher
 from samplers.models.zoo import find_card
 from samplers.settings import Settings
@@ -167,7 +167,7 @@ def compare(recipes: Mapping[str, DSNORecipe], asked: AblationsRecipe, data: Pat
     notes = {name: (changes or {}).get("note") or name for name, changes in asked.variants.items()}
     summaries = [{**row, "note": notes[row["variant"]]} for row in summary(rows, errors)]
     table = {"held_out": asked.held_out.values(), "base": BASE, "students": rows, "variants": summaries}
-    write_whole(out / "ablations.json", (json.dumps(table, indent=1) + "\n").encode())
+    write_json(out / "ablations.json", table)
     return out / "ablations.json"
 
 

@@ -15,7 +15,7 @@ from samplers.distilled.losses import METRICS
 from samplers.distilled.progressive import WEIGHTS, ladder, levels, two_step_target
 from samplers.documents import Document
 from samplers.errors import UserError
-from samplers.files import write_whole
+from samplers.files import write_json
 from samplers.models.unet_teacher import UNetTeacher
 from samplers.models.zoo import ZooEntry, find_card
 from samplers.settings import Settings
@@ -161,7 +161,7 @@ class Ladder(StudentTraining[ProgressiveRecipe]):
             rows.append(_row(entry.card))
             if self.world.rank == 0:
                 told = {"teacher": rows[0]["parent"], "rungs": rows}
-                write_whole(self.out / "ladder.json", (json.dumps(told, indent=1) + "\n").encode())
+                write_json(self.out / "ladder.json", told)
             parent, above = {k: entry.card[k] for k in parent}, entry
         return self.out / "ladder.json"
 

@@ -1,0 +1,40 @@
+"""Adding a solver is one file and one entry-point line: nothing else knows of it, and everything else takes it."""
+
+from rich.console import Console
+
+import bench
+from bench.commands.listing import show
+from bench.comparison import baseline
+from bench.comparison.verdicts import PASS, exit_code
+from bench.reports.report import write_report
+
+SOLVER = """
+from dataclasses import replace
+
+from samplers.solvers.euler import DDIM
+
+
+class Twin(DDIM):
+    card = replace(DDIM.card, name="twin", family="twins", note="DDIM by another name.")
+"""
+
+
+def test_a_solver_is_listed_run_reported_and_passes_the_gate(small, install, tmp_path, monkeypatch):
+    monkeypatch.setattr("samplers.names", lambda: ["ddim"])
+    stored = baseline.count(small["teacher"], calls=2)
+    monkeypatch.setattr("samplers.names", lambda: ["ddim", "twin"])
+    install("[bench.samplers]\ntwin = stranger_package:Twin", SOLVER)
+
+    console = Console(record=True, width=200)
+    show(console)
+    assert "DDIM by another name." in console.export_text()
+
+    frame = bench.run(out=tmp_path / "run", quiet=True, **{**small, "samplers": ("ddim", "twin"), "calls": (2,)})
+    assert set(frame["status"]) == {"ok"}
+    assert frame["quality.trajectory_error.value"].nunique() == 1
+    assert "| twin |" in write_report([tmp_path / "run"], tmp_path / "report").read_text()
+
+    rows = baseline.judge(stored, baseline.count(small["teacher"], calls=2))
+    assert exit_code(rows) == PASS
+    (new,) = [r for r in rows if r.cell == "twin@2"]
+    assert (new.verdict, "not stored yet" in new.note) == ("skipped", True)
