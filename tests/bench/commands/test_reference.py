@@ -3,8 +3,12 @@
 import json
 
 import pytest
+from typer.main import get_command
 
+from bench.cli import app
 from bench.commands.reference import BEGIN, written
+from bench.comparison.settings import ComparisonSettings
+from bench.profiling.settings import ProfileSettings
 from bench.runs.plan import Plan
 
 
@@ -19,3 +23,18 @@ def test_every_field_is_told_once():
     assert [line.split("`")[1] for line in page.read_text().splitlines() if line.startswith("| `")] == list(Plan.model_fields)
     assert json.loads(schema.read_text())["properties"].keys() == Plan.model_fields.keys()
     assert all(field.description for field in Plan.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [("run", Plan), ("compare", ComparisonSettings), ("gate", ComparisonSettings), ("profile", ProfileSettings)],
+)
+def test_every_field_is_a_flag_with_its_description_and_no_default(command, settings):
+    """Without a default, so that what is given is told from what is not, and a file's value stays."""
+    params = {p.name: p for p in get_command(app).commands[command].params}
+    fields = {k: f for k, f in settings.model_fields.items() if (command, k) != ("profile", "sampler")}
+    assert fields.keys() <= params.keys()
+    for name, field in fields.items():
+        assert params[name].opts == [f"--{name.replace('_', '-')}"]
+        assert params[name].help.startswith(field.description)
+        assert params[name].default is None

@@ -1,10 +1,11 @@
 """Parts of a journey: what comes out is what went in, or one line says what is wrong."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from bench.studies.parts import TABLE, Item, items_of, pack, read_table, unpack, write
+from bench.studies.parts import TABLE, Item, items_of, main, pack, read_table, unpack, write
 from samplers import UserError
 from samplers.models.weights import load_tensors
 
@@ -103,3 +104,15 @@ def test_folders_and_files_to_pack(items, tmp_path):
     (tmp_path / "z.txt").write_text("other")
     with pytest.raises(UserError, match=r"two files to pack are called z\.txt"):
         items_of([tmp_path / "z.txt", tmp_path / "in" / "z.txt"])
+
+
+def test_a_parcel_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data/a.zip").write_bytes(bytes(range(256)) * 9000)
+    assert main(["pack", "parts", "data"]) == "1 files in 1 parts: parts/contents.json"
+    assert main(["unpack", "parts", "there"]) == "1 files in there"
+    assert Path("there/data/a.zip").read_bytes() == Path("data/a.zip").read_bytes()
+    for words in ([], ["pack", "parts"], ["unpack", "parts"], ["pick", "parts", "data"]):
+        with pytest.raises(UserError, match="write 'pack OUT PATH"):
+            main(words)
