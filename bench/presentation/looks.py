@@ -102,9 +102,9 @@ def log_axes(ax: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
     """Log-log axes over the given ranges of positive values, with plain numbers (0.1, 1, 10) and few of them."""
     ax.set(xscale="log", yscale="log")
     for axis, limits, (low, high) in ((ax.xaxis, ax.set_xlim, x), (ax.yaxis, ax.set_ylim, y)):
-        decades = math.log10(high / low)
+        decades = math.log10(high) - math.log10(low)
         pad = 10 ** (0.04 * max(decades, 0.3))
-        limits(low / pad, high * pad)
+        limits(max(low / pad, 1e-300), min(high * pad, 1e300))
         axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 3 else (1,)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(LogLocator(subs=range(1, 10)))

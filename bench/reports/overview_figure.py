@@ -11,7 +11,7 @@ from bench.presentation.document import Figure
 from bench.presentation.looks import drawing, legend_below, log_axes, style_of
 from bench.presentation.text import measured, plural
 from bench.records.differences import difference
-from bench.reports.quality_figures import CONVERGED, DASHED
+from bench.reports.quality_figures import CONVERGED, DASHED, points
 from bench.reports.ranking import pareto, winner
 from bench.reports.sections import Section, machines
 
@@ -41,7 +41,7 @@ def overview_figure(section: Section, out: Path, suffix: str) -> Figure:
     with drawing(out / file, height=6.6) as fig:
         axes = fig.subplots(2, 2, sharey=True)
         for ax, (column, name) in zip(axes.flat, panels, strict=True):
-            _panel(ax, rows[rows[column].notna()], column)
+            _panel(ax, rows, column)
             ax.set_xlabel(f"{name}, log scale")
             if pd.notna(reference):
                 ax.axhline(reference, color="0.4", lw=1, ls=DASHED, zorder=1)
@@ -61,24 +61,26 @@ def overview_figure(section: Section, out: Path, suffix: str) -> Figure:
 
 def _panel(ax: Axes, rows: pd.DataFrame, column: str) -> None:
     """Solvers in grey with their frontier, students in colour with their intervals."""
-    trained = rows["student.name"].notna()
-    solvers, students = rows[~trained], rows[trained]
-    ax.plot(solvers[column], solvers["fd"], "o", ms=3.2, mew=0, color=SOLVERS, zorder=2)
-    front = solvers[pareto(solvers, column, "fd")].sort_values(column)
-    solvers = solvers[solvers["fd"] <= _top(rows)]
-    right = rows[column].max()
-    x, y = [*front[column], right], [*front["fd"], front["fd"].iloc[-1]]
-    ax.plot(x, y, drawstyle="steps-post", color=FRONT, lw=1.4, zorder=2.5)
+    data = points(rows, "label", column, "fd", ("fd_low", "fd_high"))
+    if data.empty:
+        return
+    trained = rows.loc[data.index, "student.name"].notna()
+    solvers, students = data[~trained].sort_index(), data[trained]
+    ax.plot(solvers["x"], solvers["y"], "o", ms=3.2, mew=0, color=SOLVERS, zorder=2)
+    front = solvers[pareto(solvers, "x", "y")].sort_values("x")
+    right = data["x"].max()
+    if len(front):
+        x, y = [*front["x"], right], [*front["y"], front["y"].iloc[-1]]
+        ax.plot(x, y, drawstyle="steps-post", color=FRONT, lw=1.4, zorder=2.5)
     for label, own in students.groupby("label", sort=True):
-        style, own = style_of(str(label)), own.sort_values(column)
-        ax.plot(own[column], own["fd"], c=style.color, ls=style.line, lw=0.9, zorder=3)
-        along = [own["fd"] - own["fd_low"].fillna(own["fd"]), own["fd_high"].fillna(own["fd"]) - own["fd"]]
+        style = style_of(str(label))
+        ax.plot(own["x"], own["y"], c=style.color, ls=style.line, lw=0.9, zorder=3)
         ax.errorbar(
-            own[column], own["fd"], yerr=along, fmt=style.marker, ms=6, mew=0.7, elinewidth=0.9, color=style.color,
-            fillstyle=style.fill, markerfacecoloralt="white", zorder=4,
+            own["x"], own["y"], yerr=[own["y"] - own["y_low"], own["y_high"] - own["y"]], fmt=style.marker, ms=6, mew=0.7,
+            elinewidth=0.9, color=style.color, fillstyle=style.fill, markerfacecoloralt="white", zorder=4,
         )  # fmt: skip
-    low = min(rows["fd"].min(), students["fd_low"].min())
-    log_axes(ax, (rows[column].min(), right), (low, _top(rows)))
+    low = min(data["y"].min(), students["y_low"].min())
+    log_axes(ax, (data["x"].min(), right), (low, max(low, _top(rows.loc[data.index]))))
 
 
 def _top(rows: pd.DataFrame) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -22,14 +23,15 @@ Ends = tuple[str, str] | None  # columns of the interval around a value, if it h
 DASHED = (0, (6, 3))
 
 
-def _points(rows: pd.DataFrame, label: str, x: str, y: str, y_ends: Ends, x_ends: Ends = None) -> pd.DataFrame:
+def points(rows: pd.DataFrame, label: str, x: str, y: str, y_ends: Ends, x_ends: Ends = None) -> pd.DataFrame:
     """Columns label, x, x_low, x_high, y, y_low, y_high of the rows that have both; clamped to be positive for a log axis."""
     data = pd.DataFrame({"label": rows[label]})
     for own, column, ends in (("x", x, x_ends), ("y", y, y_ends)):
         low, high = ends or (column, column)
-        data[own] = rows[column]
-        data[f"{own}_low"] = rows[low].fillna(rows[column]).clip(upper=rows[column])
-        data[f"{own}_high"] = rows[high].fillna(rows[column]).clip(lower=rows[column])
+        value, below, above = (rows[c].replace([np.inf, -np.inf], np.nan) for c in (column, low, high))
+        data[own] = value
+        data[f"{own}_low"] = below.fillna(value).clip(upper=value)
+        data[f"{own}_high"] = above.fillna(value).clip(lower=value)
     data = data[data["x"].notna() & data["y"].notna()]
     for own in ("x", "y"):
         names = [own, f"{own}_low", f"{own}_high"]
@@ -136,7 +138,7 @@ def quality_figures(section: Section, out: Path, suffix: str) -> list[Figure]:
         ("counted.calls", "network calls (sequential depth)", "calls"),
         ("counted.teacher_equivalents", "teacher-equivalents (total work per image)", "teacher-equivalents"),
     ):
-        panel = (_points(section.scored, "label", column, "fd", ends), f"{axis}, log scale", name)
+        panel = (points(section.scored, "label", column, "fd", ends), f"{axis}, log scale", name)
         path = out / f"quality_{name.replace('-', '_')}{suffix}.png"
         found.append(_quality_figure(section, [panel], f"Quality against {name}", path))
     where = machines(section.rows)
@@ -146,8 +148,8 @@ def quality_figures(section: Section, out: Path, suffix: str) -> list[Figure]:
         for end in ("median", "ci_low", "ci_high"):
             rows[f"image_ms.{end}"] = 1000 / rows[f"time.images_per_s.{end}"]
         latency, each = "time.latency_ms", "image_ms"  # the slowest rate is the longest time: its ends change places
-        one = _points(rows, "timed", f"{latency}.median", "fd", ends, (f"{latency}.ci_low", f"{latency}.ci_high"))
-        many = _points(rows, "timed", f"{each}.median", "fd", ends, (f"{each}.ci_high", f"{each}.ci_low"))
+        one = points(rows, "timed", f"{latency}.median", "fd", ends, (f"{latency}.ci_low", f"{latency}.ci_high"))
+        many = points(rows, "timed", f"{each}.median", "fd", ends, (f"{each}.ci_high", f"{each}.ci_low"))
         panels = [(one, "latency of one image, ms (batch 1)", "ms"), (many, f"ms per image at batch {sizes}", "ms")]
         name = "Quality against time" + (f" on {one_line(' '.join(map(str, machine)), LABEL)}" if len(where) > 1 else "")
         path = out / f"quality_ms{suffix}{f'_machine{number}' if len(where) > 1 else ''}.png"
@@ -172,7 +174,7 @@ def trajectory_figure(section: Section, out: Path, suffix: str) -> Figure:
     """Distance from the converged ODE solution against calls, deterministic samplers only."""
     title, file, name = "Trajectory error against calls", f"trajectory_error{suffix}.png", "quality.trajectory_error"
     rows = section.rows[section.rows["deterministic"].eq(True)].drop_duplicates(["label", "steps"])
-    data = _points(rows, "label", "counted.calls", f"{name}.value", (f"{name}.ci_low", f"{name}.ci_high"))
+    data = points(rows, "label", "counted.calls", f"{name}.value", (f"{name}.ci_low", f"{name}.ci_high"))
     if data["x"].nunique() < 2:
         return Figure(title, None, "fewer than two different numbers of calls have a trajectory error.")
     floor = rows[f"{name}.reference_error"].max()

@@ -127,6 +127,15 @@ def test_the_report_shows_students_beside_solvers(tmp_path):
     assert "By ms per image at batch 64, beyond chance (95 %): progressive (1 call, 6.00), progressive (2 calls, 3.00)." in text
 
 
+def test_students_beside_solvers_without_a_time_or_with_a_rate_of_zero(tmp_path):
+    """A panel of what was not measured stays empty, a point without a finite place is left out, an interval holds its value."""
+    odd = student("dsno", 1, fd=0.0, name="dsno", seconds=60.0, ms=2.0, rate=0.0)
+    odd["quality"]["fd_mnist"]["ci_low"] = 5.0
+    untimed = [r | {"time": None} for r in SOLVERS]
+    run = write_run(tmp_path / "run", [*untimed, odd], images=False)
+    assert "![Students and solvers, side by side](story.png)" in write_report([run]).read_text()
+
+
 def test_solvers_alone_have_no_such_figure(tmp_path):
     text = write_report([write_run(tmp_path / "run", SOLVERS)]).read_text()
     assert "side by side" not in text
