@@ -12,7 +12,7 @@ OPTIONAL = {
     "peak_bytes", "gpu", "seconds", "images_seen", "device_name", "cost", "curve",
 }  # fmt: skip
 """Keys whose value may be null."""
-FIXED = {"schema", "status", "cell", "deterministic", "labels"}
+FIXED = {"schema", "status", "cell", "sampler", "deterministic", "labels"}
 NUMBERS = st.one_of(st.sampled_from([0.0, -1.0, 1e-300, 1e300]), st.floats(allow_nan=False, allow_infinity=False))
 COUNTS = st.one_of(st.sampled_from([0, 1, 2**63 - 1]), st.integers(0, 100))
 TEXTS = st.one_of(st.sampled_from(["|", "<b>x</b>", "`", "$x^$", "a\nb", "![x](y)", "", "x" * 5000]), st.text(max_size=20))
