@@ -1,1 +1,4 @@
-"""Trained networks: the U-Net, teachers, the zoo of cards, weights on disk. Imports schedule, denoiser, files, errors."""
+"""Trained networks: the U-Net, teachers and what their output means, the zoo of cards, weights on disk.
+
+Imports schedule, denoiser, registry, settings, files, errors.
+"""
