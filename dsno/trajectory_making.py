@@ -55,7 +55,7 @@ class PathsRecipe(Settings):
     grids: dict[Annotated[str, one_of("grid", TIME_GRIDS)], Annotated[int, Field(ge=1, le=1000)]] = Field(
         min_length=1, description="points of each time grid; those of all are kept"
     )
-    seed: int = Field(ge=0, lt=2**63, description="of the noises")
+    seed: int = Field(ge=0, le=10**18, description="of the noises")
     labels: Literal["balanced", "none"] = Field(description="`balanced`: class i mod K for trajectory i")
     batch: int = Field(ge=1, le=2**20, description="trajectories solved for at once")
 

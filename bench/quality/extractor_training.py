@@ -30,7 +30,7 @@ class ExtractorRecipe(Settings):
     network: ClassifierSizes = Field(description="sizes of the classifier")
     shift: int = Field(ge=0, le=64, description="pixels that images are shifted by at most, each way, while it trains")
     reference_images: int = Field(ge=1, description="images whose features the reference keeps")
-    optimisation: Optimisation
+    optimisation: Optimisation = Field(description="how it is trained")
 
 
 class ExtractorTraining(Training[ExtractorRecipe]):

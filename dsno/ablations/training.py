@@ -38,7 +38,7 @@ BASE = "dsno"
 class Variant(Settings):
     """What a variant says besides what differs in its section `dsno`."""
 
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(
+    seeds: tuple[Annotated[int, Field(ge=0, le=10**18)], ...] = Field(
         (0,), min_length=1, description="of its students, one each"
     )
     note: str | None = Field(None, description="what the table calls it")

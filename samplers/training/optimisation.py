@@ -23,7 +23,7 @@ class Optimisation(Settings):
         0.999, ge=0, lt=1, description="decay of the weights' moving average per update, lowered to (1 + k) / (10 + k) early on"
     )
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
-    seed: int = Field(0, ge=0, lt=2**63, description="of everything random")
+    seed: int = Field(0, ge=0, le=10**18, description="of everything random")
     checkpoint_seconds: float = Field(60.0, description="time between checkpoints")
     validate_every: int = Field(500, ge=1, description="updates between validations")
     accumulate: int = Field(

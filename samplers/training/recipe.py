@@ -48,7 +48,7 @@ class HeldOutNoises(Settings):
     """Noises that no student trains on, to score one while it trains."""
 
     count: int = Field(ge=1, le=10**6, description="how many")
-    seed: int = Field(ge=0, lt=2**63, description="of the noises")
+    seed: int = Field(ge=0, le=10**18, description="of the noises")
 
 
 class StudentRecipe(Settings):
@@ -57,7 +57,7 @@ class StudentRecipe(Settings):
     name: Name = Field(description="of the student: its card's and its weights' file")
     teacher: str = Field(min_length=1, description="its teacher's name, or the path of its card")
     held_out: HeldOutNoises = Field(description="noises to score it by: their `count` and `seed`")
-    optimisation: Optimisation
+    optimisation: Optimisation = Field(description="how it is trained")
 
 
 def read_recipe(name: str | Path) -> Document:

@@ -45,7 +45,7 @@ class TeacherRecipe(Settings):
     sigma_max: float = Field(gt=0, le=1e10, description="highest noise level of the schedule")
     label_dropout: Share = Field(description="share of images without their class")
     snr_cap: float | None = Field(ge=1, description="most that an image weighs; null for no cap")
-    optimisation: Optimisation
+    optimisation: Optimisation = Field(description="how it is trained")
 
     @model_validator(mode="after")
     def _levels_rise(self) -> Self:
