@@ -1,12 +1,13 @@
 """Two revisions in one process: a small repository whose second commit spoils a solver."""
 
+import importlib
 import json
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
-from revisions_fixture import edit
+from revisions_fixture import edit, git
 
 from bench.comparison.checkout import WORKING_TREE, Packages, Revision, export, repository
 from bench.comparison.revisions import compare_revisions, contest
@@ -75,6 +76,24 @@ def test_a_revision_that_does_not_build(changed, tmp_path, spoil, told):
     with pytest.raises(UserError, match=told) as e:
         rows(changed, tmp_path)
     assert "\n" not in str(e.value)
+
+
+def test_a_revision_brings_the_packages_that_its_project_includes(changed, tmp_path):
+    """Another one as well as ours, but not the harness, and nothing that only lies beside them."""
+    for name in ("more", "bench", "other"):
+        (changed / name).mkdir()
+        (changed / name / "__init__.py").write_text(f"NAME = '{name}'\n")
+    edit(changed, "pyproject.toml", '"dsno*"]', '"dsno*", "more*"]')
+    git(changed, "add", "-A")
+    git(changed, "commit", "-qm", "more")
+    for k, name in enumerate(("HEAD", WORKING_TREE)):
+        found = export(name, changed, tmp_path / str(k))
+        assert {p.name for p in found.root.iterdir() if not p.name.endswith(".dist-info")} == {
+            "dsno", "more", "pyproject.toml", "samplers",
+        }  # fmt: skip
+        with Packages(found).active():
+            assert importlib.import_module("more").NAME == "more"
+        assert "more" not in sys.modules
 
 
 def test_mistakes_are_one_line(repo, tmp_path):
