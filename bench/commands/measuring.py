@@ -32,9 +32,9 @@ def run(
     console.print(f"{len(records)} records in {folder / 'records.jsonl'}")
     if report:
         console.print(f"report: {write_report([folder])}")
-    failed = [r for r in records if r["status"] == "failed"]
+    failed = [r for r in records if r.status == "failed"]
     for r in failed:
-        console.print(f"failed: {r['cell']}: {r['error']}", style="red")
+        console.print(f"failed: {r.cell}: {r.error}", style="red")
     for line in caveats(records):
         console.print(line, style="yellow")
 

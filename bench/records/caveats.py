@@ -2,30 +2,31 @@
 
 from collections.abc import Sequence
 from math import inf
-from typing import Any
+
+from bench.records.schema import Record, Time
 
 
-def _missed(time: dict[str, Any]) -> bool:
-    asked, reached = time.get("precision_asked"), time.get("precision_reached")
+def _missed(time: Time) -> bool:
+    asked, reached = time.precision_asked, time.precision_reached
     return asked is not None and (reached is None or reached > asked)
 
 
-def caveats(records: Sequence[dict[str, Any]]) -> list[str]:
+def caveats(records: Sequence[Record]) -> list[str]:
     """What a reader of these records should be told about their times: one line each, none where all is well."""
-    times = [(r["cell"], r["time"]) for r in records if r["time"] is not None]
+    times = [(r.cell, r.time) for r in records if r.time is not None]
     lines = []
-    wide = [(t["precision_reached"] or inf, cell) for cell, t in times if _missed(t)]
+    wide = [(t.precision_reached or inf, cell) for cell, t in times if _missed(t)]
     if wide:
         width, cell = max(wide)
         lines.append(
             f"precision: {len(wide)} of {len(times)} cells did not reach the one asked for within their budget "
             f"({cell}: {'no interval' if width == inf else f'{width:.1%}'}); raise --time-budget"
         )
-    disturbed = [(cell, t["conditions"]) for cell, t in times if (t.get("conditions") or {}).get("valid") is False]
+    disturbed = [(cell, t.conditions) for cell, t in times if t.conditions is not None and t.conditions.valid is False]
     if disturbed:
         cell, conditions = disturbed[0]
         lines.append(
             f"conditions: {len(disturbed)} of {len(times)} cells were timed while something disturbed them, so their times are "
-            f"marked invalid ({cell}: {'; '.join(conditions['reasons'])})"
+            f"marked invalid ({cell}: {'; '.join(conditions.reasons)})"
         )
     return lines

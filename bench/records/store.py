@@ -1,19 +1,17 @@
-"""Records on disk: one JSON object a line, written whole or not at all; scratch that an interrupted cell resumes from."""
+"""Records on disk: one JSON object a line, written whole or not at all."""
 
 import io
 import json
 import os
-import shutil
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.records.schema import Record, plain, upgrade
+from bench.records.scratch import Scratch
 from samplers.errors import UserError
-from samplers.files import write_whole
-
-SCHEMA = 1
+from samplers.files import read_json, write_json, write_whole
 
 
 class Store:
@@ -25,31 +23,32 @@ class Store:
         identity: what else the records depend on (hashes of weights, device); kept as `identity.json`.
 
     Raises:
-        UserError: the folder holds another plan's run, or cannot be written.
+        UserError: the folder holds another plan's run, or cannot be read or written.
     """
 
     def __init__(self, folder: Path, plan: str, identity: dict[str, Any]):
         self.folder = folder
         self._records = folder / "records.jsonl"
-        own, there = plan, folder / "plan.yaml"
-        if there.exists() and there.read_text() != own:
+        there, stamp = folder / "plan.yaml", folder / "identity.json"
+        if there.exists() and there.read_bytes() != plan.encode():
             raise UserError(
                 f"{folder} holds a run of another plan; choose another --out, or run 'bench run --plan {there}' to go on"
             )
-        stamp = folder / "identity.json"
-        before = json.loads(stamp.read_text()) if stamp.exists() else identity
+        mend = "put it back, or choose another --out"
+        before = read_json(stamp, "identity of a run", mend) if stamp.exists() else identity
         if before != identity:
             differs = ", ".join(sorted(k for k in identity.keys() | before.keys() if identity.get(k) != before.get(k)))
             raise UserError(f"{folder} holds this plan's run with another {differs}; choose another --out or remove the folder")
         try:
-            for name in ("samples", "influence", "partial"):
+            for name in ("samples", "influence"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
+            self.scratch = Scratch(folder / "partial")
         except OSError as e:
             raise UserError(f"cannot make a run's folder at {folder} ({e.strerror}); choose another --out") from e
         if not there.exists():
-            write_whole(there, own.encode())
+            write_whole(there, plan.encode())
         if not stamp.exists():
-            write_whole(stamp, (json.dumps(identity, indent=1) + "\n").encode())
+            write_json(stamp, identity)
         self._mend()
 
     def _mend(self) -> None:
@@ -60,51 +59,22 @@ class Store:
             if whole != content:
                 write_whole(self._records, whole)
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[Record]:
         """All records so far, oldest first."""
         return read_records(self._records) if self._records.exists() else []
 
-    def add(self, record: dict[str, Any]) -> None:
-        """Append a record, or leave the file as it was.
+    def add(self, record: Record) -> None:
+        """Append a record, or leave the file as it was, and forget the scratch of its cell.
 
         Raises:
             UserError: the disk is full or the file cannot be written.
         """
-        _append(self._records, record)
+        _append(self._records, plain(record))
+        self.scratch.forget(record.cell)
 
     def add_session(self, session: dict[str, Any]) -> None:
         """Append what one invocation of `bench run` took."""
         _append(self.folder / "sessions.jsonl", session)
-
-    def _partial(self, cell: str) -> Path:
-        return self.folder / "partial" / cell
-
-    def save_part(self, cell: str, name: str, arrays: dict[str, np.ndarray]) -> None:
-        """Keep arrays of a running cell, whole or not at all, for `parts`."""
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        write_whole(self._partial(cell) / f"{name}.npz", buffer.getvalue(), durable=False)
-
-    def parts(self, cell: str, prefix: str) -> dict[str, dict[str, np.ndarray]]:
-        """What `save_part` kept of a cell under names that start with `prefix`, by name in order."""
-        found = {}
-        for path in sorted(self._partial(cell).glob(f"{prefix}*.npz")):
-            try:
-                with np.load(path, allow_pickle=False) as arrays:
-                    found[path.stem] = dict(arrays)
-            except (ValueError, OSError, EOFError, zipfile.BadZipFile):
-                path.unlink()  # scratch that a power cut damaged is made again
-        return found
-
-    def forget_parts(self, cell: str) -> None:
-        """Remove a cell's scratch; its record is written."""
-        shutil.rmtree(self._partial(cell), ignore_errors=True)
-
-    def close(self) -> None:
-        """Remove the scratch folder if no cell left anything in it."""
-        partial = self.folder / "partial"
-        if partial.exists() and not any(partial.iterdir()):
-            partial.rmdir()
 
     def save_row(self, name: str, images: np.ndarray) -> None:
         """Write images uint8 [B, C, H, W] as one row, `samples/NAME.png`."""
@@ -127,7 +97,7 @@ class Store:
         write_whole(self.folder / "influence" / f"{cell}.npy", buffer.getvalue())
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
+def read_records(path: Path) -> list[Record]:
     """The records of a `records.jsonl`; a last line without its end is left out.
 
     Raises:
@@ -140,17 +110,13 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     except UnicodeDecodeError as e:
         raise UserError(f"{path} is not a file of records; name a folder that 'bench run' made") from e
     records = []
-    for number, line in enumerate(content[: content.rfind("\n") + 1].splitlines(), 1):
+    for number, line in enumerate(content[: content.rfind("\n") + 1].split("\n")[:-1], 1):
         try:
-            record = json.loads(line)
-            known = record["schema"] == SCHEMA
-        except (ValueError, KeyError, TypeError) as e:
+            records.append(upgrade(json.loads(line)))
+        except (ValueError, RecursionError) as e:
             raise UserError(f"{path}, line {number} is not a record; restore the file or remove the line") from e
-        if not known:
-            raise UserError(
-                f"{path}, line {number} has schema {record['schema']}, this version reads {SCHEMA}; use its own version"
-            )
-        records.append(record)
+        except UserError as e:
+            raise UserError(f"{path}, line {number} {e}") from e
     return records
 
 

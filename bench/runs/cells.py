@@ -1,12 +1,11 @@
 """A plan becomes cells."""
 
 import bisect
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import samplers
+from bench.records.schema import Record
 from bench.runs.plan import Plan
 from samplers.errors import UserError
 from samplers.spec import Spec, file_name
@@ -28,10 +27,9 @@ class Cell:
         return file_name(self.sampler, f"_n{self.steps}_b{self.batch_size}_{self.precision}_{self.mode}")
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> "Cell":
+    def of(cls, record: Record) -> "Cell":
         """The cell that a record is of, whatever cells were called when it was made."""
-        batch, precision = record["batch_size"], record["precision"]
-        return cls(record["sampler"], record["steps"], batch, precision, record.get("mode", "eager"))
+        return cls(record.sampler, record.steps, record.batch_size, record.precision, record.mode)
 
 
 def cells(plan: Plan) -> list[Cell]:

@@ -1,6 +1,9 @@
-"""One sample call of a cell, in the plan's precision and mode: inputs, images, time."""
+"""One call of a cell's sampler in the plan's precision and mode: inputs, images, time.
 
-import math
+What is timed is the same in every mode: the sampler's bare call. Counts and the time inside networks come from passes of their
+own (`metered`), which carry the meter's marks.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,25 +12,37 @@ from torch import Tensor
 
 import samplers
 from bench.instruments.clock import Clock, Elapsed
-from bench.instruments.meter import Meter
-from bench.instruments.modes import in_mode, unchanged
+from bench.instruments.meter import Count, Meter
+from bench.instruments.modes import Run, in_mode, unchanged
 from bench.machine.device import peak_memory, peak_memory_start
-from bench.runs.measurement import Job
+from bench.runs.cells import Cell
+from bench.runs.measurement import Measurement
 from bench.runs.plan import Plan
 from samplers.models.teacher import Teacher
+from samplers.noises import labels
 
 
 @dataclass(frozen=True)
 class Pass:
-    """Images float32 [B, C, H, W], how long they took, and the overhead fraction (None in modes other than eager)."""
+    """Images float32 [B, C, H, W], and how long they took."""
 
     images: Tensor
     elapsed: Elapsed
-    overhead: float | None
 
 
-class Passes:
-    """Samples for a plan on one device, and adds up `network_s`, the seconds inside network calls.
+@dataclass(frozen=True)
+class Metered:
+    """A pass with the meter's marks in it: how long it took, the seconds of that inside networks, and what was counted."""
+
+    elapsed: Elapsed
+    inside: float
+    count: Count
+
+
+class Executor:
+    """Samples for a plan on one device, and adds up `sampling_s`, the seconds inside passes.
+
+    Owns the compiled and captured runs of cells in other modes than eager.
 
     Args:
         plan: seed, labels, precision and mode.
@@ -39,59 +54,68 @@ class Passes:
     def __init__(self, plan: Plan, teacher: Teacher, clock: Clock, advance: Callable[[int], None]):
         self.plan, self.teacher, self.clock, self.device = plan, teacher, clock, clock.device
         self.meter = Meter(teacher, clock)
-        self.network_s = 0.0
+        self.sampling_s = 0.0
         self._advance = advance
+        self._runs: dict[tuple[Cell, int], Run] = {}
+        self._graph_bytes: dict[tuple[Cell, int], int | None] = {}
 
     def inputs(self, indices: range) -> tuple[Tensor, Tensor | None]:
         """Noise and labels of images `indices`."""
         z = samplers.noise(self.plan.seed, indices, self.teacher.shape, device=self.device)
-        if self.plan.labels == "none" or not self.teacher.num_classes:
-            return z, None
-        return z, torch.tensor([i % self.teacher.num_classes for i in indices], device=self.device)
+        classes = 0 if self.plan.labels == "none" else self.teacher.num_classes
+        return z, labels(indices, classes, device=self.device)
 
     def autocast(self) -> torch.autocast:
         """The plan's precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.plan.precision == "bf16")
 
-    @torch.no_grad()
-    def counted(self, job: Job, indices: range) -> Pass:
-        """A pass without the cell's mode whose calls and forwards are left in `meter`; no network is compiled yet."""
-        z, labels = self.inputs(indices)
-        with self.meter.watching(job.sampler), self.autocast():
-            images, elapsed = self.clock.time(lambda: job.sampler.sample(self.meter, z, steps=job.cell.steps, labels=labels))
-        inside = self.meter.network_seconds()
-        self.network_s += inside
-        self._advance(self.meter.count.forwards)
-        return Pass(_finite(images), elapsed, elapsed.seconds / inside - 1 if inside else math.inf)
+    def _bare(self, m: Measurement) -> Run:
+        @torch.no_grad()
+        def run(z: Tensor, labels: Tensor | None) -> Tensor:
+            # Autocast is entered in here, so that a graph holds none of the casts that an earlier pass has cached.
+            with self.autocast():
+                return m.sampler.sample(self.teacher, z, steps=m.cell.steps, labels=labels)
+
+        return run
+
+    def _run(self, m: Measurement, size: int) -> Run:
+        """The cell's call at a batch size that `ready` has made ready."""
+        return self._bare(m) if m.cell.mode == "eager" else self._runs[m.cell, size]
 
     @torch.no_grad()
-    def sample(self, job: Job, indices: range) -> Pass:
+    def metered(self, m: Measurement, indices: range) -> Metered:
+        """A pass in mode eager whose calls are counted and timed; no network is compiled yet."""
+        z, labels = self.inputs(indices)
+        with self.meter.watching(m.sampler), self.autocast():
+            images, elapsed = self.clock.time(lambda: m.sampler.sample(self.meter, z, steps=m.cell.steps, labels=labels))
+        self._done(images, elapsed, self.meter.count.forwards)
+        return Metered(elapsed, self.meter.network_seconds(), self.meter.count)
+
+    @torch.no_grad()
+    def sample(self, m: Measurement, indices: range) -> Pass:
         """A pass in the cell's mode, which `ready` has made ready for this number of images.
 
         Raises:
             ModeError: a network had to be compiled again.
             FloatingPointError: images that are not finite.
         """
-        if job.cell.mode == "eager":
-            return self.counted(job, indices)
         z, labels = self.inputs(indices)
-        run = job.runs[len(indices)]
-        with unchanged(job.cell.mode):
+        run = self._run(m, len(indices))
+        with unchanged(m.cell.mode):
             images, elapsed = self.clock.time(lambda: run(z, labels))
-        self.network_s += elapsed.seconds
-        self._advance(job.counted["forwards"] * len(indices))
-        return Pass(_finite(images), elapsed, None)
+        return Pass(self._done(images, elapsed, m.told["counted"]["forwards"] * len(indices)), elapsed)
 
-    def again(self, job: Job, size: int) -> Callable[[], float]:
+    def _done(self, images: Tensor, elapsed: Elapsed, forwards: int) -> Tensor:
+        self.sampling_s += elapsed.seconds
+        self._advance(forwards)
+        if not torch.isfinite(images).all():
+            raise FloatingPointError("images are not finite (NaN or infinity)")
+        return images.float()
+
+    def again(self, m: Measurement, size: int) -> Callable[[], float]:
         """A pass on the same noises again and again, with nothing else between two: returns the host's seconds of one."""
         z, labels = self.inputs(range(size))
-
-        @torch.no_grad()
-        def eager(z: Tensor, labels: Tensor | None) -> Tensor:
-            with self.autocast():
-                return job.sampler.sample(self.teacher, z, steps=job.cell.steps, labels=labels)
-
-        run = eager if job.cell.mode == "eager" else job.runs[size]
+        run = self._run(m, size)
 
         def once() -> float:
             _, elapsed = self.clock.time(lambda: run(z, labels))
@@ -99,34 +123,26 @@ class Passes:
 
         return torch.no_grad()(once)
 
-    def peak(self, job: Job, size: int) -> int | None:
+    def peak(self, m: Measurement, size: int) -> int | None:
         """Peak bytes since `peak_memory_start`; of a graph, what capturing it took, since a replay takes nothing."""
-        return job.graph_bytes[size] if job.cell.mode == "graph" else peak_memory(self.device)
+        return self._graph_bytes[m.cell, size] if m.cell.mode == "graph" else peak_memory(self.device)
 
     @torch.no_grad()
-    def ready(self, job: Job, size: int) -> None:
+    def ready(self, m: Measurement, size: int) -> None:
         """Make the cell's mode ready for passes of `size` images, before they are warmed up; once, and nothing in mode eager.
 
         Raises:
             ModeError: the mode does not work here, or gives other images than eager.
             torch.OutOfMemoryError: it would need more memory than there is.
         """
-        if job.cell.mode == "eager" or size in job.runs:
+        if m.cell.mode == "eager" or (m.cell, size) in self._runs:
             return
         z, labels = self.inputs(range(size))
-
-        def run(z: Tensor, labels: Tensor | None) -> Tensor:
-            # Autocast is entered in here, so that a graph holds none of the casts that an earlier pass has cached.
-            with self.autocast():
-                return job.sampler.sample(self.teacher, z, steps=job.cell.steps, labels=labels)
-
         peak_memory_start(self.device)
-        networks = [*self.teacher.networks(), *job.sampler.networks()]
-        job.runs[size] = in_mode(job.cell.mode, run, networks, z, labels, self.plan.precision)
-        job.graph_bytes[size] = peak_memory(self.device)
+        networks = [*self.teacher.networks(), *m.sampler.networks()]
+        self._runs[m.cell, size] = in_mode(m.cell.mode, self._bare(m), networks, z, labels, self.plan.precision)
+        self._graph_bytes[m.cell, size] = peak_memory(self.device)
 
-
-def _finite(images: Tensor) -> Tensor:
-    if not torch.isfinite(images).all():
-        raise FloatingPointError("images are not finite (NaN or infinity)")
-    return images.float()
+    def forget(self, m: Measurement, size: int) -> None:
+        """Let go of what `ready` made for a batch size that is not used any more."""
+        self._runs.pop((m.cell, size), None)

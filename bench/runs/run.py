@@ -1,12 +1,38 @@
 """A plan measured into a folder: what `bench run` does, as functions."""
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.records.schema import Record
+from bench.records.store import Store
+from bench.runs.cells import Cell
+from bench.runs.cold_start import ColdStart
+from bench.runs.converging import Converging
+from bench.runs.counting import Counting
+from bench.runs.energy import Energy
+from bench.runs.generating import Generating, keep_batch
+from bench.runs.measurement import DeviceLostError, Measurement
+from bench.runs.overhead import Overhead
+from bench.runs.phase import Phase
 from bench.runs.plan import Plan, make_plan
+from bench.runs.record import record
+from bench.runs.scoring import Scoring
+from bench.runs.session import Session
+from bench.runs.sweep import Sweep
+from bench.runs.timing import Timing
+from samplers.files import alone_in
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FIRST: tuple[Phase, ...] = (Converging(),)
+"""Phases before the progress bar knows its length."""
+TOGETHER: tuple[Phase, ...] = (Counting(), ColdStart(), Timing(keep_batch), Overhead(), Sweep(), Energy())
+"""Phases that measure all cells side by side, in this order."""
+APART: tuple[Phase, ...] = (Generating(), Scoring())
+"""Phases of one cell after another, each of which then has its record: so the features of one cell alone lie on the disk."""
 
 
 def folder_of(plan: Plan, out: str | Path | None = None) -> Path:
@@ -14,19 +40,68 @@ def folder_of(plan: Plan, out: str | Path | None = None) -> Path:
     return Path(out) if out is not None else Path("runs") / plan.run_id()
 
 
-def run_plan(plan: Plan, folder: Path, *, quiet: bool = False) -> list[dict[str, Any]]:
+def run_plan(plan: Plan, folder: Path, *, quiet: bool = False) -> list[Record]:
     """Measure what `folder` does not hold yet of a plan, and return all its records.
+
+    Ctrl-C loses the repetition in progress; calling it again goes on.
 
     Raises:
         UserError: anything asked for that cannot be, or another process at work in the folder.
     """
-    from bench.runs.runner import Runner
-    from samplers.files import alone_in
-
+    begin = time.perf_counter()
     with alone_in(folder):
-        runner = Runner(plan, folder, quiet=quiet)
-        runner.run()
-        return runner.store.records()
+        session = Session(plan, quiet=quiet)
+        store = Store(folder, plan.text_in(folder), session.identity())
+        done = {Cell.of(r) for r in store.records()}
+        cells = [Measurement(c, session.samplers[c]) for c in session.cells if c not in done]
+        for m in [m for m in cells if m.cell in session.unready]:
+            m.error, m.skipped = session.unready[m.cell], True
+            store.add(record(m, session))
+            cells.remove(m)
+        if cells:
+            try:
+                with session.display:
+                    _measure(cells, session, store)
+            except DeviceLostError:
+                kept = {Cell.of(r) for r in store.records()}
+                for m in [m for m in cells if m.error is not None and m.cell not in kept]:
+                    store.add(record(m, session))  # so that the next process goes on with the others
+                raise
+            finally:
+                store.scratch.close()
+                store.add_session(_took(session, len(cells), time.perf_counter() - begin))
+        return store.records()
+
+
+def _measure(cells: Sequence[Measurement], session: Session, store: Store) -> None:
+    """All phases of all cells; a cell that is done has its record at once."""
+    first, together, apart = ([p for p in phases if p.wanted(session.plan)] for phases in (FIRST, TOGETHER, APART))
+
+    def left(phases: Sequence[Phase]) -> int:
+        return sum(p.cost(m, session, store) for p in phases for m in cells if m.error is None)
+
+    for phase in first:
+        phase.run(cells, session, store)
+    session.display.begin(left([*together, *apart]), len(cells))
+    for phase in together:
+        phase.run(cells, session, store)
+    session.display.rest(left(apart))
+    for m in cells:
+        for phase in apart:
+            phase.run([m], session, store)
+        store.add(record(m, session))
+        session.display.cell_done()
+
+
+def _took(session: Session, cells: int, wall: float) -> dict[str, Any]:
+    """What an invocation took, interrupted or not: the harness's own share is what the wall has beyond the sampling."""
+    sampling = session.executor.sampling_s
+    return {
+        "cells_asked": cells,
+        "wall_s": round(wall, 3),
+        "sampling_s": round(sampling, 3),
+        "wall_over_sampling": round(wall / max(sampling, 1e-9), 4),
+    }
 
 
 def run(

@@ -1,184 +1,191 @@
-"""Timed repetitions in interleaved rounds: latency and throughput, then throughput's sweep over batch sizes, then energy."""
+"""Phase: timed repetitions in interleaved rounds, latency and throughput; its images go to a sink, it scores nothing.
 
-import dataclasses
-import json
+In each round every cell has one turn, in a new random order, so that drift hits all alike.
+"""
+
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from bench.instruments.statistics import wants_more
+from bench.instruments.clock import Elapsed
+from bench.instruments.statistics import half_width, summarise, wants_more
 from bench.instruments.warm_up import warm_up
-from bench.machine.conditions import Watch
+from bench.machine.conditions import Reading, Watch
 from bench.machine.device import peak_memory_start
-from bench.machine.energy import energy_counter, energy_of
+from bench.records.schema import WarmUp
 from bench.records.store import Store
-from bench.runs.executor import Pass, Passes
-from bench.runs.measurement import Job, Repetition
+from bench.runs.executor import Pass
+from bench.runs.measurement import Measurement
 from bench.runs.plan import Plan
-from bench.runs.sweep import Point, stopped, why
-from samplers.errors import UserError
+from bench.runs.session import Session
 from samplers.time_limit import stop_in_time
 
-Turn = TypeVar("Turn")
-Keep = Callable[[Job, int, Tensor], None]
-"""keep(job, k, images): the images of batch k, to be scored."""
+Sink = Callable[[Measurement, int, Tensor, Session, Store], None]
+"""sink(measurement, k, images, session, store): is handed the images of batch k."""
 
 
-def _ending(phase: Callable[["Rounds", Job, Point], None]) -> Callable[["Rounds", Job, Point], None]:
-    """A phase of a sweep whose failure ends that cell's sweep, and nothing else."""
+class Repetition(BaseModel):
+    """One timed repetition: an image alone, and a batch.
 
-    def attempt(self: "Rounds", job: Job, point: Point) -> None:
-        try:
-            phase(self, job, point)
-        except UserError:
-            raise
-        except Exception as e:
-            point.error = why(e)
-
-    return attempt
-
-
-class Rounds:
-    """Times jobs side by side: in each round every cell once, in a new random order, so that drift hits all alike.
-
-    What was timed is kept as it comes; a run that was interrupted takes it from the store.
-
-    Args:
-        plan: repetitions, precision asked for, budget and sweep.
-        passes: makes images, and times it.
-        store: of the run.
-        watch: of the conditions, or None.
-        keep: is handed each batch that is still to be scored.
+    Attributes:
+        latency: of one image.
+        batch: of a batch.
+        peak_bytes: of the batch, None where the system does not tell.
+        reading: what `bench.machine.conditions` saw, None where it sees nothing.
     """
 
-    def __init__(self, plan: Plan, passes: Passes, store: Store, watch: Watch | None, keep: Keep):
-        self.plan, self.passes, self.store, self.watch, self.keep = plan, passes, store, watch, keep
-        self.order = random.Random(plan.seed)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Latency and throughput at the plan's batch size: `repetitions` of each cell, more where the precision needs them."""
-        for job in jobs:
-            parts = self.store.parts(job.cell.id, "timed").values()
-            job.timed = [Repetition.from_dict(json.loads(str(part["repetition"]))) for part in parts]
-            for part in self.store.parts(job.cell.id, "warm").values():
-                job.warm_up = json.loads(str(part["warm_up"]))
-            if self._pending(job):
-                job.attempt(self._warm_up)
-        turn = 0
-        while pending := [j for j in jobs if self._pending(j)]:
-            behind = self._shuffled([j for j in pending if len(j.timed) <= turn])
-            for job in behind:
-                job.attempt(self._repetition)
+    latency: Elapsed
+    batch: Elapsed
+    peak_bytes: int | None
+    reading: Reading | None
+
+    @property
+    def dropped(self) -> list[str]:
+        """Why it is left out of the summaries; empty for one that is not."""
+        return self.reading["dropped"] if self.reading else []
+
+    @property
+    def seconds(self) -> float:
+        """Both parts, as the host saw them where it has a clock of its own."""
+        return sum(e.seconds if e.host_seconds is None else e.host_seconds for e in (self.latency, self.batch))
+
+
+def watched(watch: Watch | None, run: Callable[[], Any]) -> tuple[Any, Reading | None]:
+    """What `run` returns, and what was seen of the machine meanwhile."""
+    if watch is None:
+        return run(), None
+    before = watch.look()
+    result = run()
+    return result, watch.between(before, watch.look())
+
+
+class Timing:
+    """Fills the record's `time`, but for what other phases time, and its `memory`.
+
+    Args:
+        sink: is handed each batch that is made for the first time.
+    """
+
+    name = "timing"
+
+    def __init__(self, sink: Sink):
+        self._sink = sink
+
+    def wanted(self, plan: Plan) -> bool:
+        return True
+
+    def cost(self, m: Measurement, session: Session, store: Store) -> int:
+        p = session.plan
+        left = max(p.repetitions - len(store.scratch.rows(m.cell.id, self.name, Repetition)), 0)
+        return m.card.calls(m.cell.steps) * (left + bool(left)) * (1 + p.batch_size)
+
+    def run(self, cells: Sequence[Measurement], session: Session, store: Store) -> None:
+        timed = {m.cell.id: store.scratch.rows(m.cell.id, self.name, Repetition) for m in cells}
+        warm = {m.cell.id: store.scratch.rows(m.cell.id, "warm_up", WarmUp) for m in cells}
+        for m in cells:
+            if _pending(timed[m.cell.id], session.plan):
+                m.attempt(lambda m: self._warm_up(m, warm[m.cell.id], session, store))
+        order, turn = random.Random(session.plan.seed), 0
+        while pending := [m for m in cells if m.error is None and _pending(timed[m.cell.id], session.plan)]:
+            behind = [m for m in pending if len(timed[m.cell.id]) <= turn]
+            order.shuffle(behind)
+            for m in behind:
+                m.attempt(lambda m: self._repeat(m, timed[m.cell.id], session, store))
             if behind:
                 stop_in_time()  # after a whole round: the warm-ups of all cells go before the first
             turn += 1
+        for m in cells:
+            if m.error is None:
+                told = summary(timed[m.cell.id], m.cell.batch_size, session.plan.time_precision, session.watch)
+                m.tell("time", clock=session.clock.name, warm_up=warm[m.cell.id][0], **told)
+                m.tell("memory", peak_bytes=peak_bytes(timed[m.cell.id]))
 
-    def _shuffled(self, turns: list[Turn]) -> list[Turn]:
-        self.order.shuffle(turns)
-        return turns
-
-    def _pending(self, job: Job) -> bool:
-        p, spent = self.plan, sum(r.seconds for r in job.timed)
-        return job.error is None and wants_more(
-            job.series(), len(job.timed), spent, least=p.repetitions, precision=p.time_precision, budget=p.time_budget
-        )
-
-    def _warm_up(self, job: Job) -> None:
-        self.passes.ready(job, 1)
-        self.passes.ready(job, self.plan.batch_size)
+    def _warm_up(self, m: Measurement, told: list[WarmUp], session: Session, store: Store) -> None:
+        executor, size = session.executor, session.plan.batch_size
+        executor.ready(m, 1)
+        executor.ready(m, size)
 
         def once() -> float:
-            one, batch = self.passes.sample(job, range(1)), self.passes.sample(job, range(self.plan.batch_size))
-            return one.elapsed.seconds + batch.elapsed.seconds
+            return sum(executor.sample(m, range(n)).elapsed.seconds for n in (1, size))
 
-        found = warm_up(once)
-        if job.warm_up is None:  # the record tells of the first, whenever its run was interrupted
-            job.warm_up = found
-            self._save(job, "warm", "warm_up", found)
+        found = WarmUp.model_validate(warm_up(once))
+        if not told:  # the record tells of the first, whenever its run was interrupted
+            told.append(found)
+            store.scratch.append(m.cell.id, "warm_up", found)
 
-    def _repetition(self, job: Job) -> None:
-        """One image (latency) and one batch (throughput); the batches are those that are scored, kept as they come."""
-        r, size, whole = len(job.timed), self.plan.batch_size, self.plan.images // self.plan.batch_size
-        k = r % whole
+    def _repeat(self, m: Measurement, timed: list[Repetition], session: Session, store: Store) -> None:
+        """One image (latency) and one batch (throughput); the batches are those that are scored."""
+        executor, size = session.executor, session.plan.batch_size
+        whole = session.plan.images // size
+        k = len(timed) % whole
 
         def both() -> tuple[Pass, Pass, int | None]:
-            one = self.passes.sample(job, range(1))
-            peak_memory_start(self.passes.device)
-            batch = self.passes.sample(job, range(k * size, (k + 1) * size))
-            return one, batch, self.passes.peak(job, size)
+            one = executor.sample(m, range(1))
+            peak_memory_start(session.device)
+            batch = executor.sample(m, range(k * size, (k + 1) * size))
+            return one, batch, executor.peak(m, size)
 
-        (one, batch, peak), reading = self._watched(both)
-        if r < whole:
-            self.keep(job, k, batch.images)
-        repetition = Repetition(one.elapsed, batch.elapsed, batch.overhead, peak, reading)
-        self._save(job, f"timed{r:06d}", "repetition", dataclasses.asdict(repetition))
-        job.timed.append(repetition)
+        (one, batch, peak), reading = watched(session.watch, both)
+        if not store.scratch.has_batch(m.cell.id, k):
+            self._sink(m, k, batch.images, session, store)
+        found = Repetition(latency=one.elapsed, batch=batch.elapsed, peak_bytes=peak, reading=reading)
+        store.scratch.append(m.cell.id, self.name, found)
+        timed.append(found)
 
-    def _save(self, job: Job, name: str, key: str, values: dict[str, Any]) -> None:
-        self.store.save_part(job.cell.id, name, {key: np.array(json.dumps(values))})
 
-    def _watched(self, run: Callable[[], Any]) -> tuple[Any, dict[str, Any] | None]:
-        """What `run` returns, and what was seen of the machine meanwhile."""
-        if self.watch is None:
-            return run(), None
-        before = self.watch.look()
-        result = run()
-        return result, self.watch.between(before, self.watch.look())
+def _pending(timed: Sequence[Repetition], plan: Plan) -> bool:
+    good = [r for r in timed if not r.dropped]
+    series = [[r.latency.seconds for r in good], [r.batch.seconds for r in good]]
+    spent = sum(r.seconds for r in timed)
+    least, precision, budget = plan.repetitions, plan.time_precision, plan.time_budget
+    return wants_more(series, len(timed), spent, least=least, precision=precision, budget=budget)
 
-    # ------------------------------------------------------------------ sweep and energy
 
-    def sweep(self, jobs: Sequence[Job]) -> None:
-        """Throughput at the plan's `sweep` of batch sizes, each cell until it stops growing or memory ends."""
-        for job in jobs:
-            parts = self.store.parts(job.cell.id, "sweep").values()
-            job.sweep = [Point(**json.loads(str(part["point"]))) for part in parts]
-        for size in self.plan.sweep:
-            going = [j for j in jobs if j.error is None and stopped(j.sweep, self.plan.sweep) is None]
-            here = [(j, Point(size)) for j in going if size > max((p.batch_size for p in j.sweep), default=0)]
-            for job, point in here:
-                self._sweep_warm_up(job, point)
-            for _ in range(self.plan.repetitions):
-                for job, point in self._shuffled([(j, p) for j, p in here if p.error is None]):
-                    self._sweep_pass(job, point)
-            for job, point in here:
-                if size not in (1, self.plan.batch_size):
-                    job.runs.pop(size, None)
-                self._save(job, f"sweep{size:06d}", "point", dataclasses.asdict(point))
-                job.sweep.append(point)
-            stop_in_time()
+def peak_bytes(timed: Sequence[Repetition]) -> int | None:
+    """Of the timed batches, dropped ones too: memory does not depend on the clocks."""
+    return max((r.peak_bytes for r in timed if r.peak_bytes is not None), default=None)
 
-    @_ending
-    def _sweep_warm_up(self, job: Job, point: Point) -> None:
-        self.passes.ready(job, point.batch_size)
-        warm_up(lambda: self.passes.sample(job, range(point.batch_size)).elapsed.seconds)
 
-    @_ending
-    def _sweep_pass(self, job: Job, point: Point) -> None:
-        peak_memory_start(self.passes.device)
-        made, reading = self._watched(lambda: self.passes.sample(job, range(point.batch_size)))
-        peak = self.passes.peak(job, point.batch_size)
-        point.peak_bytes = max(filter(None, (point.peak_bytes, peak)), default=None)
-        point.seconds.append(made.elapsed.seconds)
-        point.readings += [reading] if reading else []
+def summary(timed: Sequence[Repetition], size: int, asked: float | None, watch: Watch | None) -> dict[str, Any]:
+    """The keys of the record's `time` that repetitions give: medians with intervals, and the raw values.
 
-    def energy(self, jobs: Sequence[Job]) -> None:
-        """Energy of batches run back to back, where the device has a counter that can be read."""
-        counter, size = energy_counter(self.passes.device), self.plan.batch_size
+    Args:
+        timed: in the order they were made.
+        size: images of a batch.
+        asked: the precision asked for.
+        watch: gives the verdict on the conditions.
+    """
+    kept = [r for r in timed if not r.dropped] or timed  # all where none would be left
+    gaps = [r.latency.gap for r in kept if r.latency.gap is not None]
+    hosts = [r.latency.host_seconds for r in kept if r.latency.host_seconds is not None]
+    widths = [half_width([e.seconds for e in times]) for times in ([r.latency for r in kept], [r.batch for r in kept])]
+    readings = [r.reading for r in timed if r.reading is not None]
+    return {
+        "latency_ms": summarise([1e3 * r.latency.seconds for r in kept]),
+        "host_latency_ms": summarise([1e3 * s for s in hosts]) if hosts else None,
+        "launch_gap_ms": summarise([1e3 * s for s in gaps]) if gaps else None,
+        "images_per_s": summarise([size / r.batch.seconds for r in kept]),
+        "precision_asked": asked,
+        "precision_reached": None if asked is None or None in widths else max(w for w in widths if w is not None),
+        "conditions": watch.verdict(readings) if watch is not None else None,
+        "raw": _raw(timed),
+    }
 
-        def measure(job: Job) -> None:
-            self.passes.ready(job, size)
-            again = self.passes.again(job, size)
-            again()
-            job.energy = energy_of(again, size, counter)
-            if job.energy is not None:
-                self._save(job, "energy", "energy", job.energy)
 
-        for job in jobs if counter is not None else ():
-            for part in self.store.parts(job.cell.id, "energy").values():
-                job.energy = json.loads(str(part["energy"]))
-            if job.energy is None:
-                job.attempt(measure)
-                stop_in_time()
+def _raw(timed: Sequence[Repetition]) -> dict[str, Any]:
+    """All repetitions in the order they were made, dropped ones too, by number with their reasons."""
+    raw: dict[str, Any] = {
+        "latency_ms": [round(1e3 * r.latency.seconds, 4) for r in timed],
+        "batch_s": [round(r.batch.seconds, 6) for r in timed],
+    }
+    if any(r.latency.host_seconds is not None for r in timed):
+        raw["host_latency_ms"] = [round(1e3 * (r.latency.host_seconds or 0), 4) for r in timed]
+        raw["host_batch_s"] = [round(r.batch.host_seconds or 0, 6) for r in timed]
+    if dropped := {str(i): r.dropped for i, r in enumerate(timed) if r.dropped}:
+        raw["dropped"] = dropped
+    return raw

@@ -80,7 +80,7 @@ def small(tiny: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Options of a plan that takes a second; converged solutions are cached in the test's own folder."""
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("bench.quality.trajectory.STEPS", 8)
-    monkeypatch.setattr("bench.runs.timing.energy_counter", lambda device: None)  # two seconds a cell where there is one
+    monkeypatch.setattr("bench.runs.energy.energy_counter", lambda device: None)  # two seconds a cell where there is one
     return {
         **tiny,
         "samplers": ("ddim", "heun"),

@@ -12,9 +12,11 @@ import torch
 import samplers
 from bench.instruments.clock import Clock
 from bench.instruments.meter import Meter
-from bench.runs.measurement import Job
+from bench.records.store import Store
+from bench.runs.measurement import Measurement
 from bench.runs.plan import Plan
-from bench.runs.runner import Runner
+from bench.runs.session import Session
+from bench.runs.timing import Timing
 
 LIMIT_MS = 0.1
 
@@ -61,26 +63,31 @@ def test_clock_and_counts(benchmark, teacher):
 
 
 @pytest.fixture
-def runner(teacher, tmp_path: Path) -> Runner:
-    """Of a plan whose repetitions are at batch 1."""
-    found = Runner(Plan(samplers=("ddim",), calls=(1,), batch_size=1, images=2, threads=1), tmp_path / "run", quiet=True)
-    found.passes.meter = Meter(Network(teacher), found.passes.clock)
+def session(teacher) -> Session:
+    """Of a plan whose repetitions are at batch 1; its networks cost nothing."""
+    found = Session(Plan(samplers=("ddim",), calls=(1,), batch_size=1, images=2, threads=1), quiet=True)
+    found.executor.teacher = Network(teacher)
+    return found
+
+
+@pytest.fixture
+def measurement(session) -> Measurement:
+    found = Measurement(session.cells[0], Free())
+    found.tell("counted", forwards=1)
     return found
 
 
 @pytest.mark.benchmark(group="harness")
-def test_one_pass(benchmark, runner):
-    job = Job(runner.cells[0], Free())
-    benchmark.pedantic(runner.passes.sample, args=(job, range(1)), rounds=50, warmup_rounds=3, iterations=20)
+def test_one_pass(benchmark, session, measurement):
+    benchmark.pedantic(session.executor.sample, args=(measurement, range(1)), rounds=50, warmup_rounds=3, iterations=20)
     keep_ms(benchmark, calls=1, forwards=1, batch=1)
 
 
 @pytest.mark.benchmark(group="harness")
-def test_one_repetition(benchmark, runner):
+def test_one_repetition(benchmark, session, measurement, tmp_path: Path):
     """A latency and a throughput pass, peak memory, conditions, and their times written: two passes, so twice the limit."""
-    job = Job(runner.cells[0], Free())
-    while len(job.timed) < 2:  # those of the two images that are scored
-        runner.rounds._repetition(job)
-    benchmark.pedantic(runner.rounds._repetition, args=(job,), rounds=50, warmup_rounds=3, iterations=5)
+    store, phase, timed = Store(tmp_path / "run", "", {}), Timing(lambda *_: None), []
+    args = (measurement, timed, session, store)
+    benchmark.pedantic(phase._repeat, args=args, rounds=50, warmup_rounds=3, iterations=5)
     keep_ms(benchmark, calls=2, forwards=2, batch=1)
     benchmark.extra_info["limit_ms"] = 2 * LIMIT_MS

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bench.records.schema import plain, upgrade
+
 ALL = (
     "ddim", "ddpm", "deis", "dpm_solver_1", "dpm_solver_2", "dpm_solver_3",
     "dpmpp_2m", "dpmpp_3m", "euler", "heun", "ipndm", "unipc",
@@ -17,6 +19,12 @@ A_STEP = {"dpm_solver_2": (2, 1), "dpm_solver_3": (3, 2), "heun": (2, 1)}  # cal
 FLOOR = 2.0  # Frechet distance of the converged solution
 
 
+def spread(median: float) -> dict[str, float]:
+    """Repeated values, about a median."""
+    ends = {"p10": 0.95, "p90": 1.1, "min": 0.94, "ci_low": 0.98, "ci_high": 1.02}
+    return {"median": median, **{k: v * median for k, v in ends.items()}, "n": 20}
+
+
 def record(sampler: str, steps: int, *, fd: float | None = None, se: float = 0.05, **changes: Any) -> dict[str, Any]:
     """One record; `fd` overrides the made-up Frechet distance, `changes` override top-level keys."""
     r = np.random.default_rng(zlib.crc32(f"{sampler}{steps}".encode()))
@@ -24,8 +32,8 @@ def record(sampler: str, steps: int, *, fd: float | None = None, se: float = 0.0
     calls, order = a * steps - b, ORDER.get(sampler, 1)
     noisy = sampler == "ddpm"
     if fd is None:
-        spread = zlib.crc32(sampler.encode()) % 100 / 100
-        fd = FLOOR + (90.0 if calls == 1 else (60 + 60 * spread) * calls ** -(0.6 if noisy else 0.7 + 0.55 * order))
+        slack = zlib.crc32(sampler.encode()) % 100 / 100
+        fd = FLOOR + (90.0 if calls == 1 else (60 + 60 * slack) * calls ** -(0.6 if noisy else 0.7 + 0.55 * order))
     error = 0.5 if calls == 1 else 0.5 * (1 + zlib.crc32(sampler.encode()) % 7 / 7) * calls**-order + 2e-4
     latency, rate = 2.1 * calls * r.normal(1, 0.03), 900 / calls * r.normal(1, 0.02)
     quality: dict[str, Any] = {
@@ -41,32 +49,29 @@ def record(sampler: str, steps: int, *, fd: float | None = None, se: float = 0.0
             "reference": "heun, 128 steps", "reference_error": 1e-4,
         }  # fmt: skip
 
-    def times(median: float) -> dict[str, float]:
-        ends = {"p10": 0.95, "p90": 1.1, "min": 0.94, "ci_low": 0.98, "ci_high": 1.02}
-        return {"median": median, **{k: v * median for k, v in ends.items()}, "n": 20}
-
-    return {
+    values = {
         "schema": 1, "run_id": "mnist32-1a2b3c4d", "cell": f"{sampler}_n{steps}_b64_fp32_eager", "sampler": sampler,
         "family": sampler.split("_")[0], "steps": steps, "grid": "uniform_t", "deterministic": not noisy,
         "order": None if noisy else order, "teacher": {"name": "mnist32", "sha256": "a" * 64}, "student": None,
         "images": 500, "seed": 0, "labels": "balanced", "batch_size": 64, "device": "cpu", "precision": "fp32", "mode": "eager",
         "counted": {
-            "calls": calls, "forwards": float(calls), "flops_per_image": 1.08e8 * calls, "teacher_equivalents": float(calls),
+            "calls": calls, "forwards": calls, "flops_per_image": 108_000_000 * calls, "teacher_equivalents": float(calls),
         },
         "time": {
-            "clock": "perf_counter", "latency_ms": times(latency), "images_per_s": times(rate),
-            "cold_start_s": 0.05, "overhead_fraction": 0.005 * (2 + order) * r.normal(1, 0.2),
+            "clock": "perf_counter", "latency_ms": spread(latency), "images_per_s": spread(rate),
+            "cold_start_s": None, "overhead_fraction": 0.005 * (2 + order) * r.normal(1, 0.2),
         },
         "memory": {"peak_bytes": 250_000_000}, "quality": quality, "training": None, "status": "ok", "error": None,
         "environment": {"python": "3.11.9", "packages": {"torch": "2.15.0"}, "cpu": "A CPU", "threads": 2, "gpu": None},
         **changes,
     }  # fmt: skip
+    return plain(upgrade(values))
 
 
 def failed(sampler: str, steps: int, why: str, status: str = "failed") -> dict[str, Any]:
     """A record of a cell without a result."""
     nothing = dict.fromkeys(("counted", "time", "memory", "quality"))
-    return record(sampler, steps) | nothing | {"status": status, "error": why}
+    return record(sampler, steps, **nothing, status=status, error=why)
 
 
 def write_run(

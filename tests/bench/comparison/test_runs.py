@@ -93,7 +93,7 @@ def test_times_of_another_machine_are_not_comparable(tmp_path):
 def test_stored_times_count_only_beyond_what_two_processes_differ_by(tmp_path, factor, expected):
     old, new = record("ddim", 5), record("ddim", 5)
     for key, by in (("latency_ms", factor), ("images_per_s", 1 / factor)):
-        new["time"][key] = {k: v * by for k, v in new["time"][key].items()}
+        new["time"][key] = {k: v if k == "n" else v * by for k, v in new["time"][key].items()}
     found = verdicts(tmp_path, old, new)
     assert (found["time"][0], found["time, in batches"][0]) == (expected, expected)
 
@@ -143,7 +143,7 @@ def test_few_repetitions_have_no_interval_and_no_verdict(tmp_path):
 
 def test_more_work_is_told(tmp_path):
     new = record("ddim", 5)
-    new["counted"] |= {"forwards": 6.0}
+    new["counted"] |= {"forwards": 6}
     assert verdicts(tmp_path, record("ddim", 5), new)["forwards"] == ("more", "+1")
 
 

@@ -112,7 +112,7 @@ def test_two_machines_have_no_common_clock(tmp_path):
 def test_the_report_shows_students_beside_solvers(tmp_path):
     """Two students of one sampler have a row each; who wins by calls may lose by work."""
     work = student("dsno", 1, fd=4.0, name="dsno", seconds=60.0, ms=7.0, rate=100.0)
-    work["counted"] |= {"forwards": 4.0, "teacher_equivalents": 4.1}
+    work["counted"] |= {"forwards": 4, "teacher_equivalents": 4.1}
     ladder = [student("progressive", n, fd=6.0 / n, name=f"p-{n}", seconds=60.0, ms=2.0 * n, rate=900 / n) for n in (1, 2)]
     bad = solver("heun", 3, fd=400.0, ms=10.0, rate=200.0)
     run = write_run(tmp_path / "run", [*SOLVERS, bad, work, *ladder], images=False)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from report_fixture import record, write_run
+from report_fixture import record, spread, write_run
 
 from bench.presentation import markdown
 from bench.records.frame import load_records
@@ -76,7 +76,7 @@ def test_what_is_less_precise_than_asked_for_is_told(tmp_path: Path):
 
 
 def point(size: int, rate: float, conditions: dict | None = None) -> dict:
-    return {"batch_size": size, "images_per_s": {"median": rate}, "peak_bytes": 1, "conditions": conditions}
+    return {"batch_size": size, "images_per_s": spread(rate), "peak_bytes": 1, "conditions": conditions}
 
 
 def test_sweeps_stand_beside_one_another(tmp_path: Path):

@@ -1,25 +1,25 @@
 import pytest
 import torch
 
-from bench.runs.sweep import Point, stopped, why
+from bench.runs.sweep import BatchSize, stopped, why
 
 SIZES = (1, 4, 16)
 
 
 def test_a_point_is_its_median_rate_without_the_disturbed_passes():
     good, hot = {"dropped": []}, {"dropped": ["heat"]}
-    point = Point(4, [0.5, 9.0, 0.4, 0.8], [good, hot, good, good], peak_bytes=7)
+    point = BatchSize(batch_size=4, seconds=[0.5, 9.0, 0.4, 0.8], readings=[good, hot, good, good], peak_bytes=7)
     assert point.rate == 8
     record = point.record(None)
     assert (record["batch_size"], record["peak_bytes"]) == (4, 7)
     assert record["images_per_s"]["n"] == 3
     assert record["images_per_s"]["median"] == 8
-    assert Point(4, [0.5, 0.4], [hot, hot]).kept == [0.5, 0.4], "all, where none would be left"
-    assert Point(4, [0.5, 0.4]).kept == [0.5, 0.4], "all, where nobody watched"
+    assert BatchSize(batch_size=4, seconds=[0.5, 0.4], readings=[hot, hot]).kept == [0.5, 0.4], "all, where none would be left"
+    assert BatchSize(batch_size=4, seconds=[0.5, 0.4]).kept == [0.5, 0.4], "all, where nobody watched"
 
 
-def points(*rates: float) -> list[Point]:
-    return [Point(size, [size / rate]) for size, rate in zip(SIZES, rates, strict=False)]
+def points(*rates: float) -> list[BatchSize]:
+    return [BatchSize(batch_size=size, seconds=[size / rate]) for size, rate in zip(SIZES, rates, strict=False)]
 
 
 def test_a_sweep_goes_on_while_the_best_grows_by_three_percent():
@@ -32,7 +32,7 @@ def test_a_sweep_goes_on_while_the_best_grows_by_three_percent():
 
 
 def test_what_could_not_be_measured_ends_it():
-    assert stopped([*points(10), Point(4, error="out of memory")], SIZES) == "out of memory at batch 4"
+    assert stopped([*points(10), BatchSize(batch_size=4, error="out of memory")], SIZES) == "out of memory at batch 4"
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import bench
 import bench.runs.run
 import samplers.registry
 from bench.instruments.modes import in_mode
-from bench.runs.executor import Passes
-from bench.runs.runner import Runner
+from bench.runs import generating
+from bench.runs.executor import Executor
 from samplers import Card, Sampler, UserError
 
 
@@ -59,6 +59,7 @@ def test_a_mode_is_ready_before_the_warm_up_and_nothing_is_compiled_after(
     held = []
     monkeypatch.setattr("bench.runs.executor.in_mode", lambda *args: held.append(len(args[3])) or in_mode(*args))
     monkeypatch.setattr("bench.runs.timing.warm_up", warm_up)
+    monkeypatch.setattr("bench.runs.sweep.warm_up", warm_up)
     bench.run(out=tmp_path / "run", quiet=True, mode="compile", sweep=(1, 5), **one)
     only(tmp_path / "run")
     # One image and the batch before the first; one image again is there already; five are compiled for the sweep.
@@ -93,7 +94,7 @@ def test_a_network_that_recompiles_while_it_is_timed_fails_and_the_others_go_on(
 ):
     load = samplers.registry.load
     monkeypatch.setattr(samplers.registry, "load", lambda name: Fickle if name == "fickle" else load(name))
-    monkeypatch.setattr("bench.runs.timing.warm_up", lambda once: once())
+    monkeypatch.setattr("bench.runs.timing.warm_up", lambda once: {"repetitions": 1, "seconds": once()})
     options = one | {"samplers": ("fickle", "ddim"), "calls": (1,), "repetitions": 10}
     bench.run(out=tmp_path / "run", quiet=True, mode="compile", **options)
     found = {r["sampler"]: r for r in records(tmp_path / "run")}
@@ -104,17 +105,17 @@ def test_a_network_that_recompiles_while_it_is_timed_fails_and_the_others_go_on(
 
 @pytest.mark.usefixtures("traced")
 def test_a_compiled_run_that_is_interrupted_goes_on(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    own, fill = Passes.sample, Runner._fill
+    own, fill = Executor.sample, generating.fill
 
-    def interrupted(self, job):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Runner, "_fill", interrupted)
+    monkeypatch.setattr(generating, "fill", interrupted)
     with pytest.raises(KeyboardInterrupt):
         bench.run(out=tmp_path / "run", quiet=True, mode="compile", **one)
-    monkeypatch.setattr(Runner, "_fill", fill)
+    monkeypatch.setattr(generating, "fill", fill)
     sizes = []
-    monkeypatch.setattr(Passes, "sample", lambda self, job, indices: sizes.append(len(indices)) or own(self, job, indices))
+    monkeypatch.setattr(Executor, "sample", lambda self, m, indices: sizes.append(len(indices)) or own(self, m, indices))
     bench.run(out=tmp_path / "run", quiet=True, mode="compile", **one)
     assert only(tmp_path / "run")["time"]["latency_ms"]["n"] == 3
     assert sizes == [16], "all was timed; the batch that is left is made, whole"

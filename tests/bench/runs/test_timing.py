@@ -1,240 +1,98 @@
-import contextlib
-import json
-from pathlib import Path
+"""What a cell's times become in its record."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from run_folders import only, records
 
-import bench
-import bench.runs.run
-import samplers.registry
-from bench.machine.conditions import GpuWatch
-from bench.machine.energy import CpuEnergy, energy_of
-from bench.records.caveats import caveats
-from bench.runs.executor import Passes
-from samplers import Card, Sampler
-from samplers.time_limit import TimeUpError, time_limit
+from bench.instruments.clock import Elapsed
+from bench.runs.cells import Cell
+from bench.runs.measurement import Measurement
+from bench.runs.sweep import BatchSize
+from bench.runs.timing import Repetition, peak_bytes, summary
+from samplers import UserError
+
+SIZE, PRECISION = 4, 0.02
 
 
-def test_what_a_cpu_does_not_tell_is_null_and_warm_up_is_told(one: dict, tmp_path: Path):
-    bench.run(out=tmp_path / "run", quiet=True, **one)
-    time = only(tmp_path / "run")["time"]
-    for key in ("host_latency_ms", "launch_gap_ms", "precision_asked", "precision_reached", "sweep", "cold_start_s"):
-        assert time[key] is None
-    assert time["sweep_stopped"] is None
-    assert 1 <= time["warm_up"]["repetitions"] <= 20
-    assert "dropped" not in time["raw"]
+def repetition(ms: float, batch_s: float, *, gap_ms: float | None = None, dropped: tuple[str, ...] = ()) -> Repetition:
+    hosts = (None, None) if gap_ms is None else ((ms + gap_ms) / 1e3, batch_s + gap_ms / 1e3)
+    latency, batch = Elapsed(ms / 1e3, hosts[0]), Elapsed(batch_s, hosts[1])
+    return Repetition(latency=latency, batch=batch, peak_bytes=int(1e6 * ms), reading={"dropped": list(dropped)})
 
 
-class Asking(Sampler):
-    """Looks at a value of its tensor in each step, and once more at the end."""
-
-    card = Card("asking", "asking", "none", None, True, lambda n: n)
-
-    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
-        x = noise
-        for _ in range(steps):
-            x = denoiser(x, 1.0 + abs(float(x[0, 0, 0, 0])), labels)
-        return x if x.isfinite().all() else noise
+def measurement() -> Measurement:
+    return Measurement(Cell("ddim", 5, SIZE, "fp32", "eager"), SimpleNamespace())  # type: ignore[arg-type]
 
 
-def test_what_the_host_waits_for_is_counted_in_the_record(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    load = samplers.registry.load
-    monkeypatch.setattr(samplers.registry, "load", lambda name: Asking if name == "asking" else load(name))
-    bench.run(out=tmp_path / "run", quiet=True, **one | {"samplers": ("asking", "ddim")})
-    assert {r["sampler"]: r["counted"]["synchronisations"] for r in records(tmp_path / "run")} == {"asking": 4, "ddim": 0}
+def told(*timed: Repetition, asked: float | None = PRECISION, watch=None) -> dict:
+    return summary(timed, SIZE, asked, watch)
 
 
-def test_a_precision_out_of_reach_goes_on_to_the_end_of_the_budget(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("bench.instruments.statistics.FLOOR", 0.0)
-    bench.run(out=tmp_path / "run", quiet=True, time_precision=1e-9, time_budget=0.2, **one)
-    time = only(tmp_path / "run")["time"]
-    spent = np.cumsum(np.array(time["raw"]["latency_ms"]) / 1e3 + time["raw"]["batch_s"])
-    assert spent[-1] >= 0.2 - 1e-4 * len(spent)  # raw values are rounded
-    assert len(spent) == 3 or spent[-2] < 0.2 + 1e-4 * len(spent)
-    assert time["latency_ms"]["n"] == len(spent)
-    assert time["precision_asked"] == 1e-9
-    assert time["precision_reached"] is None or time["precision_reached"] > 1e-9
-    (line,) = [x for x in caveats(records(tmp_path / "run")) if x.startswith("precision")]
-    assert "1 of 1 cells did not reach the one asked for within their budget (ddim_n3_b16_fp32_eager: " in line
+def test_a_gpu_s_record_has_both_clocks_and_the_gap_between_them():
+    time = told(*(repetition(m, 0.5, gap_ms=0.25) for m in (3.0, 1.0, 2.0)))
+    assert time["latency_ms"]["median"] == pytest.approx(2)
+    assert time["host_latency_ms"]["median"] == pytest.approx(2.25)
+    assert time["launch_gap_ms"]["median"] == pytest.approx(0.25)
+    assert time["images_per_s"]["median"] == pytest.approx(8)
+    assert time["raw"]["latency_ms"] == [3, 1, 2]
+    assert time["raw"]["host_latency_ms"] == [3.25, 1.25, 2.25]
+    assert time["raw"]["host_batch_s"] == [0.50025] * 3
+    assert time["conditions"] is None
 
 
-def test_caveats_name_the_worst_and_are_silent_where_all_is_well():
-    def cell(name: str, asked: float | None, reached: float | None, valid: bool | None = True) -> dict:
-        conditions = None if valid is None else {"valid": valid, "reasons": [] if valid else ["heat"]}
-        return {"cell": name, "time": {"precision_asked": asked, "precision_reached": reached, "conditions": conditions}}
-
-    failed, old = {"cell": "f", "time": None}, {"cell": "o", "time": {"clock": "perf_counter"}}
-    assert caveats([cell("a", None, None), cell("b", 0.02, 0.02, None), failed, old]) == []
-    told = caveats([cell("a", 0.02, 0.03), cell("b", 0.02, 0.05), cell("c", 0.02, 0.01), cell("d", None, None, False)])
-    assert told[0] == (
-        "precision: 2 of 4 cells did not reach the one asked for within their budget (b: 5.0%); raise --time-budget"
-    )
-    assert "1 of 4 cells were timed while something disturbed them" in told[1]
-    assert "(d: heat)" in told[1]
-    assert "no interval" in caveats([cell("a", 0.02, None), cell("b", 0.02, 0.05)])[0]
+def test_the_precision_reached_is_the_worse_of_latency_and_throughput():
+    latencies, batches = (9.9, 10, 10, 10, 10, 10.1), (0.9, 1.0, 1.0, 1.0, 1.0, 1.1)
+    time = told(*(repetition(m, b) for m, b in zip(latencies, batches, strict=True)))
+    assert (time["precision_asked"], time["precision_reached"]) == (0.02, pytest.approx(0.1))
+    few = told(*(repetition(m, 1.0) for m in latencies[:5]))
+    assert few["precision_reached"] is None, "five values have no interval"
+    assert told(*(repetition(m, 1.0) for m in latencies), asked=None)["precision_reached"] is None
 
 
-class Watched(GpuWatch):
-    """A card that is hot at these repetitions."""
-
-    def __init__(self, hot: set[int]):
-        self._nominal, self._hot, self._seen = 2000, hot, 0
-
-    def look(self) -> dict:
-        return {}
-
-    def between(self, before: dict, after: dict) -> dict:
-        self._seen += 1
-        reasons = ["heat"] if self._seen - 1 in self._hot else []
-        return {
-            "dropped": reasons,
-            "sm_mhz": 1900,
-            "temperature_c": 70,
-            "other_processes": 0,
-            "power_capped": False,
-            "told": True,
-        }
+def test_dropped_repetitions_stay_in_the_raw_values_and_nowhere_else():
+    mixed = [repetition(1, 0.5), repetition(9, 5.0, dropped=("heat",)), repetition(3, 0.5)]
+    time = told(*mixed)
+    assert (time["latency_ms"]["n"], time["latency_ms"]["median"], time["images_per_s"]["p90"]) == (2, 2, 8)
+    assert time["raw"]["latency_ms"] == [1, 9, 3]
+    assert time["raw"]["dropped"] == {"1": ["heat"]}
+    assert peak_bytes(mixed) == 9e6, "memory does not depend on the clocks"
+    assert told(repetition(1, 0.5, dropped=("heat",)))["latency_ms"]["n"] == 1
 
 
-@pytest.mark.parametrize(
-    ("hot", "kept", "valid"), [(set(), 10, True), ({3}, 9, True), ({3, 5}, 8, False), (set(range(10)), 10, False)]
-)
-def test_disturbed_repetitions_are_dropped_and_too_many_make_the_row_invalid(
-    one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hot: set[int], kept: int, valid: bool
-):
-    monkeypatch.setattr("bench.runs.runner.watch", lambda *_: Watched(hot))
-    bench.run(out=tmp_path / "run", quiet=True, **one | {"repetitions": 10})
-    time = only(tmp_path / "run")["time"]
-    assert time["latency_ms"]["n"] == time["images_per_s"]["n"] == kept
-    assert time["conditions"]["valid"] == valid
-    assert time["conditions"]["dropped"] == len(hot)
-    assert len(time["raw"]["latency_ms"]) == 10
-    assert time["raw"].get("dropped", {}) == {str(i): ["heat"] for i in sorted(hot)}
-    values = [v for i, v in enumerate(time["raw"]["latency_ms"]) if i not in hot or kept == 10]
-    assert time["latency_ms"]["median"] == pytest.approx(np.median(values), abs=1e-4)
+def test_repetitions_and_each_point_of_the_sweep_have_conditions_of_their_own():
+    watch = SimpleNamespace(verdict=lambda readings: [r["dropped"] for r in readings])
+    time = told(repetition(1, 0.5), repetition(2, 0.5, dropped=("heat",)), watch=watch)
+    assert time["conditions"] == [[], ["heat"]]
+    point = BatchSize(batch_size=1, seconds=[0.1], readings=[{"dropped": ["power"]}])
+    assert point.record(watch)["conditions"] == [["power"]]  # type: ignore[arg-type]
 
 
-class Hungry(Sampler):
-    """Has no memory for five images."""
-
-    card = Card("hungry", "hungry", "none", None, True, lambda n: 1)
-
-    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
-        if len(noise) == 5:
-            raise torch.OutOfMemoryError("Tried to allocate 2 GiB")
-        return denoiser(noise, 1.0, labels)
+def test_a_repetition_comes_back_from_json():
+    one = repetition(1.5, 0.25, gap_ms=0.5, dropped=("heat",))
+    assert Repetition.model_validate_json(one.model_dump_json()) == one
+    assert one.seconds == pytest.approx(0.002 + 0.2505), "as the host saw it"
+    assert repetition(1.5, 0.25).seconds == pytest.approx(0.2515)
 
 
-@pytest.fixture
-def hungry(monkeypatch: pytest.MonkeyPatch) -> None:
-    load = samplers.registry.load
-    monkeypatch.setattr(samplers.registry, "load", lambda name: Hungry if name == "hungry" else load(name))
-    monkeypatch.setattr("bench.runs.sweep.GROWTH", 0.0)  # whatever the machine does, every size grows
+def test_a_sampler_s_failure_is_the_cell_s_and_the_user_s_is_not():
+    cell, tried = measurement(), []
+
+    def fail(_: Measurement) -> None:
+        tried.append(1)
+        raise ValueError("two\n lines")
+
+    cell.attempt(fail)
+    cell.attempt(fail)
+    assert (cell.error, len(tried)) == ("ValueError: two lines", 1)
+
+    def full(_: Measurement) -> None:
+        raise UserError("disk full")
+
+    with pytest.raises(UserError):
+        measurement().attempt(full)
 
 
-@pytest.mark.usefixtures("hungry")
-def test_a_sweep_ends_with_memory_and_the_others_go_on(one: dict, tmp_path: Path):
-    bench.run(out=tmp_path / "run", quiet=True, sweep=(1, 2, 5, 6), **one | {"samplers": ("hungry", "ddim"), "calls": (1,)})
-    found = {r["sampler"]: r for r in records(tmp_path / "run")}
-    assert {r["status"] for r in found.values()} == {"ok"}
-    sizes = {s: [p["batch_size"] for p in r["time"]["sweep"]] for s, r in found.items()}
-    assert sizes == {"hungry": [1, 2], "ddim": [1, 2, 5, 6]}
-    assert found["hungry"]["time"]["sweep_stopped"] == "out of memory at batch 5"
-    assert found["ddim"]["time"]["sweep_stopped"] == "every size was measured"
-    assert all(p["images_per_s"]["n"] == 3 for r in found.values() for p in r["time"]["sweep"])
-
-
-def test_a_sweep_goes_on_only_while_throughput_grows(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("bench.runs.sweep.GROWTH", 1e9)
-    bench.run(out=tmp_path / "run", quiet=True, sweep=(1, 2, 5), **one)
-    time = only(tmp_path / "run")["time"]
-    assert [p["batch_size"] for p in time["sweep"]] == [1, 2]
-    assert time["sweep_stopped"].startswith("throughput grew by less than")
-
-
-def test_an_interrupted_sweep_keeps_its_points(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("bench.runs.sweep.GROWTH", 0.0)
-    own = Passes.sample
-
-    def interrupted(self, job, indices):
-        if len(indices) == 5:
-            raise KeyboardInterrupt
-        return own(self, job, indices)
-
-    monkeypatch.setattr(Passes, "sample", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        bench.run(out=tmp_path / "run", quiet=True, sweep=(1, 2, 5), **one)
-    kept = [json.loads(str(np.load(p)["point"])) for p in sorted((tmp_path / "run").glob("partial/*/sweep*.npz"))]
-    monkeypatch.setattr(Passes, "sample", own)
-    bench.run(out=tmp_path / "run", quiet=True, sweep=(1, 2, 5), **one)
-    sweep = only(tmp_path / "run")["time"]["sweep"]
-    assert [p["batch_size"] for p in kept] == [1, 2]
-    assert [p["batch_size"] for p in sweep] == [1, 2, 5]
-    for point, stored in zip(sweep, kept, strict=False):
-        assert point["images_per_s"]["median"] == pytest.approx(point["batch_size"] / np.median(stored["seconds"]))
-
-
-def test_energy_is_recorded_where_it_can_be_read(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    class Counter(CpuEnergy):
-        name = "fake"
-
-        def __init__(self):
-            self.joules_so_far = 0
-
-        def read(self) -> list[int]:
-            self.joules_so_far += 48
-            return [self.joules_so_far]
-
-        def joules(self, before: list[int], after: list[int]) -> float:
-            return after[0] - before[0]
-
-    monkeypatch.setattr("bench.runs.timing.energy_counter", lambda device: Counter())
-    monkeypatch.setattr("bench.runs.timing.energy_of", lambda run, n, counter: energy_of(run, n, counter, seconds=0.0))
-    with time_limit(0):  # a round, or one cell's energy, in each call
-        for _ in range(10):
-            if not list((tmp_path / "a").glob("partial/*/energy.npz")):
-                with contextlib.suppress(TimeUpError):
-                    bench.run(out=tmp_path / "a", quiet=True, **one)
-    monkeypatch.setattr("bench.runs.timing.energy_of", lambda *_: pytest.fail("measured again"))
-    bench.run(out=tmp_path / "a", quiet=True, **one)
-    monkeypatch.setattr("bench.runs.timing.energy_counter", lambda device: None)
-    bench.run(out=tmp_path / "b", quiet=True, **one)
-    energy = only(tmp_path / "a")["energy"]
-    assert (energy["joules_per_image"], energy["images"], energy["counter"]) == (3.0, 16, "fake")
-    assert only(tmp_path / "b")["energy"] is None
-
-
-def test_a_cold_start_is_measured_once_and_only_if_asked(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    found, asked = {"load": 2.0, "compile": None, "first_image": 0.5, "total": 2.5}, []
-
-    def measure(plan, cell, device, threads):
-        asked.append((cell.id, device, threads))
-        return found
-
-    monkeypatch.setattr("bench.runs.runner.cold_start", measure)
-    own = Passes.sample
-
-    def interrupted(self, job, indices):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Passes, "sample", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        bench.run(out=tmp_path / "run", quiet=True, cold_start=True, **one)
-    monkeypatch.setattr(Passes, "sample", own)
-    frame = bench.run(out=tmp_path / "run", quiet=True, cold_start=True, **one)
-    assert only(tmp_path / "run")["time"]["cold_start_s"] == found
-    assert asked == [("ddim_n3_b16_fp32_eager", "cpu", 1)]
-    assert frame["time.cold_start_s.total"].tolist() == [2.5]
-
-
-def test_an_interrupted_run_s_record_tells_of_the_first_warm_up(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    told = iter([{"repetitions": 1}, {"repetitions": 2}, {"repetitions": 3}, {"repetitions": 4}])
-    monkeypatch.setattr("bench.runs.timing.warm_up", lambda once: next(told))
-    for _ in range(20):
-        with contextlib.suppress(TimeUpError), time_limit(0):
-            bench.run(out=tmp_path / "cut", quiet=True, **one)
-            break
-    assert only(tmp_path / "cut")["time"]["warm_up"] == {"repetitions": 1}
+def test_raw_values_are_enough_to_make_the_medians_again():
+    time = told(*(repetition(m, m / 7) for m in (1.0, 2.0, 4.0)))
+    assert np.median(time["raw"]["latency_ms"]) == time["latency_ms"]["median"]

@@ -16,6 +16,9 @@ from run_folders import records
 import bench
 import bench.runs.run
 import samplers.registry
+from bench.reports.report import write_report
+from bench.runs.executor import Executor
+from bench.runs.overhead import PASSES
 from samplers import Card, Sampler, UserError
 from samplers.time_limit import TimeUpError, time_limit
 
@@ -73,17 +76,15 @@ def test_an_interrupted_run_goes_on_to_the_same_records(
     small: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ):
     bench.run(out=tmp_path / "whole", quiet=True, **small)
-    from bench.runs.executor import Passes
+    original, left = Executor.sample, [after]
 
-    original, left = Passes.counted, [after]
-
-    def interrupted(self, job, indices):
+    def interrupted(self, m, indices):
         left[0] -= 1
         if left[0] == 0:
             raise KeyboardInterrupt
-        return original(self, job, indices)
+        return original(self, m, indices)
 
-    monkeypatch.setattr(Passes, "counted", interrupted)
+    monkeypatch.setattr(Executor, "sample", interrupted)
     with pytest.raises(KeyboardInterrupt):
         bench.run(out=tmp_path / "cut", quiet=True, **small)
     bench.run(out=tmp_path / "cut", quiet=True, **small)
@@ -99,13 +100,13 @@ def test_kill_9_loses_no_record_and_no_finished_batch(small: dict, tmp_path: Pat
     """)
     process = subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "cut").glob("partial/*/batch00001.npz")):
+    while not list((tmp_path / "cut").glob("partial/*/batch-00001.npz")):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = list((tmp_path / "cut").glob("partial/*/batch*.npz"))
+    kept = list((tmp_path / "cut").glob("partial/*/batch-*.npz"))
     stamps = {p: p.stat().st_mtime_ns for p in kept}
     bench.run(out=tmp_path / "cut", quiet=True, **small)
     assert stamps
@@ -185,7 +186,7 @@ def test_a_teacher_s_extractor_must_fit(small: dict, tmp_path: Path):
 
 
 def test_a_time_limit_keeps_every_repetition(small: dict, tmp_path: Path):
-    """With no time at all each call times one round or makes one batch; in the end the scores are an unbroken run's."""
+    """With no time at all each call makes one round or one batch; in the end the scores are an unbroken run's."""
     options = small | {"samplers": ("ddim",), "calls": (1,), "trajectory_images": 0}
     bench.run(out=tmp_path / "whole", quiet=True, **options)
     calls = 0
@@ -193,5 +194,17 @@ def test_a_time_limit_keeps_every_repetition(small: dict, tmp_path: Path):
         calls += 1
         with contextlib.suppress(TimeUpError), time_limit(0):
             bench.run(out=tmp_path / "cut", quiet=True, **options)
-    assert calls == 5  # three repetitions, of three batches; the fourth batch; then the score
+    assert calls == 3 + PASSES + 1 + 1  # repetitions, of three batches; overheads; the fourth batch; then the score
     assert quality(tmp_path / "cut") == quality(tmp_path / "whole")
+
+
+def test_the_plan_says_what_ranks_its_records(small: dict, tmp_path: Path):
+    options = small | {"samplers": ("ddim",), "calls": (1,), "metrics": ("fd", "kid"), "trajectory_images": 0}
+    bench.run(out=tmp_path / "run", quiet=True, rank_by="kid", **options)
+    (found,) = records(tmp_path / "run")
+    assert found["rank_by"] == {"metric": "kid", "better": "lower"}
+    text = write_report([tmp_path / "run"], tmp_path / "report").read_text()
+    assert "kid_tinyfeatures" in text
+    with pytest.raises(UserError, match="unknown score to rank by 'precision'"):
+        bench.run(out=tmp_path / "other", quiet=True, rank_by="precision", **options)
+    assert not (tmp_path / "other").exists()

@@ -1,0 +1,93 @@
+"""What an interrupted cell resumes from: lines and arrays in `partial/CELL/`, gone once its record is written."""
+
+import io
+import shutil
+import zipfile
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from samplers.errors import UserError
+from samplers.files import write_whole
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+class Scratch:
+    """A run's `partial/`: `NAME.jsonl` and `NAME-00012.npz` of each cell.
+
+    What a power cut damaged is left out, from the first bad line on, and made again by whoever wrote it.
+
+    Args:
+        folder: made if needed.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def append(self, cell: str, name: str, row: BaseModel) -> None:
+        """Add a row to a cell's lines.
+
+        Raises:
+            UserError: the disk is full or the folder cannot be written.
+        """
+        path = self.folder / cell / f"{name}.jsonl"
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with open(path, "ab", buffering=0) as f:
+                f.write(row.model_dump_json().encode() + b"\n")
+        except OSError as e:
+            raise UserError(f"cannot write {path} ({e.strerror}); free some space and run again") from e
+
+    def rows(self, cell: str, name: str, kind: type[Row]) -> list[Row]:
+        """The whole rows of a cell in the order they were added; from a damaged one on they are dropped from the file."""
+        path = self.folder / cell / f"{name}.jsonl"
+        if not path.exists():
+            return []
+        content, found, good = path.read_bytes(), [], 0
+        for line in content.splitlines(keepends=True):
+            try:
+                found.append(kind.model_validate_json(line))
+            except ValidationError:
+                break
+            if not line.endswith(b"\n"):
+                found.pop()
+                break
+            good += len(line)
+        if good < len(content):
+            write_whole(path, content[:good])
+        return found
+
+    def save_batch(self, cell: str, number: int, arrays: dict[str, np.ndarray]) -> None:
+        """Keep the arrays of a batch of images, whole or not at all."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        write_whole(self.folder / cell / f"batch-{number:05d}.npz", buffer.getvalue(), durable=False)
+
+    def has_batch(self, cell: str, number: int) -> bool:
+        """Whether a batch is there, whole or not."""
+        return (self.folder / cell / f"batch-{number:05d}.npz").exists()
+
+    def batch(self, cell: str, number: int) -> dict[str, np.ndarray] | None:
+        """The arrays of a batch; None, and removed, where it is damaged."""
+        path = self.folder / cell / f"batch-{number:05d}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+            path.unlink()
+            return None
+
+    def forget(self, cell: str) -> None:
+        """Remove a cell's scratch; its record is written."""
+        shutil.rmtree(self.folder / cell, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove the folder if no cell left anything in it."""
+        if self.folder.exists() and not any(self.folder.iterdir()):
+            self.folder.rmdir()

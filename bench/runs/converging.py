@@ -1,0 +1,29 @@
+"""Phase: the converged solution of the plan's ODE, which deterministic samplers' images are held against."""
+
+from collections.abc import Sequence
+
+from bench.quality.images import to_uint8
+from bench.quality.trajectory import converged
+from bench.records.store import Store
+from bench.runs.generating import ROW
+from bench.runs.measurement import Measurement
+from bench.runs.plan import Plan
+from bench.runs.session import Session
+
+
+class Converging:
+    """Solves it, or takes it from the cache, and keeps its first images as a picture."""
+
+    name = "converging"
+
+    def wanted(self, plan: Plan) -> bool:
+        return plan.trajectory_images > 0
+
+    def cost(self, m: Measurement, session: Session, store: Store) -> int:
+        return 0  # once for all cells, before the bar knows its length
+
+    def run(self, cells: Sequence[Measurement], session: Session, store: Store) -> None:
+        z, labels = session.inputs(range(session.plan.trajectory_images))
+        session.converged, seconds = converged(session.teacher, z, labels, session.plan.seed, session.display.advance)
+        session.executor.sampling_s += seconds
+        store.save_row("reference", to_uint8(session.converged.images[:ROW]).cpu().numpy())

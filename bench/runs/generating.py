@@ -1,0 +1,64 @@
+"""Phase: the images that are scored, kept as what scoring needs of them; timing hands its batches to the same sink."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from bench.quality.extractor import features_of
+from bench.quality.images import to_uint8
+from bench.records.store import Store
+from bench.runs.measurement import Measurement
+from bench.runs.plan import Plan
+from bench.runs.session import Session
+from samplers.time_limit import stop_in_time
+
+ROW = 10
+"""Images kept of each cell for the report's grid."""
+
+
+def keep_batch(m: Measurement, k: int, images: Tensor, session: Session, store: Store) -> None:
+    """Keep batch k: features, logits, and squared errors against the converged solution; of the first one a picture too."""
+    pixels = to_uint8(images)
+    seen = features_of(session.extractor, pixels)
+    arrays = {name: v.cpu().numpy() for name, v in seen._asdict().items() if v is not None}
+    if session.converged is not None and m.deterministic:
+        arrays["error"] = session.converged.squared_error(images, k * session.plan.batch_size)
+    store.scratch.save_batch(m.cell.id, k, arrays)
+    if k == 0:
+        store.save_row(m.cell.id, pixels[:ROW].cpu().numpy())
+
+
+def batches(plan: Plan) -> range:
+    """Numbers of a cell's batches."""
+    return range(-(-plan.images // plan.batch_size))
+
+
+def fill(m: Measurement, session: Session, store: Store) -> None:
+    """Make and keep the batches that are not there."""
+    size, images = session.plan.batch_size, session.plan.images
+    session.executor.ready(m, size)
+    for k in batches(session.plan):
+        if store.scratch.has_batch(m.cell.id, k):
+            continue
+        start, end = k * size, min((k + 1) * size, images)
+        made = range(start, end if m.cell.mode == "eager" else start + size)
+        keep_batch(m, k, session.executor.sample(m, made).images[: end - start], session, store)
+        stop_in_time()
+
+
+class Generating:
+    """Makes the batches that timing did not; a mode knows whole ones only, of which the last keeps a part."""
+
+    name = "generating"
+
+    def wanted(self, plan: Plan) -> bool:
+        return True
+
+    def cost(self, m: Measurement, session: Session, store: Store) -> int:
+        p = session.plan
+        left = sum(not store.scratch.has_batch(m.cell.id, k) for k in batches(p))
+        return m.card.calls(m.cell.steps) * min(left * p.batch_size, p.images)
+
+    def run(self, cells: Sequence[Measurement], session: Session, store: Store) -> None:
+        for m in cells:
+            m.attempt(lambda m: fill(m, session, store))

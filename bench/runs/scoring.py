@@ -1,0 +1,57 @@
+"""Phase: the metrics of a cell's images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.quality.metrics import Sample, label_agreement, score
+from bench.quality.trajectory import relative_rmse
+from bench.records.store import Store
+from bench.runs.generating import batches, fill
+from bench.runs.measurement import Measurement
+from bench.runs.plan import Plan
+from bench.runs.session import Session
+
+
+class Scoring:
+    """Fills the record's `quality` from what generating kept."""
+
+    name = "scoring"
+
+    def wanted(self, plan: Plan) -> bool:
+        return True
+
+    def cost(self, m: Measurement, session: Session, store: Store) -> int:
+        return 0
+
+    def run(self, cells: Sequence[Measurement], session: Session, store: Store) -> None:
+        for m in cells:
+            m.attempt(lambda m: self._score(m, session, store))
+
+    def _score(self, m: Measurement, session: Session, store: Store) -> None:
+        plan, kept = session.plan, _kept(m, session, store)
+        error = kept.pop("error", None)
+        if session.labelled:
+            kept["labels"] = np.arange(plan.images) % session.teacher.num_classes
+        seen = Sample.of(**kept)
+        found, influences = score(seen, session.extractor, session.real, plan.metrics, plan.seed)
+        quality: dict[str, Any] = dict(found)
+        if "fd" in influences:
+            store.save_influence(m.cell.id, influences["fd"])
+        if error is not None and session.converged is not None:
+            quality["trajectory_error"] = relative_rmse(error, session.converged)
+        if seen.labels is not None and seen.logits is not None:
+            quality["label_agreement"] = label_agreement(seen.logits, seen.labels, session.extractor)
+        m.tell("quality", **quality)
+
+
+def _kept(m: Measurement, session: Session, store: Store) -> dict[str, np.ndarray]:
+    """Features, logits and errors of all images of a cell, as far as there are any; batches damaged since are made again."""
+    numbers = batches(session.plan)
+    found = [store.scratch.batch(m.cell.id, k) for k in numbers]
+    if None in found:
+        fill(m, session, store)
+        found = [store.scratch.batch(m.cell.id, k) for k in numbers]
+    parts = [part for part in found if part is not None]
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}

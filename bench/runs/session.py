@@ -1,0 +1,134 @@
+"""What a run measures with; it checks everything that can be wrong, and nothing is written before it stands."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import samplers
+from bench.instruments.clock import Clock
+from bench.instruments.meter import flops
+from bench.instruments.modes import check_mode
+from bench.machine.conditions import watch
+from bench.machine.device import prepare_process, resolve_device
+from bench.quality.extractor import Extractor, find_extractor
+from bench.quality.metrics import check_metrics, check_needs, load_metric
+from bench.quality.reference import Reference, find_reference
+from bench.quality.trajectory import Converged
+from bench.runs.cells import Cell, cells, expand
+from bench.runs.executor import Executor
+from bench.runs.plan import Plan
+from bench.runs.progress import Display
+from samplers.errors import UserError, unknown
+from samplers.models.teacher import Teacher
+from samplers.protocol import Sampler
+from samplers.training.cards import machine
+
+
+class Session:
+    """One process's instruments for a plan.
+
+    Attributes:
+        plan: what is run.
+        cells: of the plan.
+        device: of all networks.
+        teacher, extractor: loaded.
+        rank_by: the metric that ranks the records where it is not the Frechet distance: {metric, better}.
+        watch: of the conditions, None where the system tells nothing.
+        display: the progress bar.
+        executor: makes images, timed or not.
+        samplers: of each cell its own, since a student may be of certain steps only.
+        unready: cells that "all" brought in and that cannot be measured, and why.
+        real: features of real images, which the metrics compare with.
+        labelled: whether images are made of classes.
+        converged: the solution of the plan's ODE, once its phase has run.
+        teacher_flops: of one forward of one image.
+
+    Raises:
+        UserError: anything asked for that cannot be.
+    """
+
+    def __init__(self, plan: Plan, *, quiet: bool = False):
+        self.plan = plan
+        self.cells = cells(plan)
+        check_metrics(plan.metrics, plan.images)
+        self.rank_by = _rank_by(plan)
+        self.device = resolve_device(plan.device)
+        check_mode(plan.mode, self.device)
+        prepare_process(self.device, plan.threads)
+        self.watch = watch(self.device, torch.get_num_threads())
+        self.teacher: Teacher = samplers.load_teacher(plan.teacher, device=self.device)
+        self.extractor: Extractor = find_extractor(plan.extractor, self.teacher)
+        self.real: Reference = find_reference(self.extractor)
+        self.labelled = plan.labels == "balanced" and self.teacher.num_classes > 0
+        check_needs(plan.metrics, self.extractor, self.real, self.labelled)
+        self.display = Display(quiet)
+        self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)
+        self.samplers = {c: samplers.get(c.sampler) for c in self.cells}
+        self.unready = {c: why for c, s in self.samplers.items() if (why := self._ready(c, s)) is not None}
+        self.converged: Converged | None = None
+        z, labels = self.inputs(range(1))
+        self.teacher_flops = flops(self.teacher, z, 1.0, labels)
+
+    @property
+    def clock(self) -> Clock:
+        return self.executor.clock
+
+    def inputs(self, indices: range) -> tuple[Tensor, Tensor | None]:
+        """Noise and labels of images `indices`."""
+        return self.executor.inputs(indices)
+
+    def identity(self) -> dict[str, Any]:
+        """What the records depend on besides the plan."""
+        students: dict[str, dict[str, None]] = {}
+        for c, s in self.samplers.items():
+            if s.student is not None:  # an ordered set: progressive distillation has one a step count
+                students.setdefault(c.sampler, {})[s.student.sha256] = None
+        hashes = {spec: next(iter(found)) if len(found) == 1 else list(found) for spec, found in students.items()}
+        return {
+            "teacher": self.teacher.sha256,
+            "extractor": self.extractor.sha256,
+            "reference": self.real.sha256,
+            "device": f"{self.device}, {machine(self.device)}",
+            **({"students": hashes} if hashes else {}),
+        }
+
+    def _ready(self, cell: Cell, sampler: Sampler) -> str | None:
+        """Let a sampler load its student; why it cannot be measured, where "all" brought in one that cannot.
+
+        Raises:
+            UserError: the same, of a sampler that the plan names.
+        """
+        spec = cell.sampler
+        try:
+            sampler.prepare(self.teacher, self.device, cell.steps)
+            student, labels = sampler.student, self.plan.labels if self.teacher.num_classes else "none"
+            if student is None:
+                return None
+            if self.plan.seed in student.noise_seeds:
+                raise UserError(f"{spec} was trained on the noises of seed {self.plan.seed}; choose another --seed to score it")
+            if student.labels not in ("any", labels):
+                need = "with class labels" if student.labels == "balanced" else "without class labels"
+                raise UserError(f"{spec} was trained {need}; ask for --labels {student.labels}")
+        except UserError as e:
+            if spec in {str(s.at(None)) for s, named in expand(self.plan).items() if named}:
+                raise
+            return str(e)
+        return None
+
+
+def _rank_by(plan: Plan) -> dict[str, str] | None:
+    """What `Plan.rank_by` names: a metric of the plan's, or one of the scores that it gives.
+
+    Raises:
+        UserError: no metric of the plan gives it.
+    """
+    if plan.rank_by is None:
+        return None
+    metrics = [load_metric(name) for name in plan.metrics]
+    found = {output: m.better for m in metrics for output in m.outputs}
+    found |= {m.name: m.better for m in metrics if len(m.outputs) == 1}
+    if plan.rank_by not in found:
+        raise unknown("score to rank by", plan.rank_by, found)
+    metric = next((m.outputs[0] for m in metrics if m.name == plan.rank_by), plan.rank_by)
+    return {"metric": metric, "better": found[plan.rank_by]}
