@@ -32,7 +32,7 @@ class Features(NamedTuple):
 
 @runtime_checkable
 class Extractor(Protocol):
-    """A frozen network that turns images into features; what it leaves out of the last four it has as here.
+    """A frozen network that turns images into features; what it leaves out of the last five it has as here.
 
     Attributes:
         name: in the metrics' names: "mnist" gives fd_mnist, kid_mnist; letters, digits, - and _.
@@ -41,7 +41,8 @@ class Extractor(Protocol):
         classes: K, the number of logits; None where it gives none.
         resize: how it brings images to the size that its network takes, in a word; part of a reference's key.
         data: SHA-256 of the images and labels that its own reference is of.
-        reference_file: its own reference's path and SHA-256; None where one is to be made from data.
+        reference_file: its own reference's path and SHA-256, or None.
+        reference_images: where that is None, sources of real images to make one of, as `load_images` takes them.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Extractor(Protocol):
     resize: str = "none"
     data: str | None = None
     reference_file: tuple[Path, str] | None = None
+    reference_images: tuple[str, ...] = ()
 
     def __call__(self, images: Tensor) -> Features:
         """Of uint8 images [B, *shape] on any device."""

@@ -167,7 +167,7 @@ def check_needs(metrics: Sequence[str], extractor: Extractor, reference: Referen
             raise UserError(f"the reference is of another extractor than '{extractor.name}'; make one with this extractor")
         there = {REFERENCE_MOMENTS: reference.moments.n >= 2, REFERENCE_FEATURES: len(reference.features) > 0}
         if missing := [n for n, found in there.items() if n in needs and not found]:
-            raise UserError(f"{name} needs {missing[0]}, which extractor '{extractor.name}' comes without")
+            raise UserError(f"{name} needs {missing[0]}, which extractor '{extractor.name}' comes without; leave it out")
 
 
 def score(sample: Sample, extractor: Extractor, reference: Reference, metrics: Sequence[str], seed: int) -> Scores:

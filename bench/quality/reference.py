@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -81,23 +80,19 @@ class Reference:
         return lower, pivots - 1, min(rank, self.moments.n - 1)
 
 
-def find_reference(extractor: Extractor, sources: Sequence[str] = (), device: torch.device | str = "cpu") -> Reference:
-    """The reference of the images asked for, made or from the cache; without any the one that came with the extractor.
+def find_reference(extractor: Extractor, device: torch.device | str = "cpu") -> Reference:
+    """The reference that came with the extractor, or of the real images that it names, made on `device` or from the cache.
 
-    An extractor without one gets a reference of no images, which no metric that needs one takes.
-
-    Args:
-        extractor: sees the images.
-        sources: as `samplers.training.data.load_images` takes them.
-        device: where the extractor runs.
+    Of an extractor that names neither it is one of no images, which no metric that needs one takes.
 
     Raises:
         UserError: images or a file that cannot be read, or are of another shape than the extractor's.
     """
-    if sources:
-        return make_reference(extractor, load_images(sources), ", ".join(sources), device)
     if extractor.reference_file is None:
-        return Reference(Moments(0))
+        if not extractor.reference_images:
+            return Reference(Moments(0))
+        split = ", ".join(Path(s).name for s in extractor.reference_images)  # the same wherever the files lie
+        return make_reference(extractor, load_images(extractor.reference_images), split, device)
     path, sha256 = extractor.reference_file
     moments, features, _ = _read(path, sha256)
     key = Key(extractor.sha256, extractor.data, "train", moments.n, extractor.resize)

@@ -1,9 +1,11 @@
 """A stranger's extractor and metric: one file and an entry-point line each; what is wrong with one is told in one line."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 from bench.commands.listing import show
@@ -237,6 +239,24 @@ def test_a_reference_is_made_once_and_found_by_its_content(install, data, tmp_pa
     assert (again.key, again.sha256) == (made.key, made.sha256)
     torch.testing.assert_close(again.features, made.features)
     assert (again.moments.mean == made.moments.mean).all()
+
+
+def test_an_extractor_may_name_the_images_of_its_reference(install, data, tmp_path):
+    install(ENTRIES, SOURCE)
+    extractor = load_extractor("means:grey")
+    folder = tmp_path / "real"
+    folder.mkdir()
+    for i, image in enumerate(data.images):
+        Image.fromarray(image[0].numpy()).save(folder / f"{i}.png")
+    (folder / "dataset.json").write_text(json.dumps({"labels": [[f"{i}.png", 0] for i in range(len(data.images))]}))
+    extractor.reference_images = (str(folder),)
+    found = find_reference(extractor)
+    assert (found.moments.n, found.key.split, found.key.extractor) == (40, "real", extractor.sha256)
+    assert (found.moments.mean == make_reference(extractor, data, "train").moments.mean).all()
+    check_needs(("fd", "kid"), extractor, found, False)
+    extractor.reference_images = (str(tmp_path / "none"),)
+    with pytest.raises(UserError, match="no data at"):
+        find_reference(extractor)
 
 
 def test_another_key_is_another_reference(install, data):
