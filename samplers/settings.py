@@ -3,13 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
-from samplers.documents import Document, read_document, to_yaml
+from samplers.documents import Document, to_yaml
 from samplers.errors import UserError, clipped
 from samplers.refusals import BOUNDS, members, refusal
 from samplers.spec import Spec
@@ -56,15 +55,6 @@ class Settings(BaseModel):
         except ValidationError as e:
             raise refusal(cls, e, document, options) from None
 
-    @classmethod
-    def read(cls, path: Path, kind: str, /, **options: Any) -> Self:
-        """Settings by a YAML file's keys and `options` over them.
-
-        Raises:
-            UserError: as `of`, or the file cannot be read; `kind` says what it should be ("plan").
-        """
-        return cls.of(read_document(path, kind), **options)
-
     def values(self) -> dict[str, Any]:
         """All fields as JSON and YAML have them: lists for tuples, sections for settings."""
         return _plain(self.model_dump())
@@ -78,7 +68,7 @@ class Settings(BaseModel):
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:8]
 
     def to_yaml(self) -> str:
-        """All fields as YAML that `read` takes."""
+        """All fields as YAML that `samplers.documents` reads."""
         return to_yaml(self.values())
 
     @classmethod
