@@ -1,13 +1,15 @@
 """A study's stages: what its recipe wants done, in order, and what each needs; no method is known here by its name."""
 
+import json
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from samplers.documents import Document
-from samplers.errors import UserError, unknown
+from samplers.errors import UserError, one_line, unknown
 from samplers.registry import entries, load_entry
 from samplers.settings import Settings
 from samplers.training.trainer import Trainer
@@ -68,3 +70,24 @@ def needs_of(recipe: Document) -> dict[str, list[str]]:
     except CycleError as e:
         raise UserError(f"{asked.place(('needs',))}: campaign: needs: {' needs '.join(e.args[1][::-1])}") from e
     return needs
+
+
+class State(Settings):
+    """How far a study is: what its folder keeps, and the table of contents of what goes home."""
+
+    recipe: str
+    done: list[str]
+    spent: dict[str, float]
+
+
+def read_state(path: Path) -> State:
+    """How far the study of a folder is.
+
+    Raises:
+        UserError: the file cannot be read, or is another.
+    """
+    try:
+        values = json.loads(path.read_text())
+        return State.of(Document(values, str(path)))
+    except (OSError, ValueError, TypeError, RecursionError) as e:
+        raise UserError(f"{path} cannot be read ({one_line(e)}); put it back, or remove its folder to begin again") from e

@@ -18,12 +18,11 @@ import bench
 from bench.studies import parts as parcels
 from bench.studies.export import SLIM, items_of, load
 from bench.studies.parts import TABLE, Item
-from bench.studies.stages import MEASURED, StudyRecipe, needs_of, trainer_of
+from bench.studies.stages import MEASURED, State, StudyRecipe, needs_of, read_state, trainer_of
 from samplers.documents import Document
 from samplers.errors import UserError, one_line
 from samplers.files import write_whole
 from samplers.models.zoo import add_zoo
-from samplers.settings import Settings
 from samplers.time_limit import TimeUpError, stop_in_time, time_limit
 from samplers.training.checkpoint import restore
 from samplers.training.recipe import DataSettings, read_recipe, sources_of
@@ -31,14 +30,6 @@ from samplers.training.recipe import DataSettings, read_recipe, sources_of
 LEAST = {False: 0.15, True: 0.4}
 """Share of a slice that must be left to begin another stage in it: one that trains, one that measures."""
 STATE = "campaign.json"
-
-
-class State(Settings):
-    """How far a study is: what STATE tells, and the table of contents of what goes home."""
-
-    recipe: str
-    done: list[str]
-    spent: dict[str, float]
 
 
 @dataclass
@@ -82,7 +73,7 @@ class Campaign:
         self.failed: dict[str, Exception] = {}
         self.spent = dict.fromkeys(self.needs, 0.0)
         if (self.out / STATE).exists():
-            self._take(_read_state(self.out / STATE))
+            self._take(read_state(self.out / STATE))
 
     @property
     def stem(self) -> str:
@@ -243,11 +234,3 @@ class Campaign:
         if stage != "profile":
             return found
         return [i for i in found if (i.source.parent / "profile.json").exists()]  # of modes that are whole
-
-
-def _read_state(path: Path) -> State:
-    try:
-        values = json.loads(path.read_text())
-        return State.of(Document(values, str(path)))
-    except (OSError, ValueError, TypeError, RecursionError) as e:
-        raise UserError(f"{path} cannot be read ({one_line(e)}); put it back, or remove its folder to begin again") from e
