@@ -48,6 +48,12 @@ def test_file_names_are_safe_and_of_one_spec_alone(found):
     assert all(re.fullmatch(rf"[a-z0-9_-]{{1,{LONGEST}}}", n) for n in names)
 
 
+@given(st.lists(st.text("aA/_-=", min_size=1, max_size=3) | st.text("aA", min_size=130, max_size=132), unique=True))
+def test_texts_that_read_alike_have_other_file_names(texts):
+    names = {file_name(t) for t in texts} | {file_name(t, "_n1") for t in texts}
+    assert len(names) == 2 * len(texts) - sum(t + "_n1" in texts for t in texts)
+
+
 @given(specs(), specs(), specs())
 def test_specs_have_an_order(a, b, c):
     assert (a < b) + (b < a) + (a == b) == 1
