@@ -7,6 +7,7 @@ import numpy as np
 
 from bench.quality.metrics import Sample, label_agreement, score
 from bench.quality.trajectory import relative_rmse
+from bench.records.ranking import FRECHET
 from bench.records.store import Store
 from bench.runs.generating import batches, fill
 from bench.runs.measurement import Measurement
@@ -37,8 +38,9 @@ class Scoring:
         seen = Sample.of(**kept)
         found, influences = score(seen, session.extractor, session.real, plan.metrics, plan.seed)
         quality: dict[str, Any] = dict(found)
-        if "fd" in influences:
-            store.save_influence(m.cell.id, influences["fd"])
+        ranked = session.rank_by["metric"] if session.rank_by else FRECHET.metric
+        if ranked in influences:  # of another metric they would tell nothing about ties
+            store.save_influence(m.cell.id, influences[ranked])
         if error is not None and session.converged is not None:
             quality["trajectory_error"] = relative_rmse(error, session.converged)
         if seen.labels is not None and seen.logits is not None:

@@ -38,6 +38,22 @@ def test_quality_is_judged_by_its_interval(tmp_path, fd, se, expected):
     assert found["fd_mnist"][0] == expected
 
 
+@pytest.mark.parametrize(
+    ("metric", "better", "told"), [("precision", "higher", "worse"), ("precision", "lower", "better"), ("fd", "lower", "same")]
+)
+def test_what_the_records_name_ranks_them_in_its_direction(tmp_path, metric, better, told):
+    old, new = (record("ddim", 5, fd=4.0) | {"rank_by": {"metric": metric, "better": better}} for _ in range(2))
+    for r, value in ((old, 0.8), (new, 0.6)):
+        ends = {"value": value, "ci_low": value - 0.01, "ci_high": value + 0.01}
+        r["quality"]["precision_mnist"] = r["quality"]["fd_mnist"] | ends
+    found = verdicts(tmp_path, old, new)
+    assert found[f"{metric}_mnist"][0] == told
+    assert ("fd_mnist" in found) == (metric == "fd")
+    del old["quality"][f"{metric}_mnist"]
+    what = "Frechet distance" if metric == "fd" else metric
+    assert verdicts(tmp_path / "without", old, new)["quality"] == ("not comparable", f"no {what} in the first run")
+
+
 def test_the_same_noises_are_compared_in_pairs(tmp_path):
     """Intervals that overlap widely, images whose influences move together: the difference is real."""
     common = np.random.default_rng(0).normal(0, 20, 500)
