@@ -1,5 +1,6 @@
 """Which of a record's metrics ranks it, and where that is better: the one place that knows."""
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -28,9 +29,9 @@ FRECHET = Ranking("fd", "lower")
 
 
 def rankings_of(df: pd.DataFrame) -> list[Ranking]:
-    """What ranks each row of a table of records: its `rank_by`, or the Frechet distance."""
+    """What ranks each row of a table of records: its `rank_by`, or the Frechet distance where that is no name of a score."""
     pairs = df.reindex(columns=["rank_by.metric", "rank_by.better"]).itertuples(index=False)
-    return [Ranking(m, b) if isinstance(m, str) and isinstance(b, str) else FRECHET for m, b in pairs]
+    return [Ranking(m, b) if isinstance(b, str) and re.fullmatch("[a-z][a-z0-9]*", str(m)) else FRECHET for m, b in pairs]
 
 
 def ranked_by(ranking: Ranking, columns: Iterable[str]) -> list[str]:

@@ -14,6 +14,7 @@ from bench.records.ranking import FRECHET, Ranking, ranked_by, rankings_of
         ({"rank_by.metric": float("nan"), "rank_by.better": float("nan")}, FRECHET),
         ({"rank_by.metric": "precision", "rank_by.better": "higher"}, Ranking("precision", "higher")),
         ({"rank_by.metric": "precision"}, FRECHET),
+        ({"rank_by.metric": "{a}", "rank_by.better": "lower"}, FRECHET),
     ],
 )
 def test_a_record_names_what_ranks_it_or_the_frechet_distance_does(row, expected):
