@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from dsno.temporal import FASTEST, TemporalLayer, modes_of
 from dsno.times import time_points
 from samplers.errors import UserError
-from samplers.models.unet import Stage, UNet, UNetConfig
+from samplers.models.sizes import UNetConfig
+from samplers.models.unet import Stage, UNet
 from samplers.models.unet_teacher import UNetTeacher
 from samplers.schedule import Cosine
 from samplers.settings import Settings

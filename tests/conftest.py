@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from samplers import Cosine, UNetTeacher
-from samplers.models.unet import UNet, UNetConfig
+from samplers.models.sizes import UNetConfig
+from samplers.models.unet import UNet
 from samplers.registry import entries
 
 settings.register_profile("suite", deadline=None)  # the machine may be shared

@@ -11,7 +11,8 @@ from rehearsal import shrunk
 
 import dsno.trajectory_making
 from dsno.network import DSNO, DSNOConfig
-from samplers.models.unet import UNet, UNetConfig, parameter_count
+from samplers.models.sizes import UNetConfig
+from samplers.models.unet import UNet, parameter_count
 from samplers.models.zoo import add_zoo
 from samplers.training.recipe import RECIPES
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench.records.schema import LEAVES, is_number, plain
+from bench.records.columns import COLUMNS, is_number
+from bench.records.schema import plain
 from bench.records.store import read_records
 from samplers.errors import UserError
 
-COLUMNS = [column for column, _, always in LEAVES if always]
-"""Of every table of records, in the order of results.csv; metrics and environment follow."""
 MACHINE = ("device", "environment.gpu.name", "environment.cpu", "environment.threads")
 
 
@@ -40,5 +39,8 @@ def load_records(runs: Sequence[Path]) -> pd.DataFrame:
     df = df.drop(columns=[c for c in df.columns if any(o.startswith(f"{c}.") for o in df.columns)])
     for column in df.columns:
         if is_number(column):
-            df[column] = pd.to_numeric(df[column], errors="coerce")
+            try:
+                df[column] = pd.to_numeric(df[column], errors="coerce")
+            except OverflowError:  # an integer beyond any float, of a card
+                df[column] = float("nan")
     return df

@@ -1,18 +1,15 @@
 """The record: what was measured for a cell, as types. The one place of its keys.
 
-A record is one JSON object, built as a `Record` and read through `upgrade`; a key that older records lack is optional here. A
-number is finite, a text of bounded length, and no key is unknown but a metric's name, an environment's package or what a card
-tells of its training. The table of records (`bench.records.frame`) takes its columns, their order and kind from here, too.
+A record is one JSON object, built as a `Record` and read through `upgrade` (`bench.records.versions`); a key that older records
+lack is optional here. A number is finite, a text of bounded length, and no key is unknown but a metric's name, an environment's
+package or what a card tells of its training. The table of records takes its columns from here, too (`bench.records.columns`).
 """
 
-import types
-import typing
-from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from samplers.errors import UserError
+from samplers.settings import SpecText
 
 SCHEMA = 1
 """Version of what is written."""
@@ -209,7 +206,7 @@ class Record(Part):
     schema_: Literal[1] = Field(alias="schema", json_schema_extra={"column": False})
     run_id: Text
     cell: Text
-    sampler: Text
+    sampler: SpecText
     family: Text
     steps: Count
     grid: Text | None
@@ -237,57 +234,6 @@ class Record(Part):
     environment: Environment = Field(json_schema_extra={"column": False})
 
 
-def upgrade(values: Any) -> Record:
-    """A record as it was read, of this version or an older one.
-
-    Raises:
-        UserError: not a record, or one of a version that this one does not know; names the key that is wrong.
-    """
-    if not isinstance(values, Mapping) or "schema" not in values:
-        raise UserError("is not a record; restore the file or remove the line")
-    if values["schema"] != SCHEMA:
-        version = str(values["schema"])[:20]
-        raise UserError(f"has schema {' '.join(version.split())}, this version reads {SCHEMA}; use its own version")
-    try:
-        return Record.model_validate(values)
-    except ValidationError as e:
-        first = e.errors(include_url=False, include_input=False)[0]
-        where = " ".join(".".join(str(part)[:40] for part in first["loc"]).split())
-        why = " ".join(first["msg"].split())
-        raise UserError(f"is not a record ({where}: {why}); restore the file or remove the line") from e
-
-
 def plain(record: Record) -> dict[str, Any]:
     """A record as JSON has it, with the keys that it was made with."""
     return record.model_dump(mode="json", by_alias=True, exclude_unset=True)
-
-
-# ---------------------------------------------------------------------- columns
-
-
-def _members(kind: Any) -> tuple[Any, ...]:
-    """The types that a field's type allows: itself, or the members of a union, without what narrows them."""
-    found = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
-    return tuple(k.__origin__ if typing.get_origin(k) is Annotated else k for k in found)
-
-
-def _leaves(model: type[BaseModel], prefix: str = "", always: bool = True) -> Iterator[tuple[str, Any, bool]]:
-    """Every key below a model that holds a value, as a dotted column: (column, type, whether every table has it)."""
-    for name, field in model.model_fields.items():
-        column = prefix + (field.alias or name)
-        here = always and (field.json_schema_extra or {}).get("column", True) is True  # type: ignore[union-attr]
-        if parts := [k for k in _members(field.annotation) if isinstance(k, type) and issubclass(k, BaseModel)]:
-            yield from _leaves(parts[0], f"{column}.", here)
-        else:
-            yield column, field.annotation, here
-
-
-LEAVES = list(_leaves(Record))
-_KINDS = {column: kind for column, kind, _ in LEAVES}
-
-
-def is_number(column: str) -> bool:
-    """Whether a column of records holds numbers, by the schema or, of a metric's or a card's own key, by its name."""
-    if column in _KINDS:
-        return any(k in (int, float) for k in _members(_KINDS[column]))
-    return not (column == "run" or column.startswith("environment.") or column.endswith(("_sha256", ".reference")))

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.presentation.document import Cell, Mark, Table, cell
 from bench.presentation.text import interval, measured, num, percent, plural
-from bench.records.frame import COLUMNS
+from bench.records.columns import COLUMNS
 from bench.reports.ranking import Winner, winner
 from bench.reports.sections import Section
 

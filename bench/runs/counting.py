@@ -46,7 +46,8 @@ class Counting:
             calls=count.calls,
             forwards=count.forwards,
             flops_per_image=work,
-            teacher_equivalents=round(work / session.teacher_flops, 4),
+            # A teacher that is no network has no FLOPs, but calls.
+            teacher_equivalents=round(work / session.teacher_flops, 4) if session.teacher_flops else float(count.calls),
             synchronisations=operations.synchronisations,
         )
 

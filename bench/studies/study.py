@@ -215,14 +215,8 @@ class Campaign:
         done = [s for s in going.travels if s not in self.settings.remade or not self._is_wanted(s)]
         stages = {s: "done" if s in self.done else "begun" if self.folder(s).exists() else "waiting" for s in self.needs}
         failed = {s: one_line(e, 1000) for s, e in self.failed.items()}
-        whole = self.next() is None and not failed
-        told = {
-            "finished": whole,
-            "failed": failed,
-            "stages": stages,
-            "left_out": going.left_out,
-            "campaign": self._state(done),
-        }
+        told: dict[str, Any] = {"finished": self.next() is None and not failed, "failed": failed, "stages": stages}
+        told |= {"left_out": going.left_out, "campaign": self._state(done)}
         return parcels.write(going.parcel, self.export, told, self.held)
 
     def _items(self, stage: str) -> list[Item]:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor, nn
 
 from samplers.errors import UserError, clipped
-from samplers.models.unet import UNetConfig
+from samplers.models.sizes import UNetConfig
 from samplers.models.weights import fill, load_tensors
 from samplers.models.zoo import CardPart, ZooEntry
 from samplers.schedule import Cosine

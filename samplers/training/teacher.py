@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from samplers.errors import UserError
 from samplers.models.scaling import VP
-from samplers.models.unet import UNet, UNetConfig, UNetSizes, parameter_count
+from samplers.models.sizes import UNetConfig, UNetSizes
+from samplers.models.unet import UNet, parameter_count
 from samplers.models.unet_teacher import UNetTeacher
 from samplers.schedule import Cosine
 from samplers.settings import Settings

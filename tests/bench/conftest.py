@@ -12,8 +12,9 @@ from revisions_fixture import make_repository
 from bench.quality.classifier import Classifier, ClassifierConfig
 from bench.quality.moments import Moments
 from dsno.network import DSNOConfig, from_teacher
+from samplers.models.sizes import UNetConfig
 from samplers.models.teacher import load_teacher
-from samplers.models.unet import UNet, UNetConfig
+from samplers.models.unet import UNet
 from samplers.models.weights import save_tensors
 from samplers.training.cards import write_card
 

@@ -9,7 +9,8 @@ from dsno.network import DSNO, DSNOConfig, from_teacher, logsnr_at
 from dsno.temporal import FORMS
 from dsno.times import loss_weights, time_points
 from samplers import Cosine, UserError
-from samplers.models.unet import UNet, UNetConfig, parameter_count
+from samplers.models.sizes import UNetConfig
+from samplers.models.unet import UNet, parameter_count
 
 IMAGENET = UNetConfig(
     image_size=64, width=192, multipliers=(1, 2, 3, 4), attention=(32, 16, 8), heads=0, embedding=768, classes=1000

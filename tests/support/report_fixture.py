@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.records.schema import plain, upgrade
+from bench.records.differences import Z
+from bench.records.schema import plain
+from bench.records.versions import upgrade
 
 ALL = (
     "ddim", "ddpm", "deis", "dpm_solver_1", "dpm_solver_2", "dpm_solver_3",
@@ -38,7 +40,7 @@ def record(sampler: str, steps: int, *, fd: float | None = None, se: float = 0.0
     latency, rate = 2.1 * calls * r.normal(1, 0.03), 900 / calls * r.normal(1, 0.02)
     quality: dict[str, Any] = {
         "fd_mnist": {
-            "value": fd, "ci_low": fd - 1.96 * se, "ci_high": fd + 1.96 * se, "n": 500,
+            "value": fd, "ci_low": fd - Z * se, "ci_high": fd + Z * se, "n": 500,
             "extractor_sha256": "e" * 64, "reference_sha256": "f" * 64,
         },
         "label_agreement": {"value": 0.97, "ci_low": 0.95, "ci_high": 0.98, "n": 500},

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import samplers
 from samplers import Cosine, UNetTeacher, analytic
-from samplers.models.unet import UNet, UNetConfig
+from samplers.models.sizes import UNetConfig
+from samplers.models.unet import UNet
 from samplers.models.weights import save_tensors
 
 MU = torch.tensor([0.5, -0.3, 0.1, -0.6], dtype=torch.float64)[:, None, None]

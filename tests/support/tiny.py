@@ -15,7 +15,8 @@ from dsno.training import DSNOTraining
 from dsno.trajectory_making import TrajectoryMaking
 from samplers import Cosine, UNetTeacher, analytic
 from samplers.documents import Document
-from samplers.models.unet import UNet, UNetConfig
+from samplers.models.sizes import UNetConfig
+from samplers.models.unet import UNet
 from samplers.models.weights import save_tensors
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,8 @@
 from report_fixture import failed, record
 
 from bench.records.caveats import caveats
-from bench.records.schema import Record, upgrade
+from bench.records.schema import Record
+from bench.records.versions import upgrade
 
 
 def cell(name: str, asked: float | None, reached: float | None, valid: bool | None = True) -> Record:

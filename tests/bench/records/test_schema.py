@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_fixture import record
 
-from bench.records.frame import COLUMNS
-from bench.records.schema import is_number, plain, upgrade
+from bench.records.columns import COLUMNS, is_number
+from bench.records.schema import plain
+from bench.records.versions import upgrade
 from samplers import UserError
 
 RESULTS = sorted((Path(__file__).parents[3] / "results").glob("*/records.jsonl"))

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from report_fixture import record as made_up
 
-from bench.records.schema import Record, plain, upgrade
+from bench.records.schema import Record, plain
 from bench.records.store import Store, read_records
+from bench.records.versions import upgrade
 from bench.runs.plan import Plan
 from samplers import UserError
 
@@ -50,7 +51,7 @@ def test_a_line_that_a_full_disk_cuts_is_taken_back(tmp_path: Path):
         import resource, signal
         from pathlib import Path
         from bench.runs.plan import Plan
-        from bench.records.schema import upgrade
+        from bench.records.versions import upgrade
         from bench.records.store import Store
         from report_fixture import record
         from samplers import UserError

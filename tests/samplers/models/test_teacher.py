@@ -11,7 +11,8 @@ from torch import nn
 from samplers import Cosine, Denoiser, UNetTeacher, UserError, load_teacher
 from samplers.denoiser import schedule_of
 from samplers.models.scaling import VP
-from samplers.models.unet import UNet, UNetConfig
+from samplers.models.sizes import UNetConfig
+from samplers.models.unet import UNet
 from samplers.models.weights import save_tensors
 from samplers.models.zoo import add_zoo, find_card, known_cards, zoo
 

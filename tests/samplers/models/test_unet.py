@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from samplers.models.unet import Attention, UNet, UNetConfig, parameter_count
+from samplers.models.sizes import UNetConfig
+from samplers.models.unet import Attention, UNet, parameter_count
 
 SMALL = {"channels": 1, "image_size": 8, "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,), "embedding": 16}
 

@@ -7,7 +7,7 @@ import torch
 
 from samplers import UserError
 from samplers.documents import Document, parse_document
-from samplers.models.unet import UNetConfig
+from samplers.models.sizes import UNetConfig
 from samplers.models.zoo import ZOO, find_card
 from samplers.registry import entries
 from samplers.training.data import ImageSet

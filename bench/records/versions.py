@@ -1,0 +1,27 @@
+"""Records as they are read: of this version of the schema, or of an older one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from bench.records.schema import SCHEMA, Record
+from samplers.errors import UserError, one_line
+
+
+def upgrade(values: Any) -> Record:
+    """A record as it was read, of this version or an older one.
+
+    Raises:
+        UserError: not a record, or one of a version that this one does not know; names the key that is wrong.
+    """
+    if not isinstance(values, Mapping) or "schema" not in values:
+        raise UserError("is not a record; restore the file or remove the line")
+    if values["schema"] != SCHEMA:
+        raise UserError(f"has schema {one_line(values['schema'], 20)}, this version reads {SCHEMA}; use its own version")
+    try:
+        return Record.model_validate(values)
+    except ValidationError as e:
+        first = e.errors(include_url=False, include_input=False)[0]
+        where, why = one_line(".".join(map(str, first["loc"])), 100), one_line(first["msg"])
+        raise UserError(f"is not a record ({where}: {why}); restore the file or remove the line") from e
