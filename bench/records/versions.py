@@ -20,8 +20,20 @@ def upgrade(values: Any) -> Record:
     if values["schema"] != SCHEMA:
         raise UserError(f"has schema {one_line(values['schema'], 20)}, this version reads {SCHEMA}; use its own version")
     try:
+        return validated(values)
+    except UserError as e:
+        raise UserError(f"is not a record ({e}); restore the file or remove the line") from e
+
+
+def validated(values: Mapping[str, Any]) -> Record:
+    """Values as a record of this version.
+
+    Raises:
+        UserError: a key that is missing, unknown or of another type, as "KEY: what is wrong with it".
+    """
+    try:
         return Record.model_validate(values)
     except ValidationError as e:
         first = e.errors(include_url=False, include_input=False)[0]
         where, why = one_line(".".join(map(str, first["loc"])), 100), one_line(first["msg"])
-        raise UserError(f"is not a record ({where}: {why}); restore the file or remove the line") from e
+        raise UserError(f"{where}: {why}") from e

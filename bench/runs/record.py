@@ -2,12 +2,18 @@
 
 from bench.machine.environment import environment
 from bench.records.schema import SCHEMA, Record, Time
+from bench.records.versions import validated
 from bench.runs.measurement import Measurement
 from bench.runs.session import Session
+from samplers.errors import UserError
 
 
 def record(m: Measurement, session: Session) -> Record:
-    """What became of a cell: measured, failed or skipped."""
+    """What became of a cell: measured, failed or skipped.
+
+    Raises:
+        UserError: what a sampler or its student's card tells of itself cannot stand in a record; names it.
+    """
     plan, teacher, student = session.plan, session.teacher, m.sampler.student
     ok, told = m.error is None, m.told
     measured = {
@@ -16,33 +22,35 @@ def record(m: Measurement, session: Session) -> Record:
         "energy": told.get("energy") if ok else None,
         "quality": told["quality"] if ok else None,
     }
-    return Record.model_validate(
-        {
-            "schema": SCHEMA,
-            "run_id": plan.run_id(),
-            "cell": m.cell.id,
-            "sampler": m.cell.sampler,
-            "family": m.card.family,
-            "steps": m.cell.steps,
-            "grid": getattr(m.sampler, "grid", None),
-            "deterministic": m.deterministic,
-            "order": m.card.order,
-            "teacher": {"name": teacher.name, "sha256": teacher.sha256},
-            "student": None if student is None else {"name": student.name, "sha256": student.sha256},
-            "images": plan.images,
-            "seed": plan.seed,
-            "labels": plan.labels if teacher.num_classes else "none",
-            "batch_size": plan.batch_size,
-            "device": str(session.device),
-            "precision": m.cell.precision,
-            "mode": m.cell.mode,
-            "status": "ok" if ok else "skipped" if m.skipped else "failed",
-            "error": m.error,
-            "counted": told.get("counted"),
-            "rank_by": session.rank_by,
-            **measured,
-            "training": None if student is None else student.training,
-            "path": told.get("path"),
-            "environment": environment(session.device),
-        }
-    )
+    values = {
+        "schema": SCHEMA,
+        "run_id": plan.run_id(),
+        "cell": m.cell.id,
+        "sampler": m.cell.sampler,
+        "family": m.card.family,
+        "steps": m.cell.steps,
+        "grid": getattr(m.sampler, "grid", None),
+        "deterministic": m.deterministic,
+        "order": m.card.order,
+        "teacher": {"name": teacher.name, "sha256": teacher.sha256},
+        "student": None if student is None else {"name": student.name, "sha256": student.sha256},
+        "images": plan.images,
+        "seed": plan.seed,
+        "labels": plan.labels if teacher.num_classes else "none",
+        "batch_size": plan.batch_size,
+        "device": str(session.device),
+        "precision": m.cell.precision,
+        "mode": m.cell.mode,
+        "status": "ok" if ok else "skipped" if m.skipped else "failed",
+        "error": m.error,
+        "counted": told.get("counted"),
+        "rank_by": session.rank_by,
+        **measured,
+        "training": None if student is None else student.training,
+        "path": told.get("path"),
+        "environment": environment(session.device),
+    }
+    try:
+        return validated(values)
+    except UserError as e:
+        raise UserError(f"{m.cell.id} cannot be recorded ({e}); mend the sampler or its student's card and run again") from e

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-import bench
+from bench.runs.plan import make_plan
+from bench.runs.run import run_plan
 from bench.studies import parts as parcels
 from bench.studies.export import SLIM, items_of, load
 from bench.studies.parts import TABLE, Item
@@ -63,7 +64,7 @@ class Campaign:
         for stage in self.needs:
             if stage not in MEASURED:
                 trainer_of(stage).check(recipe)
-        self.teacher = bench.make_plan(self.settings.plan).teacher  # a mistake there would show at the very end
+        self.teacher = make_plan(self.settings.plan).teacher  # a mistake there would show at the very end
         data = DataSettings.of(recipe.section("data"))
         for path in (*sources_of(data, "train", self.data), *sources_of(data, "held_out", self.data)):
             if isinstance(path, Path) and not path.exists():
@@ -178,7 +179,7 @@ class Campaign:
             gc.collect()
             torch.cuda.empty_cache()
         if stage == "run":
-            bench.run_plan(bench.make_plan(self.settings.plan, device=str(self.device)), self.folder(stage), quiet=self.quiet)
+            run_plan(make_plan(self.settings.plan, device=str(self.device)), self.folder(stage), quiet=self.quiet)
         elif stage == "profile":
             self._profile()
         else:  # what learns from something made again on each machine finds it beside its own folder
