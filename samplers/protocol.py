@@ -40,8 +40,8 @@ class Card:
     family: str
     paper: str
     order: int | None
-    deterministic: bool
-    calls: Callable[[int], int]
+    deterministic: bool = True
+    calls: Callable[[int], int] = lambda n: n
     grid: str | None = None
     training: bool = False
     steps: tuple[int, ...] | None = None

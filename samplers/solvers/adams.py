@@ -42,8 +42,6 @@ class DEIS(Solver):
         family="adams",
         paper=PAPER,
         order=2,
-        deterministic=True,
-        calls=lambda n: n,
         grid="quadratic",
         note="tAB3, multistep, one call a step",
     )
@@ -69,8 +67,6 @@ class IPNDM4(Solver):
         family="adams",
         paper=PAPER + ", after Liu et al. 2022, arXiv 2202.09778",
         order=2,
-        deterministic=True,
-        calls=lambda n: n,
         grid="uniform_t",
         note="iPNDM-4, multistep, one call a step; its weights assume equal steps, so its order is 2",
     )

@@ -30,8 +30,6 @@ class DPMpp2M(Solver):
         family="dpmpp",
         paper=PAPER,
         order=2,
-        deterministic=True,
-        calls=lambda n: n,
         grid="uniform_t",
         note="multistep, one call a step",
     )
@@ -57,8 +55,6 @@ class DPMpp3M(DPMpp2M):
         family="dpmpp",
         paper=PAPER,
         order=2,
-        deterministic=True,
-        calls=lambda n: n,
         grid="uniform_t",
         note="multistep, one call a step; third order after its first steps, which bound it at 2 in the limit",
     )

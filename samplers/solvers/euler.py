@@ -31,8 +31,6 @@ class DDIM(Solver):
         family="euler",
         paper="Song, Meng & Ermon 2020, arXiv 2010.02502",
         order=1,
-        deterministic=True,
-        calls=lambda n: n,
         grid="uniform_t",
         note="Euler's method in sigma coordinates; eta > 0 adds noise each step",
     )
@@ -63,7 +61,6 @@ class DDPM(DDIM):
         order=None,
         deterministic=False,
         noise_from=2,
-        calls=lambda n: n,
         grid="uniform_t",
         note="ancestral sampling with the posterior variance",
     )
@@ -80,8 +77,6 @@ class Euler(Solver):
         family="euler",
         paper="Karras et al. 2022, arXiv 2206.00364",
         order=1,
-        deterministic=True,
-        calls=lambda n: n,
         grid="karras",
         note="the same arithmetic as ddim, on EDM's grid",
     )
@@ -99,8 +94,6 @@ class DPMSolver1(Euler):
         family="euler",
         paper="Lu et al. 2022, arXiv 2206.00927",
         order=1,
-        deterministic=True,
-        calls=lambda n: n,
         grid="logsnr",
         note="the same arithmetic as ddim, on DPM-Solver's grid",
     )

@@ -18,7 +18,6 @@ class Heun(Solver):
         family="heun",
         paper="Karras et al. 2022, arXiv 2206.00364",
         order=2,
-        deterministic=True,
         calls=lambda n: 2 * n - 1,
         grid="karras",
         note="two calls a step, one in the last",

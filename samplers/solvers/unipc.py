@@ -43,8 +43,6 @@ class UniPC(Solver):
         family="unipc",
         paper="Zhao et al. 2023, arXiv 2302.04867",
         order=3,
-        deterministic=True,
-        calls=lambda n: n,
         grid="logsnr",
         note="multistep predictor-corrector, one call a step",
     )

@@ -191,7 +191,7 @@ def assert_same_ladder(out: Path, whole: Path) -> None:
         ("two_step_target", 6, [4], 2 + 5),  # in the middle of the second rung
         ("two_step_target", 4, [4], 4 + 5),  # between rungs
         ("write_zoo", 1, [4], 0 + 5),  # the second rung trained, its card not written
-        ("write_whole", 1, [4, 2], 5),  # its card written, ladder.json not
+        ("write_json", 1, [4, 2], 5),  # its card written, ladder.json not
     ],
 )
 def test_a_killed_ladder_goes_on_bit_for_bit(whole, teacher_card, data, tmp_path, monkeypatch, name, at, done, updates_left):
