@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dsno.loading import KIND, ZOO, load_student, method_of
 from dsno.network import DSNO, logsnr_at
-from dsno.students import KIND, ZOO, load_student, method_of
 from dsno.temporal import FASTEST, FORMS, TemporalLayer
 from samplers.denoiser import Denoiser
 from samplers.errors import unknown

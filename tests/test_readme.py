@@ -13,7 +13,7 @@ from bench.profiling import page
 from bench.records.frame import load_records
 from bench.reports.sections import sections
 from bench.reports.tables import main_tables, summary_table
-from dsno.ablations.table import table
+from dsno.ablations.table import ablations_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "mnist32-cpu"
@@ -53,7 +53,7 @@ def test_what_is_said_of_the_training_of_cifar_10_is_on_the_cards():
 def test_dsno_s_tables_are_the_records():
     (section,) = sections(load_records([DSNO]))
     assert markdown.render(main_tables(section)) in README
-    assert table(ABLATIONS) in README
+    assert ablations_table(ABLATIONS) in README
 
 
 def test_the_run_s_samplers_are_installed_and_every_shipped_student_is_in_it():

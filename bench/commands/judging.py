@@ -22,13 +22,13 @@ def compare(
 ) -> None:
     """Two revisions, runs or speed results side by side: work, images, quality and time, with a verdict a row."""
     from bench.comparison.compare import compare
-    from bench.comparison.verdicts import table
+    from bench.comparison.verdicts import verdict_table
 
     settings = ComparisonSettings(**given)
     with errors.status("comparing", spinner="dots") as status:
         advance = lambda what: status.update(f"comparing: {what}")  # noqa: E731
         outcome = compare(a, b, settings, out, advance, _of_revisions(given))
-    print(table(outcome.rows, outcome.names))
+    print(verdict_table(outcome.rows, outcome.names))
     errors.print(f"all of it: {out / 'comparison.json'}")
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from bench.comparison.checkout import repository, state
 from bench.comparison.subject import AbsentError, Request, Subject, told
 from bench.comparison.verdicts import Outcome, Row
-from bench.comparison.work import PROBES, Work, compare, distance
+from bench.comparison.work import PROBES, Work, compare_work, distance
 from bench.machine.device import prepare_process, resolve_device
 from samplers.errors import UserError, one_line
 from samplers.files import read_json, write_json
@@ -131,10 +131,10 @@ def check(stored: dict[str, Any], path: Path, advance: Callable[[str], None] = l
     """
     there = stored["device"] == "cpu" or torch.cuda.is_available()
     now = count(stored["teacher"]["name"], stored["calls"], stored["device"] if there else "cpu", advance)
-    return Outcome((path.as_posix(), "now"), judge(stored, now), {"schema": SCHEMA, "stored": stored, "now": now})
+    return Outcome((path.as_posix(), "now"), compare_counts(stored, now), {"schema": SCHEMA, "stored": stored, "now": now})
 
 
-def judge(stored: dict[str, Any], now: dict[str, Any]) -> list[Row]:
+def compare_counts(stored: dict[str, Any], now: dict[str, Any]) -> list[Row]:
     """A row for each count of each cell that either has; what is not stored yet is listed, and fails if it makes NaN."""
     rows: list[Row] = []
     other_build = (stored["torch"], stored["device"]) != (now["torch"], now["device"])
@@ -150,7 +150,7 @@ def judge(stored: dict[str, Any], now: dict[str, Any]) -> list[Row]:
             new = ("skipped", f"not stored yet; {REMAKE}") if finite else ("wrong", "images are not finite (NaN or infinity)")
             rows.append(Row(cell, "cell", "", "counted", *new))
         else:
-            found = compare(cell, Work(**stored["cells"][cell]), Work(**now["cells"][cell]))
+            found = compare_work(cell, Work(**stored["cells"][cell]), Work(**now["cells"][cell]))
             rows += [
                 r for r in found if not (other_build and r.quantity in BUILD) and not (other_teacher and r.quantity == "images")
             ]

@@ -79,10 +79,10 @@ def _known(name: str) -> bool:
 
 
 def _speed_files(a: Path, b: Path, effect: float) -> Outcome:
-    from bench.comparison import pytest_benchmark as speed_file
+    from bench.comparison import pytest_benchmark
 
     try:
-        rows = speed_file.judge(speed_file.read(a), speed_file.read(b), effect)
-    except speed_file.NotComparableError as e:
+        rows = pytest_benchmark.compare_speeds(pytest_benchmark.read(a), pytest_benchmark.read(b), effect)
+    except pytest_benchmark.NotComparableError as e:
         rows = [Row("every benchmark", "time", "", "", "not comparable", str(e))]
     return Outcome((str(a), str(b)), rows, {"schema": 1, "files": [str(a), str(b)], "effect": effect})

@@ -17,7 +17,7 @@ from bench.comparison.verdicts import (
     Row,
     counts_for,
     exit_code,
-    table,
+    verdict_table,
 )
 from samplers.errors import UserError
 
@@ -81,7 +81,7 @@ def _decision(outcome: Outcome, judged: tuple[str, ...]) -> Decision:
     line = f"gate: {WORDS.get(code, 'undecided')}" + (f": {'; '.join(why[:5])}{more}" if why else "")
     if judged:
         line += f" (judged by {', '.join(judged)} alone)"
-    return Decision(f"{table(outcome.rows, outcome.names)}\n**{line}**\n", code)
+    return Decision(f"{verdict_table(outcome.rows, outcome.names)}\n**{line}**\n", code)
 
 
 def _told(row: Row) -> str:

@@ -19,7 +19,7 @@ from bench.comparison.subject import AbsentError, Request, Subject, told
 from bench.comparison.verdicts import judge
 from bench.comparison.work import Work
 from bench.instruments.clock import Clock
-from bench.instruments.paired import Paired, Rule, Run, measure
+from bench.instruments.paired import Paired, Rule, Task, measure
 from bench.machine.device import prepare_process, resolve_device
 from bench.machine.environment import environment
 from samplers.errors import UserError, unknown
@@ -95,7 +95,7 @@ class PairOfRevisions:
                     raise AbsentError(f"{self.packages[i].revision.name}: {told(e)}", i, broken=True) from e
         return found
 
-    def runs(self, samplers: list[Any], steps: int) -> tuple[Run, Run]:
+    def runs(self, samplers: list[Any], steps: int) -> tuple[Task, Task]:
         """A timed pass of each side, which has been seen to work.
 
         Raises:
@@ -109,7 +109,7 @@ class PairOfRevisions:
                 raise AbsentError(f"{self.packages[i].revision.name}: {told(e)}", i, broken=True) from e
         return both
 
-    def run(self, i: int, sampler: Any, steps: int) -> Run:
+    def run(self, i: int, sampler: Any, steps: int) -> Task:
         """One timed pass at batch 1; entering the revision is not part of what is timed (see `timed`)."""
         with self.on(i) as side:
             z, labels = side.inputs(1)
@@ -123,7 +123,7 @@ class PairOfRevisions:
         return once
 
 
-def timed(run: Run) -> float:
+def timed(run: Task) -> float:
     """Seconds of a `PairOfRevisions.run`, which times itself."""
     return run()
 
@@ -148,7 +148,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     wanted = [w for cell in request["cells"] for w in contest.every(Request(**cell))]
     absent: dict[str, tuple[int | None, str, bool]] = {}
     proxies: dict[str, list[dict[str, Any]]] = {}
-    runs: dict[str, tuple[Run, Run]] = {}
+    runs: dict[str, tuple[Task, Task]] = {}
     cells: dict[str, list] = {}
     for w in wanted:
         try:

@@ -95,7 +95,7 @@ class NotComparableError(UserError):
 def read(path: Path) -> SpeedResults:
     """The results in a file of pytest-benchmark's (`--benchmark-json`, `--benchmark-save`).
 
-    A benchmark without a time is left out, so that `judge` tells of it.
+    A benchmark without a time is left out, so that `compare_speeds` tells of it.
 
     Raises:
         UserError: no such file, not JSON, another schema, no cohort, or not one benchmark with a time.
@@ -158,7 +158,7 @@ def write_action(results: Path, out: Path) -> None:
 # ---------------------------------------------------------------------- verdicts
 
 
-def judge(baseline: SpeedResults, current: SpeedResults, effect: float = 0.05) -> list[Row]:
+def compare_speeds(baseline: SpeedResults, current: SpeedResults, effect: float = 0.05) -> list[Row]:
     """Whether each benchmark got slower or faster, from the stored results of two processes.
 
     The ratio is current median over baseline median. Each median has a distribution-free interval (`Speed.interval`), and the

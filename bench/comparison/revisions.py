@@ -13,7 +13,7 @@ from bench.comparison.checkout import Revision, exported
 from bench.comparison.settings import ComparisonSettings
 from bench.comparison.subject import Request
 from bench.comparison.verdicts import PROCESSES, Outcome, Row, agreed, middle, settled
-from bench.comparison.work import Work, compare
+from bench.comparison.work import Work, compare_work
 from samplers.errors import UserError
 from samplers.files import write_json
 from samplers.spec import Spec
@@ -117,7 +117,7 @@ def _rows(processes: list[dict[str, Any]], settings: ComparisonSettings) -> list
     for cell in first["cells"]:
         if cell in first["proxies"]:
             a, b = (Work(**p) for p in first["proxies"][cell])
-            rows += compare(cell, a, b)
+            rows += compare_work(cell, a, b)
         if settings.time:
             rows.append(_timed_row(processes, cell, settings))
     return rows

@@ -140,7 +140,7 @@ def exit_code(rows: Iterable[Row], judged: Sequence[str] = ()) -> int:
     return UNSURE if verdicts & {*UNDECIDED} or not verdicts - {"skipped"} else PASS
 
 
-def table(rows: Sequence[Row], names: tuple[str, str]) -> str:
+def verdict_table(rows: Sequence[Row], names: tuple[str, str]) -> str:
     """Markdown, what a reader must see first; rows that are the same but for times are counted in one line."""
     from bench.presentation import markdown  # here, for the workers that take only verdicts from this module need no pandas
     from bench.presentation.document import Block, Cell, Paragraph, Table, cell

@@ -50,7 +50,7 @@ def project(images: Tensor) -> list[list[float]]:
     return [[round(v, 5) for v in row] for row in (flat @ directions / math.sqrt(flat.shape[1])).tolist()]
 
 
-def compare(cell: str, a: Work, b: Work) -> list[Row]:
+def compare_work(cell: str, a: Work, b: Work) -> list[Row]:
     """A row a proxy, of `b` against `a`: less, more or same; images same or wrong. Both were counted by one PyTorch."""
     rows = []
     for key in EXACT:

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.instruments.statistics import median_interval
 
-Run = Callable[[], Any]
+Task = Callable[[], Any]
 COVERAGE = 0.99
 """Of the interval of each process, at each look."""
 FEWEST = 20
@@ -73,7 +73,7 @@ class Paired:
         }
 
 
-def measure(cells: Mapping[str, tuple[Run, Run]], rule: Rule, seed: int, timed: Callable[[Run], float]) -> dict[str, Paired]:
+def measure(cells: Mapping[str, tuple[Task, Task]], rule: Rule, seed: int, timed: Callable[[Task], float]) -> dict[str, Paired]:
     """Time pairs of all cells until each interval is narrow enough, or the time is spent.
 
     Args:

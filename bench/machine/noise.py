@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from bench.instruments.clock import Clock
-from bench.instruments.paired import Paired, Rule, Run, measure
+from bench.instruments.paired import Paired, Rule, Task, measure
 from bench.machine.environment import environment, fingerprint
 from bench.machine.nvml import REASONS, Nvml, nvml
 from bench.machine.peak_rates import copy_rate, matrix_rate
@@ -83,7 +83,7 @@ def empty_loop() -> None:
         pass
 
 
-def matrix_loop(device: torch.device, timed: Callable[[Run], float]) -> Run:
+def matrix_loop(device: torch.device, timed: Callable[[Task], float]) -> Task:
     """As many matrix products as take about PRODUCTS seconds on this device."""
     n = SIZES.get(device.type, 256)
     a, b = (torch.randn(n, n, device=device) for _ in range(2))
@@ -97,7 +97,7 @@ def matrix_loop(device: torch.device, timed: Callable[[Run], float]) -> Run:
     return lambda: products(many)
 
 
-def noise(loops: dict[str, Run], seconds: float, timed: Callable[[Run], float]) -> dict[str, dict[str, Any]]:
+def noise(loops: dict[str, Task], seconds: float, timed: Callable[[Task], float]) -> dict[str, dict[str, Any]]:
     """Each loop against itself, in pairs that take turns: what `bench.instruments.paired` sees where there is nothing to see.
 
     Args:

@@ -35,7 +35,7 @@ from bench.reports.ranking import winner
 from bench.reports.sample_figure import sample_figure
 from bench.reports.sections import Section, sections
 from bench.reports.student_figures import learning_figure, path_figure
-from bench.reports.students import STUDENTS_TEXT, students_table
+from bench.reports.student_tables import STUDENTS_TEXT, students_table
 from bench.reports.tables import blanks, failed_table, main_tables, summary_table, write_csv
 from bench.reports.time_tables import cost_table, sweep_table, time_caveats
 from samplers.errors import UserError

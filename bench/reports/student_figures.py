@@ -12,7 +12,7 @@ from bench.presentation.looks import COLOURS, WIDTH, drawing
 from bench.presentation.text import one_line
 from bench.reports.sample_figure import kept_picture
 from bench.reports.sections import LABEL, Section
-from bench.reports.students import trained
+from bench.reports.student_tables import trained
 
 
 def _named(row: pd.Series) -> str:

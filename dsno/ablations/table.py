@@ -14,7 +14,7 @@ from samplers.errors import UserError
 HEADER = ("what differs", "M", "J", "updates", "forwards trained", "seeds", "error", "error / DSNO's", "verdict")
 
 
-def table(folder: Path) -> str:
+def ablations_table(folder: Path) -> str:
     """The table of a folder.
 
     Raises:
@@ -73,7 +73,7 @@ def _row(variant: dict[str, Any], students: list[dict[str, Any]], scores: dict[s
 
 if __name__ == "__main__":
     try:
-        print(table(Path(sys.argv[1] if len(sys.argv) > 1 else ".")), end="")
+        print(ablations_table(Path(sys.argv[1] if len(sys.argv) > 1 else ".")), end="")
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

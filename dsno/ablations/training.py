@@ -17,8 +17,8 @@ from pydantic import Field
 from scipy.stats import t
 
 from dsno.held_out import HeldOutPaths
+from dsno.loading import KIND, ZOO, load_student
 from dsno.network import logsnr_at
-from dsno.students import KIND, ZOO, load_student
 from dsno.training import DSNORecipe, DSNOTraining, put_over
 from dsno.trajectories import Trajectories
 from samplers.documents import Document
@@ -85,7 +85,7 @@ class Ablations(Trainer):
             if not same_settings(told, json.loads(json.dumps({"dsno": section.values})), {"dsno": DSNORecipe}):
                 raise UserError(f"{card} was trained by another recipe; remove its folder, or choose another --out")
         if world.rank == 0:
-            compare(recipes, AblationsRecipe.of(cls.section_of(document)), folder, out)
+            compare_students(recipes, AblationsRecipe.of(cls.section_of(document)), folder, out)
         world.wait()
         return out / "ablations.json"
 
@@ -124,7 +124,7 @@ def _variant(variants: Document, name: str) -> tuple[Variant, Document]:
     return Variant.of(replace(whole, values=own)), replace(whole, values=rest)
 
 
-def compare(recipes: Mapping[str, DSNORecipe], asked: AblationsRecipe, data: Path, out: Path) -> Path:
+def compare_students(recipes: Mapping[str, DSNORecipe], asked: AblationsRecipe, data: Path, out: Path) -> Path:
     """Errors of all students on the same held-out noises, each variant's against the base's, as `out/ablations.json`.
 
     Args:

@@ -34,7 +34,7 @@ def test_a_solver_is_listed_run_reported_and_passes_the_gate(small, install, tmp
     assert frame["quality.trajectory_error.value"].nunique() == 1
     assert "| twin |" in write_report([tmp_path / "run"], tmp_path / "report").read_text()
 
-    rows = baseline.judge(stored, baseline.count(small["teacher"], calls=2))
+    rows = baseline.compare_counts(stored, baseline.count(small["teacher"], calls=2))
     assert exit_code(rows) == PASS
     (new,) = [r for r in rows if r.cell == "twin@2"]
     assert (new.verdict, "not stored yet" in new.note) == ("skipped", True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dsno.ablations.table import table
+from dsno.ablations.table import ablations_table
 from samplers import UserError
 
 
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_row_a_variant(folder: Path):
-    lines = table(folder).splitlines()
+    lines = ablations_table(folder).splitlines()
     assert len(lines) == 4
     assert "| DSNO | 4 | 2 | 360 | 46,080 | 2 | 0.2000 |  |  |" in lines
     assert "| kd | 1 | 0 | 360 | 46,080 | 1 | 0.2100 | 1.050 [1.010, 1.090] | worse |" in lines
@@ -42,14 +42,14 @@ def test_scores_are_joined_by_the_student_s_hash(folder: Path):
 
     rows = [record("a", 5), record("b", 7), record(None, 3), json.dumps({"student": {"sha256": "c"}, "quality": None})]
     (folder / "records.jsonl").write_text("\n".join(rows) + "\n")
-    lines = table(folder).splitlines()
+    lines = ablations_table(folder).splitlines()
     assert lines[2].endswith("| 5.00, 7.00 |")  # each seed's
     assert lines[3].endswith("| worse |  |")  # not scored
 
 
 def test_no_table_is_one_line_and_exit_code_2(tmp_path: Path):
     with pytest.raises(UserError, match="bench train ablations"):
-        table(tmp_path)
+        ablations_table(tmp_path)
     done = subprocess.run([sys.executable, "-m", "dsno.ablations.table", tmp_path], capture_output=True, text=True)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1

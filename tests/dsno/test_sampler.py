@@ -11,8 +11,8 @@ from tiny import SIZES, mixing, relative, teacher_of, write_student, write_teach
 import samplers
 from bench.instruments.clock import Clock
 from bench.instruments.meter import Meter
+from dsno.loading import load_student
 from dsno.network import DSNOConfig, from_teacher, logsnr_at
-from dsno.students import load_student
 from dsno.temporal import FORMS
 from samplers import Student, UserError, load_teacher
 from samplers.files import sha256

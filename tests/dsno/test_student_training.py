@@ -15,9 +15,9 @@ from torch import nn
 import dsno.training
 import dsno.trajectory_making
 import samplers
+from dsno.loading import load_student
 from dsno.losses import l2, path_loss
 from dsno.network import DSNO, DSNOConfig, from_teacher, logsnr_at
-from dsno.students import load_student
 from dsno.times import loss_weights
 from dsno.trajectory_making import seconds_taken
 from samplers import Cosine, UserError, sigmas

@@ -147,7 +147,7 @@ def stored() -> dict:
 def test_counts_are_the_same_each_time_and_for_every_sampler(stored):
     assert {"ddim@2", "ddpm@2", "dsno@1", "heun@1", "consistency@2"} < stored["cells"].keys()
     again = baseline.count(calls=2)
-    rows = baseline.judge(stored, again)
+    rows = baseline.compare_counts(stored, again)
     assert {r.verdict for r in rows} == {"same"}
     assert len(rows) == 7 * len(stored["cells"])
 
@@ -160,7 +160,7 @@ def altered(stored: dict, cell: str, **changes) -> dict:
 
 def test_one_more_call_than_stored_is_a_regression(stored):
     before = altered(stored, "ddim@2", calls=1)
-    (row,) = [r for r in baseline.judge(before, stored) if r.verdict != "same"]
+    (row,) = [r for r in baseline.compare_counts(before, stored) if r.verdict != "same"]
     assert (row.cell, row.quantity, row.verdict) == ("ddim@2", "calls", "more")
 
 
@@ -168,10 +168,10 @@ def test_a_sampler_that_came_or_went_is_told(stored):
     fewer = json.loads(json.dumps(stored))
     del fewer["cells"]["ddim@2"]
     for a, b, verdict, told in ((stored, fewer, "not comparable", "gone"), (fewer, stored, "skipped", "not stored yet")):
-        (row,) = [r for r in baseline.judge(a, b) if r.verdict != "same"]
+        (row,) = [r for r in baseline.compare_counts(a, b) if r.verdict != "same"]
         assert row.verdict == verdict
         assert told in row.note
-        assert exit_code(baseline.judge(a, b)) == (PASS if verdict == "skipped" else UNSURE)
+        assert exit_code(baseline.compare_counts(a, b)) == (PASS if verdict == "skipped" else UNSURE)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -181,16 +181,16 @@ def test_a_sampler_that_makes_nan_is_a_regression_stored_or_new(stored, known):
     before = json.loads(json.dumps(spoiled if known else stored))
     if not known:
         del before["cells"]["ddim@2"]
-    assert exit_code(baseline.judge(before, spoiled)) == REGRESSION
+    assert exit_code(baseline.compare_counts(before, spoiled)) == REGRESSION
 
 
 def test_a_sampler_that_raises_when_it_is_counted_is_a_regression(stored):
-    (row,) = [r for r in baseline.judge(stored, stored | {"failed": {"ddim@2": "no"}}) if r.verdict != "same"]
+    (row,) = [r for r in baseline.compare_counts(stored, stored | {"failed": {"ddim@2": "no"}}) if r.verdict != "same"]
     assert (row.cell, row.verdict, row.note) == ("ddim@2", "wrong", "no")
 
 
 def test_another_build_is_compared_by_what_does_not_depend_on_it(stored):
-    rows = baseline.judge(stored, altered(stored, "ddim@2", operators=1, peak_bytes=1) | {"torch": "2.11.0"})
+    rows = baseline.compare_counts(stored, altered(stored, "ddim@2", operators=1, peak_bytes=1) | {"torch": "2.11.0"})
     assert exit_code(rows) == UNSURE
     assert exit_code(rows, ("calls", "forwards", "flops", "images")) == PASS
     assert {r.quantity for r in rows if r.verdict == "same"} == {"calls", "forwards", "flops", "images"}
@@ -198,7 +198,7 @@ def test_another_build_is_compared_by_what_does_not_depend_on_it(stored):
 
 def test_other_weights_have_other_images(stored):
     other = stored | {"teacher": {"name": "mnist32", "sha256": "0" * 64}}
-    rows = baseline.judge(other, altered(stored, "ddim@2", images=[[0.0] * 16] * 2))
+    rows = baseline.compare_counts(other, altered(stored, "ddim@2", images=[[0.0] * 16] * 2))
     assert [r.quantity for r in rows if r.verdict != "same"] == ["images"]
     assert exit_code(rows) == UNSURE
 

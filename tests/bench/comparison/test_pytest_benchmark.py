@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from command import call
 
-from bench.comparison.pytest_benchmark import NotComparableError, Speed, SpeedResults, judge, read, to_action
-from bench.comparison.verdicts import table
+from bench.comparison.pytest_benchmark import NotComparableError, Speed, SpeedResults, compare_speeds, read, to_action
+from bench.comparison.verdicts import verdict_table
 from samplers.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -30,7 +30,7 @@ def results(*speeds: Speed, **cohort: object) -> SpeedResults:
 
 
 def verdict(*, ratio: float, effect: float = 0.05, **options) -> str:
-    (row,) = judge(results(speed(**options)), results(speed(ratio, **options)), effect)
+    (row,) = compare_speeds(results(speed(**options)), results(speed(ratio, **options)), effect)
     return row.verdict
 
 
@@ -118,17 +118,17 @@ def test_a_benchmark_without_a_time_is_not_read(tmp_path):
 
 def test_a_benchmark_that_is_gone_is_a_row_and_so_is_a_new_one():
     three, one = results(speed(), speed(), speed()), results(speed())
-    assert [(r.cell, r.verdict) for r in judge(three, one)] == [
+    assert [(r.cell, r.verdict) for r in compare_speeds(three, one)] == [
         ("test_0", "same"),
         ("test_1", "not comparable"),
         ("test_2", "not comparable"),
     ]
-    assert [(r.cell, r.verdict) for r in judge(one, three)] == [
+    assert [(r.cell, r.verdict) for r in compare_speeds(one, three)] == [
         ("test_0", "same"),
         ("test_1", "skipped"),
         ("test_2", "skipped"),
     ]
-    assert "**not comparable** | no time now" in table(judge(three, one), ("baseline", "now"))
+    assert "**not comparable** | no time now" in verdict_table(compare_speeds(three, one), ("baseline", "now"))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_difference_counts_only_beyond_what_two_processes_differ_by(ratio, exp
 @pytest.mark.parametrize(("fastest", "expected"), [(1.0, "ambiguous"), (1.1, "ambiguous"), (1.2, "slower")])
 def test_bursts_that_spare_the_fastest_rounds_are_no_slowdown(fastest, expected):
     old, new = speed(), speed(1.5)
-    (row,) = judge(results(old), results(replace(new, minimum=fastest * old.minimum)))
+    (row,) = compare_speeds(results(old), results(replace(new, minimum=fastest * old.minimum)))
     assert row.verdict == expected
 
 
@@ -151,7 +151,7 @@ def test_bursts_that_spare_the_fastest_rounds_are_no_slowdown(fastest, expected)
 )
 def test_a_benchmark_that_waited_for_the_cpu_is_not_judged(before, after, expected):
     old, new = speed(), speed(1.5)
-    (row,) = judge(
+    (row,) = compare_speeds(
         results(replace(old, extra={"cpu_share": before})),
         results(replace(new, extra={"cpu_share": after})),
     )
@@ -169,7 +169,7 @@ def test_noisy_rounds_are_ambiguous_until_there_are_enough():
 
 
 def test_the_row_s_interval_is_the_medians_widened_by_the_processes():
-    (row,) = judge(results(speed(0.01)), results(speed(0.012)))
+    (row,) = compare_speeds(results(speed(0.01)), results(speed(0.012)))
     data = speed().data
     assert (row.quantity, row.a, row.b) == ("time", "10 ms", "12 ms")
     assert (row.data["a_ms"], row.data["b_ms"], row.data["ratio"]) == pytest.approx((10, 12, 1.2))
@@ -180,13 +180,13 @@ def test_the_row_s_interval_is_the_medians_widened_by_the_processes():
 
 @pytest.mark.parametrize(("rounds", "keep", "has"), [(6, True, False), (7, True, True), (23, False, False), (24, False, True)])
 def test_too_few_rounds_have_no_interval_and_no_verdict(rounds, keep, has):
-    (row,) = judge(results(speed(rounds=rounds, keep=keep)), results(speed(2.0, rounds=rounds, keep=keep)))
+    (row,) = compare_speeds(results(speed(rounds=rounds, keep=keep)), results(speed(2.0, rounds=rounds, keep=keep)))
     assert (row.data["ratio_low"] is not None, row.verdict) == ((True, "slower") if has else (False, "ambiguous"))
 
 
 def test_another_cohort_is_refused_with_what_differs():
     with pytest.raises(NotComparableError) as e:
-        judge(results(speed()), results(speed(), cpu="another", threads=2))
+        compare_speeds(results(speed()), results(speed(), cpu="another", threads=2))
     assert e.value.keys == ["cpu", "threads"]
     assert "cpu was a CPU, now another; threads was 1, now 2" in str(e.value)
 

@@ -6,7 +6,7 @@ import math
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bench.comparison.work import TOLERANCE, Work, compare, project
+from bench.comparison.work import TOLERANCE, Work, compare_work, project
 from bench.instruments.operations import Operations
 
 
@@ -65,7 +65,7 @@ def proxies(**changes) -> Work:
 
 
 def verdicts(a: Work, b: Work) -> dict[str, str]:
-    return {r.quantity: r.verdict for r in compare("ddim@6", a, b)}
+    return {r.quantity: r.verdict for r in compare_work("ddim@6", a, b)}
 
 
 def test_equal_sides_are_the_same():

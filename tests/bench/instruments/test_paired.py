@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from bench.comparison.paired_worker import judged
-from bench.comparison.verdicts import Row, agreed, judge, settled, table
+from bench.comparison.verdicts import Row, agreed, judge, settled, verdict_table
 from bench.instruments.paired import FEWEST, WARM_UP, Paired, Rule, measure
 
 EFFECT = 0.05
@@ -54,7 +54,7 @@ def test_the_table_tells_the_worst_first_and_sums_up_what_is_equal():
         Row("a@1", "time", "1 ms", "1 ms", "same"),
         Row("b@1", "time", "1 ms", "2 ms", "slower"),
     ]
-    told = table(rows, ("A", "B"))
+    told = verdict_table(rows, ("A", "B"))
     assert told.index("**slower**") < told.index("| a@1 | time")
     assert "The same on both sides: calls (2)" in told
 
