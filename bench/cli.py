@@ -8,7 +8,7 @@ from bench.commands.judging import compare, gate
 from bench.commands.measuring import doctor, list_, profile, report, run
 from bench.commands.options import errors
 from bench.commands.training import campaign, train
-from samplers.errors import UserError, one_line
+from samplers.errors import UserError, in_short, one_line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,22 +24,20 @@ def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
     try:
         code = app(standalone_mode=False)
-    except UserError as e:
-        code = _fail(str(e))
+    except (UserError, OSError) as e:
+        code = _fail(in_short(e))
     except (KeyboardInterrupt, typer.Abort):
         code = _fail("interrupted; run the same command again to go on from here", code=130)
-    except OSError as e:
-        code = _fail(f"{e.strerror or e}{f': {e.filename}' if e.filename else ''}")
     except Exception as e:
         # Typer's own usage errors carry an exit code and a message; anything else is ours, and its traceback is wanted.
         if not hasattr(e, "exit_code") or not hasattr(e, "format_message"):
             raise
-        code = _fail(e.format_message())
+        code = _fail(one_line(e.format_message(), 600))
     sys.exit(code)
 
 
 def _fail(message: str, code: int = 2) -> int:
-    errors.print(f"bench: {one_line(message, 2000)}", markup=False, highlight=False, soft_wrap=True)
+    errors.print(f"bench: {message}", markup=False, highlight=False, soft_wrap=True)
     return code
 
 

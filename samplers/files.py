@@ -33,10 +33,12 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
                 f.flush()
                 os.fsync(f.fileno())
         os.replace(partial, path)
-    except OSError as e:
-        with suppress(OSError):
+    except (OSError, ValueError) as e:  # ValueError: a name that no file can have
+        with suppress(OSError, ValueError):
             partial.unlink()
-        raise UserError(f"cannot write {path}: {e.strerror or e}; free some space or choose another folder") from e
+        raise UserError(
+            f"cannot write {path}: {getattr(e, 'strerror', None) or e}; free some space or choose another folder"
+        ) from e
 
 
 def sha256(path: Path) -> str:
@@ -87,8 +89,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise UserError(f"cannot make the folder {folder}: {e.strerror or e}; choose another --out") from e
+    except (OSError, ValueError) as e:  # ValueError: a name that no file can have
+        raise UserError(f"cannot make the folder {folder}: {getattr(e, 'strerror', None) or e}; choose another --out") from e
     try:
         with _held(folder):
             yield

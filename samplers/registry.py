@@ -4,17 +4,18 @@ import inspect
 import re
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, Field, ValidationError, create_model
 
-from samplers.errors import UserError, one_line, unknown
+from samplers.errors import UserError, foreign, one_line, unknown
 from samplers.protocol import Card, Sampler
 from samplers.spec import Spec
 
 GROUP = "bench.samplers"
 OURS = "sampler-bench"
-_FIELDS: dict[str, Any] = {key: (kind, ...) for key, kind in get_type_hints(Card).items()}
+_TEXT = Annotated[str, Field(max_length=2000)]
+_FIELDS: dict[str, Any] = {key: (_TEXT if kind is str else kind, ...) for key, kind in get_type_hints(Card).items()}
 _CARD = create_model("_CARD", __config__=ConfigDict(strict=True), **_FIELDS)
 
 
@@ -47,10 +48,8 @@ def load_entry(group: str, name: str) -> Any:
     kind = group.removeprefix("bench.").removesuffix("s")
     if name not in entries(group):
         raise unknown(kind, name, entries(group))
-    try:
+    with foreign(f"{kind} '{name}' cannot be imported", "install what it needs"):
         return entries(group)[name].load()
-    except (Exception, SystemExit) as e:  # a stranger's module may raise anything
-        raise UserError(f"{kind} '{name}' cannot be imported ({one_line(e)}); install what it needs") from e
 
 
 def load_spec(group: str, spec: str) -> tuple[Any, str]:
@@ -79,7 +78,8 @@ def load(name: str) -> type[Sampler]:
         UserError: as `load_entry`, or it is no class of samplers, or its card does not say what it must.
     """
     found = load_entry(GROUP, name)
-    wrong = _wrong(name, found)
+    with foreign(f"sampler '{name}' cannot be looked at", "its author must mend it"):
+        wrong = _wrong(name, found)
     if wrong:
         raise UserError(f"sampler '{name}' of {package_of(entries(GROUP)[name])} {wrong}; its author must mend it")
     return found
@@ -133,9 +133,5 @@ def get(spec: Spec | str) -> Sampler:
             values[key] = type(default)(text) if type(default) in (int, float) else text
         except ValueError as e:
             raise UserError(f"{one_line(spec)}: {key} must be a number, not '{one_line(text)}'") from e
-    try:
+    with foreign(f"sampler '{spec.name}' cannot be made", "look at its options"):
         return kind(**values)
-    except UserError:
-        raise
-    except (Exception, SystemExit) as e:
-        raise UserError(f"sampler '{spec.name}' cannot be made ({type(e).__name__}: {one_line(e)}); look at its options") from e

@@ -11,7 +11,7 @@ from bench.quality.extractor import GROUP as EXTRACTORS
 from bench.quality.metrics import Metric, load_metric, metric_names
 from samplers.errors import UserError
 from samplers.models.cards import StudentCard, trained_for
-from samplers.models.zoo import zoo
+from samplers.models.zoo import CardPart, zoo
 from samplers.registry import entries, load_entry, refused
 from samplers.students import StudentSampler
 
@@ -66,7 +66,11 @@ def show(console: Console) -> None:
     table = Table("extractor", "test accuracy", "metrics it gives", title="feature extractors")
     for name, entry in zoo("extractor").items():
         gives = ", ".join(f"{output}_{name}" for m in metrics for output in m.outputs)
-        table.add_row(name, f"{entry.card['test_accuracy']:.2%}", gives)
+        try:
+            accuracy = entry.read(_Accuracy).test_accuracy
+            table.add_row(name, "-" if accuracy is None else f"{accuracy:.2%}", gives)
+        except UserError as e:
+            table.add_row(name, "-", str(e))
     for kind in entries(EXTRACTORS):
         if kind != "zoo":
             table.add_row(f"{kind}:...", "-", _first_line(EXTRACTORS, kind))
@@ -88,6 +92,10 @@ def _metrics() -> tuple[list[Metric], dict[str, str]]:
         except UserError as e:
             broken[name] = str(e)
     return found, broken
+
+
+class _Accuracy(CardPart):
+    test_accuracy: float | None = None
 
 
 def _first_line(group: str, name: str) -> str:

@@ -26,10 +26,10 @@ def train(
 ) -> None:
     """Train by a recipe, or resume; ends with a card and its weights."""
     from bench.machine.device import resolve_device
+    from bench.studies.stages import trainer_of
     from samplers.files import alone_in
-    from samplers.registry import load_entry
 
-    trainer = load_entry("bench.trainers", what)
+    trainer = trainer_of(what)
     if zoo is None and TRAINING.is_dir():
         zoo = [TRAINING]  # a recipe's students learn from its teacher, trained before
     add_zoos(zoo)

@@ -27,6 +27,8 @@ COHORT = (
 """What stored times must share before they are compared."""
 IMAGES = ("teacher.sha256", "images", "seed", "labels")
 """What two records' images must share before their quality is compared."""
+LEAST = 1e-100
+"""Of a median time or rate, in its unit; the reciprocal is the most."""
 QUALITY = {"slower": "worse", "faster": "better"}
 
 
@@ -134,6 +136,9 @@ def _times(cell: str, old: pd.Series, new: pd.Series, effect: float) -> list[Row
             rows.append(Row(cell, quantity, a, b, "not comparable", why))
             continue
         ends: dict[str, Any] = {k: [float(r[f"time.{key}.{k}"]) for r in (old, new)] for k in ("ci_low", "ci_high")}
+        if any(v < LEAST or v > 1 / LEAST for v in (x, y, *ends["ci_low"], *ends["ci_high"])):  # NaN: there is no interval
+            rows.append(Row(cell, quantity, a, b, "not comparable", "no such time can have been measured"))
+            continue
         center = math.log(y / x)
         low, high = (math.log(v) for v in (ends["ci_low"][1] / ends["ci_high"][0], ends["ci_high"][1] / ends["ci_low"][0]))
         if key == "images_per_s":

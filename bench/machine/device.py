@@ -23,8 +23,8 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as e:
-        raise UserError(f"unknown device '{name}'; use cpu, cuda, cuda:N or auto") from e
-    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"unknown device '{one_line(name)}'; use cpu, cuda, cuda:N or auto") from e
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index is not None):
         raise UserError(f"device '{name}' cannot be timed here; use cpu, cuda, cuda:N or auto")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise UserError(f"device '{name}' is not there (GPUs found: {torch.cuda.device_count()}); use --device cpu")

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from samplers.errors import UserError, one_line
+from samplers.errors import UserError, foreign, one_line
 from samplers.models.teacher import Teacher
 from samplers.models.zoo import known_cards
 from samplers.registry import load_spec
@@ -65,13 +65,9 @@ def load_extractor(spec: str | Path) -> Extractor:
         UserError: an unknown name or kind, a loader that does not import or gives no extractor, or what the loader raises.
     """
     load, rest = load_spec(GROUP, str(spec))
-    try:
+    with foreign(f"extractor '{one_line(spec)}' cannot be loaded", "its author must mend it"):
         extractor = load(rest)
         fits = isinstance(extractor, Extractor) and _fits(extractor)
-    except UserError:
-        raise
-    except Exception as e:  # a stranger's loader may raise anything
-        raise UserError(f"extractor '{one_line(spec)}' cannot be loaded ({one_line(e)})") from e
     if not fits:
         raise UserError(
             f"extractor '{one_line(spec)}': what its loader gives is none; compare its name (letters, digits, - and _), "

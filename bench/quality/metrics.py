@@ -18,7 +18,7 @@ from torch import Tensor
 from bench.quality.extractor import Extractor
 from bench.quality.moments import Moments
 from bench.quality.reference import Reference
-from samplers.errors import UserError, one_line
+from samplers.errors import UserError, foreign
 from samplers.registry import entries, load_entry
 
 GROUP = "bench.metrics"
@@ -113,14 +113,12 @@ def load_metric(name: str) -> Metric:
         UserError: an unknown name, or a plug-in that cannot be imported or is no metric.
     """
     found = load_entry(GROUP, name)
-    try:
+    with foreign(f"metric '{name}' cannot be made", "its class must take no argument"):
         metric = found() if isinstance(found, type) else found
         fits = isinstance(metric, Metric) and metric.name == name and metric.better in ("lower", "higher")
         fits = fits and isinstance(metric.outputs, tuple) and metric.needs <= NEEDS
         if fits and metric.outputs and all(re.fullmatch("[a-z][a-z0-9]*", o) for o in metric.outputs):
             return metric
-    except Exception as e:
-        raise UserError(f"metric '{name}' cannot be made ({one_line(e)}); its class must take no argument") from e
     raise UserError(f"'{name}' is no metric; compare its name, outputs, better and needs with bench.quality.metrics.Metric")
 
 

@@ -16,6 +16,7 @@ SCHEMA = 1
 Text = Annotated[str, StringConstraints(max_length=2000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+Scalar = bool | Count | Number | Text | None
 Rare: Any = Field(default=None, json_schema_extra={"column": False})
 """Of a key whose column is in a table only where some record has it."""
 
@@ -189,6 +190,7 @@ class DecodedPath(Part):
 class Environment(Open):
     """Versions, machine, and its load while it was measured."""
 
+    __pydantic_extra__: dict[str, Scalar | dict[str, Scalar]]
     python: Text | None = None
     packages: dict[str, Text | None] = Field(default_factory=dict)
 
@@ -211,7 +213,7 @@ class Record(Part):
     steps: Count
     grid: Text | None
     deterministic: bool
-    order: int | None
+    order: Count | None
     teacher: Network
     student: Network | None
     images: Count

@@ -3,6 +3,7 @@
 import io
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ Row = TypeVar("Row", bound=BaseModel)
 
 
 class Scratch:
-    """A run's `partial/`: `NAME.jsonl` and `NAME-00012.npz` of each cell.
+    """A run's `partial/`: `NAME.jsonl` and `NAME-00012.npz` of each cell; before each JSON object stands its CRC-32.
 
     What a power cut damaged is left out, from the first bad line on, and made again by whoever wrote it.
 
@@ -38,7 +39,8 @@ class Scratch:
         try:
             path.parent.mkdir(exist_ok=True)
             with open(path, "ab", buffering=0) as f:
-                f.write(row.model_dump_json().encode() + b"\n")
+                text = row.model_dump_json().encode()
+                f.write(b"%08x %s\n" % (zlib.crc32(text), text))
         except OSError as e:
             raise UserError(f"cannot write {path} ({e.strerror}); free some space and run again") from e
 
@@ -49,12 +51,12 @@ class Scratch:
             return []
         content, found, good = path.read_bytes(), [], 0
         for line in content.splitlines(keepends=True):
-            try:
-                found.append(kind.model_validate_json(line))
-            except ValidationError:
+            stamp, _, text = line.partition(b" ")
+            if not line.endswith(b"\n") or stamp != b"%08x" % zlib.crc32(text[:-1]):
                 break
-            if not line.endswith(b"\n"):
-                found.pop()
+            try:
+                found.append(kind.model_validate_json(text))
+            except ValidationError:  # of another version
                 break
             good += len(line)
         if good < len(content):

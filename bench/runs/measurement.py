@@ -58,7 +58,9 @@ class Measurement:
             work(self)
         except UserError:
             raise  # a full disk, say: not the sampler's fault
-        except Exception as e:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as e:  # a stranger's code may even ask to exit
             self.error = f"{type(e).__name__}: {one_line(e)}"
             if isinstance(e, torch.AcceleratorError):  # whatever comes after it in this process fails too
                 raise DeviceLostError(f"the device failed in {self.cell.id} ({self.error}); the same command goes on") from e

@@ -33,6 +33,8 @@ class Scoring:
     def _score(self, m: Measurement, session: Session, store: Store) -> None:
         plan, kept = session.plan, _kept(m, session, store)
         error = kept.pop("error", None)
+        if error is not None and not np.isfinite(error).all():
+            raise FloatingPointError("images are too far from the converged solution for a finite error")
         if session.labelled:
             kept["labels"] = np.arange(plan.images) % session.teacher.num_classes
         seen = Sample.of(**kept)

@@ -19,9 +19,9 @@ from bench.runs.cells import Cell, cells, expand
 from bench.runs.executor import Executor
 from bench.runs.plan import Plan
 from bench.runs.progress import Display
-from samplers.errors import UserError, unknown
+from samplers.errors import UserError, foreign, one_line, unknown
 from samplers.models.teacher import Teacher
-from samplers.protocol import Sampler
+from samplers.protocol import Sampler, Student
 from samplers.training.cards import machine
 
 
@@ -68,7 +68,8 @@ class Session:
         self.unready = {c: why for c, s in self.samplers.items() if (why := self._ready(c, s)) is not None}
         self.converged: Converged | None = None
         z, labels = self.inputs(range(1))
-        self.teacher_flops = flops(self.teacher, z, 1.0, labels)
+        with foreign(f"teacher '{one_line(plan.teacher)}' cannot denoise", "its author must mend it"):
+            self.teacher_flops = flops(self.teacher, z, 1.0, labels)
 
     @property
     def clock(self) -> Clock:
@@ -101,20 +102,25 @@ class Session:
         """
         spec = cell.sampler
         try:
-            sampler.prepare(self.teacher, self.device, cell.steps)
-            student, labels = sampler.student, self.plan.labels if self.teacher.num_classes else "none"
-            if student is None:
-                return None
-            if self.plan.seed in student.noise_seeds:
-                raise UserError(f"{spec} was trained on the noises of seed {self.plan.seed}; choose another --seed to score it")
-            if student.labels not in ("any", labels):
-                need = "with class labels" if student.labels == "balanced" else "without class labels"
-                raise UserError(f"{spec} was trained {need}; ask for --labels {student.labels}")
+            with foreign(f"{one_line(spec)} cannot be made ready", "its author must mend it"):
+                sampler.prepare(self.teacher, self.device, cell.steps)
+                self._check(spec, sampler.student)
         except UserError as e:
             if spec in {str(s.at(None)) for s, named in expand(self.plan).items() if named}:
                 raise
             return str(e)
         return None
+
+    def _check(self, spec: str, student: Student | None) -> None:
+        """Refuse a student whose images of this plan would not be held out, or are of other labels."""
+        labels = self.plan.labels if self.teacher.num_classes else "none"
+        if student is None:
+            return
+        if self.plan.seed in student.noise_seeds:
+            raise UserError(f"{spec} was trained on the noises of seed {self.plan.seed}; choose another --seed to score it")
+        if student.labels not in ("any", labels):
+            need = "with class labels" if student.labels == "balanced" else "without class labels"
+            raise UserError(f"{spec} was trained {need}; ask for --labels {student.labels}")
 
 
 def _rank_by(plan: Plan) -> dict[str, str] | None:

@@ -88,7 +88,7 @@ class Timing:
         timed = {m.cell.id: store.scratch.rows(m.cell.id, self.name, Repetition) for m in cells}
         warm = {m.cell.id: store.scratch.rows(m.cell.id, "warm_up", WarmUp) for m in cells}
         for m in cells:
-            if _pending(timed[m.cell.id], session.plan):
+            if not warm[m.cell.id] or _pending(timed[m.cell.id], session.plan):
                 m.attempt(lambda m: self._warm_up(m, warm[m.cell.id], session, store))
         order, turn = random.Random(session.plan.seed), 0
         while pending := [m for m in cells if m.error is None and _pending(timed[m.cell.id], session.plan)]:

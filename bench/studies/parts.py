@@ -8,7 +8,6 @@ last. Parts are a stream's slices, so what was packed before keeps its parts whe
 """
 
 import hashlib
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from samplers.errors import UserError
-from samplers.files import sha256, write_json, write_whole
+from samplers.errors import UserError, in_short
+from samplers.files import read_json, sha256, write_json, write_whole
 from samplers.models.weights import load_tensors
 
 TABLE = "contents.json"
@@ -125,12 +124,10 @@ def read_table(folder: Path) -> dict[str, Any]:
         UserError: none there, or not one.
     """
     path = folder / TABLE
-    try:
-        table = json.loads(path.read_text())
-    except (OSError, ValueError) as e:
-        raise UserError(f"{path} cannot be read ({e}); name a folder that this module or 'bench campaign' wrote") from e
-    if not isinstance(table, dict) or table.get("kind") != "parcel":
-        raise UserError(f"{path} is not a table of contents; name a folder that this module or 'bench campaign' wrote")
+    fix = "name a folder that this module or 'bench campaign' wrote"
+    table = read_json(path, "table of contents", fix, ("kind", "parts", "files"))
+    if table["kind"] != "parcel":
+        raise UserError(f"{path} is not a table of contents; {fix}")
     return table
 
 
@@ -202,5 +199,5 @@ def main(words: Sequence[str]) -> str:
 if __name__ == "__main__":
     try:
         print(main(sys.argv[1:]))
-    except UserError as e:
-        sys.exit(f"bench.studies.parts: {e}")
+    except (UserError, OSError) as e:
+        sys.exit(f"bench.studies.parts: {in_short(e)}")

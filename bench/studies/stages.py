@@ -39,8 +39,15 @@ class StudyRecipe(Settings):
 
 
 def trainer_of(stage: str) -> type[Trainer]:
-    """What trains a stage."""
-    return load_entry("bench.trainers", stage)
+    """What trains a stage.
+
+    Raises:
+        UserError: no entry point of this name, or one that is no trainer.
+    """
+    found = load_entry("bench.trainers", stage)
+    if not (isinstance(found, type) and issubclass(found, Trainer)):
+        raise UserError(f"trainer '{stage}' is no subclass of samplers.training.trainer.Trainer; its author must mend it")
+    return found
 
 
 def needs_of(recipe: Document) -> dict[str, list[str]]:

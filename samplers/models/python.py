@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from samplers.denoiser import Denoiser, schedule_of
-from samplers.errors import UserError, one_line
+from samplers.errors import UserError, foreign, one_line
 from samplers.models.teacher import Teacher
 
 
@@ -46,10 +46,8 @@ def load(spec: str, device: torch.device | str) -> Teacher:
         raise UserError(f"python:{spec} names no function; write python:MODULE:FUNCTION")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a script of the environment does not look there
-    try:
+    with foreign(f"python:{one_line(spec)} makes no teacher", "mend the function"):
         made = getattr(importlib.import_module(module), function)()
-    except (Exception, SystemExit) as e:  # the user's own code may raise anything
-        raise UserError(f"python:{spec} makes no teacher: {one_line(e)}") from e
     if not isinstance(made, Teacher):
         _check(made, spec)
         made = DenoiserTeacher(str(getattr(made, "name", spec)), made)

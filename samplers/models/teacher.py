@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from samplers.errors import UserError
+from samplers.errors import UserError, foreign, one_line
 from samplers.models.scaling import Scaling
 from samplers.registry import load_spec
 from samplers.schedule import Schedule
@@ -91,7 +91,8 @@ def load_teacher(spec: str | Path, *, device: torch.device | str = "cpu") -> Tea
         UserError: an unknown name or KIND; whatever the loader refuses.
     """
     load, rest = load_spec(GROUP, str(spec))
-    teacher = load(rest, device)
+    with foreign(f"teacher '{one_line(spec)}' cannot be loaded", "its author must mend it"):
+        teacher = load(rest, device)
     if not isinstance(teacher, Teacher):
-        raise UserError(f"teacher {spec}: its loader returned a {type(teacher).__name__}, not a samplers.Teacher")
+        raise UserError(f"teacher {one_line(spec)}: its loader returned a {type(teacher).__name__}, not a samplers.Teacher")
     return teacher

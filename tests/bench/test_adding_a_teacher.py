@@ -39,5 +39,7 @@ def test_a_teacher_of_another_kind_is_run_and_counted(small, install, tmp_path):
     assert (frame["counted.calls"] == 5).all()
     assert (frame["counted.teacher_equivalents"] == 5).all()
     assert frame["time.overhead_fraction"].notna().all()
+    with pytest.raises(UserError, match=r"teacher 'blob:x' cannot be loaded \(ValueError: .*; its author must mend it"):
+        bench.run(out=tmp_path / "other", quiet=True, **{**options, "teacher": "blob:x"})
     with pytest.raises(UserError, match=r"unknown kind of teacher 'blub'; did you mean 'blob'|unknown .*'blub'"):
         bench.run(out=tmp_path / "other", quiet=True, **{**options, "teacher": "blub:0.5"})

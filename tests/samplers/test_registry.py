@@ -116,6 +116,8 @@ def test_a_strangers_sampler_is_found(install):
         ("no_such_module_at_all:Stranger", STRANGER),
         ("stranger_package:Stranger", "raise RuntimeError('no\\ndriver' * 1000)\n"),
         ("stranger_package:Stranger", "import sys; sys.exit(7)\n"),
+        ("stranger_package:Stranger", "raise BaseException('no\\ndriver')\n"),
+        ("stranger_package:Stranger", "class E(Exception):\n    def __str__(self): 1 / 0\nraise E\n"),
     ],
 )
 def test_a_plugin_that_does_not_import_is_one_line_and_hurts_no_other(install, entry, source):
@@ -144,7 +146,8 @@ def test_a_plugin_that_does_not_import_is_one_line_and_hurts_no_other(install, e
         (("lambda n: n", "7"), "has a card whose calls is 7"),
         (("lambda n: n", "lambda n: 1 / 0"), "has a card whose calls raise ZeroDivisionError"),
         (("lambda n: n", "lambda n: -n"), r"has a card whose calls are \[-1, -2, -3\]"),
-        (('name="stranger"', 'name="x\\ny" * 100_000'), "has a card of the name 'x"),
+        (('name="stranger"', 'name="x\\ny" * 600'), "has a card of the name 'x"),
+        (('family="toy"', 'family="x\\ny" * 100_000'), "has a card whose family is 'x"),
     ],
 )
 def test_a_plugin_that_is_no_sampler_is_one_line(install, change, told):
@@ -163,6 +166,7 @@ def test_a_plugin_that_is_no_sampler_is_one_line(install, change, told):
     [
         (("self.points, self.kind = points, kind", "raise RuntimeError('a\\nb' * 100_000)"), "RuntimeError: a ba b"),
         (("self.points, self.kind = points, kind", "raise SystemExit(7)"), "SystemExit: 7"),
+        (("self.points, self.kind = points, kind", "raise BaseException(7)"), "BaseException: 7"),
         (("def sample", "def other"), "TypeError: Can't instantiate abstract class Stranger"),
     ],
 )

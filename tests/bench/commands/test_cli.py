@@ -47,6 +47,11 @@ from bench.machine.peak_rates import MATRIX
         (["run", "--plan", "x\n" * 300 + ".yaml"], "cannot read the plan"),
         (["run", "--grid", "x\n" * 10**5], "unknown grid"),
         (["run", "--sweep", "4,1"], "sweep must be increasing batch sizes"),
+        (["run", "--device", "x" * 10**5], "use cpu, cuda, cuda:N or auto"),
+        (["run", "--device", "cpu:3"], "device 'cpu:3'"),
+        (["run", "--teacher", "x" * 10**4], "File name too long"),
+        (["run", "--teacher", "\0"], "choose another --out"),
+        (["gate", "--stored", "x" * 10**4], "File name too long"),
         (["report", "nowhere"], "no records at nowhere"),
         (["train", "techer"], "did you mean 'teacher'?"),
         (["train", "teacher", "--recipe", "mnist23"], "unknown recipe 'mnist23'; did you mean 'mnist32'?"),
@@ -72,6 +77,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(words, told, tmp_path, monkeypatc
     assert code == 2
     assert told in err
     assert len(err.strip().splitlines()) == 1
+    assert len(err) < 620
     assert not list(tmp_path.glob("runs/*")), "a mistake leaves nothing behind"
 
 

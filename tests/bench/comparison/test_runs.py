@@ -97,6 +97,25 @@ def test_times_that_are_marked_invalid_are_not_comparable(tmp_path):
     assert verdicts(tmp_path / "unknown", old, new)["time"][0] == "same"
 
 
+@pytest.mark.parametrize("key", ["median", "ci_low", "ci_high"])
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e300])
+def test_times_that_nobody_measured_are_not_comparable(tmp_path, key, value):
+    new = record("ddim", 5)
+    new["time"]["latency_ms"] = new["time"]["latency_ms"] | {key: value}
+    found = verdicts(tmp_path, record("ddim", 5), new)
+    assert found["time"] == ("not comparable", "no such time can have been measured")
+    assert found["time, in batches"][0] == "same"
+
+
+def test_an_influence_file_that_asks_for_more_than_it_has_is_not_used(tmp_path):
+    values = np.random.default_rng(0).normal(0, 20, 500)
+    cells = record("ddim", 5, fd=4.0, se=0.9), record("ddim", 5, fd=4.4, se=0.9)
+    folders = [write_run(tmp_path / n, [r], {CELL: values}, images=False) for n, r in zip("ab", cells, strict=True)]
+    with open(folders[1] / "influence" / f"{CELL}.npy", "wb") as f:
+        np.lib.format.write_array_header_1_0(f, {"descr": "<f4", "fortran_order": False, "shape": (10**13,)})
+    assert not any(r.note.endswith("paired") for r in compare_runs(*folders, 0.05).rows)
+
+
 def test_times_of_another_machine_are_not_comparable(tmp_path):
     new = record("ddim", 5)
     new["environment"] = new["environment"] | {"cpu": "Another CPU", "threads": 4}

@@ -129,7 +129,7 @@ def test_what_a_metric_needs_and_is_not_there_is_told(install, metrics, told):
         ("return Means(rest)", "return Means('a.b')", "what its loader gives is none"),
         ("return Means(rest)", "return Means('x' * 10**7)", "what its loader gives is none"),
         ("return Means(rest)", "return Means(7)", "what its loader gives is none"),
-        ("return Means(rest)", "return 1 / 0", "cannot be loaded .division by zero"),
+        ("return Means(rest)", "return 1 / 0", "cannot be loaded .ZeroDivisionError: division by zero"),
         ('sha256 = "0" * 64', "sha256 = None", "what its loader gives is none"),
         ('    sha256 = "0" * 64\n', "", "cannot be loaded .*no attribute 'sha256'"),
         ("shape = (1, None, None)", "shape = 3", "cannot be loaded"),
@@ -149,7 +149,7 @@ def test_a_loader_that_fails_is_one_line_and_hurts_no_other(install, old, new, t
 
 def test_what_a_loader_raises_is_one_line(install):
     install(ENTRIES, SOURCE)
-    with pytest.raises(UserError, match=r"extractor 'means:secret' cannot be loaded .two lines two") as e:
+    with pytest.raises(UserError, match=r"extractor 'means:secret' cannot be loaded .OSError: two lines two") as e:
         load_extractor("means:secret")
     assert "\n" not in str(e.value)
     assert len(str(e.value)) < 400

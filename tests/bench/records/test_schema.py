@@ -73,6 +73,11 @@ def test_a_lacking_key_is_named(key: str):
         upgrade(values)
 
 
+@pytest.mark.parametrize("change", [{"order": 10**400}, {"environment": {"a": {"b": [1]}}}, {"environment": {"a": [1]}}])
+def test_what_no_table_can_show_is_refused(change: dict[str, Any]):
+    assert next(iter(change)) in said(record("ddim", 5) | change)
+
+
 def test_another_version_is_told():
     with pytest.raises(UserError, match="has schema 99, this version reads 1"):
         upgrade({"schema": 99})

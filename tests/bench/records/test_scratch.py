@@ -44,6 +44,15 @@ def test_whatever_follows_a_damaged_row_is_made_again(tmp_path_factory, cut: int
     assert scratch.rows(CELL, "timing", Row) == [*kept, Row(n=9)]
 
 
+def test_a_row_that_was_altered_is_made_again(scratch: Scratch):
+    for n in (1, 2, 3):
+        scratch.append(CELL, "timing", Row(n=n))
+    path = scratch.folder / CELL / "timing.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"n":2', b'"n":7'))
+    assert scratch.rows(CELL, "timing", Row) == [Row(n=1)]
+    assert path.read_bytes().count(b"\n") == 1
+
+
 def test_damaged_batches_are_none_and_gone(scratch: Scratch):
     for k in (2, 0, 1):
         scratch.save_batch(CELL, k, {"x": np.full(3, k)})

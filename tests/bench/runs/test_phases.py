@@ -153,7 +153,7 @@ def test_an_interrupted_sweep_keeps_its_points(one: dict, tmp_path: Path, monkey
     with pytest.raises(KeyboardInterrupt):
         bench.run(out=tmp_path / "run", quiet=True, sweep=(1, 2, 5), **one)
     (lines,) = (tmp_path / "run").glob("partial/*/sweep.jsonl")
-    kept = [json.loads(line) for line in lines.read_text().splitlines()]
+    kept = [json.loads(line.partition(" ")[2]) for line in lines.read_text().splitlines()]
     monkeypatch.setattr(Executor, "sample", own)
     bench.run(out=tmp_path / "run", quiet=True, sweep=(1, 2, 5), **one)
     sweep = only(tmp_path / "run")["time"]["sweep"]

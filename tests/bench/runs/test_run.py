@@ -113,9 +113,38 @@ def test_kill_9_loses_no_record_and_no_finished_batch(small: dict, tmp_path: Pat
     assert quality(tmp_path / "cut") == quality(tmp_path / "whole")
 
 
+def test_a_warm_up_that_is_lost_is_made_again(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as m:
+        m.setattr("bench.runs.scoring.score", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            bench.run(out=tmp_path / "run", quiet=True, **one)
+    (rows,) = (tmp_path / "run").glob("partial/*/warm_up.jsonl")
+    rows.write_bytes(rows.read_bytes().replace(b"repetitions", b"repetitiouS"))
+    assert set(bench.run(out=tmp_path / "run", quiet=True, **one)["status"]) == {"ok"}
+
+
+class Odd(Sampler):
+    card = Card("odd", "odd", "none", None)
+    student = 5  # type: ignore[assignment]
+
+    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
+        return 1e30 * denoiser(noise, 1.0, labels)
+
+
+def test_what_a_sampler_tells_wrongly_or_makes_too_large_is_told(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    load = samplers.registry.load
+    monkeypatch.setattr(samplers.registry, "load", lambda name: Odd if name == "odd" else load(name))
+    with pytest.raises(UserError, match=r"odd cannot be made ready \(AttributeError: .*; its author must mend it"):
+        bench.run(out=tmp_path / "run", quiet=True, **one | {"samplers": ("odd",)})
+    monkeypatch.setattr(Odd, "student", None)
+    frame = bench.run(out=tmp_path / "run", quiet=True, **one | {"samplers": ("odd", "ddim")}).set_index("sampler")
+    assert list(frame.loc[["odd", "ddim"], "status"]) == ["failed", "ok"]
+    assert "too far from the converged solution" in frame.loc["odd", "error"]
+
+
 class Broken(Sampler):
     card = Card("broken", "broken", "none", None, True, lambda n: n)
-    how: Exception | None = RuntimeError("out of\n memory")
+    how: BaseException | None = RuntimeError("out of\n memory")
 
     def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
         if self.how is not None:
@@ -124,10 +153,15 @@ class Broken(Sampler):
 
 
 @pytest.mark.parametrize(
-    ("how", "why"), [(RuntimeError("out of\n memory"), "RuntimeError: out of memory"), (None, "not finite")]
+    ("how", "why"),
+    [
+        (RuntimeError("out of\n memory"), "RuntimeError: out of memory"),
+        (SystemExit("bye"), "SystemExit: bye"),
+        (None, "not finite"),
+    ],
 )
 def test_a_failing_sampler_is_a_record_and_the_others_go_on(
-    small: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Exception | None, why: str
+    small: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: BaseException | None, why: str
 ):
     load = samplers.registry.load
     monkeypatch.setattr(samplers.registry, "load", lambda name: Broken if name == "broken" else load(name))

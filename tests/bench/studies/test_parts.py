@@ -83,10 +83,14 @@ def test_damage_is_seen(items, tmp_path):
     refused(folder, tmp_path / "out", "'a/one.bin' is not the file that was packed")
     del table["files"]
     (folder / TABLE).write_text(json.dumps(table))
+    refused(folder, tmp_path / "out", "lacks files")
+    table["files"] = [{"sha256": "0" * 64}]
+    (folder / TABLE).write_text(json.dumps(table))
     refused(folder, tmp_path / "out", "lacks a key")
-    (folder / TABLE).write_text("{")
-    refused(folder, tmp_path / "out", "cannot be read")
-    (folder / TABLE).write_text("{}")
+    for text, told in (("{", "is not JSON"), ("[" * 10**5, "is not JSON"), ("{}", "lacks files, kind, parts")):
+        (folder / TABLE).write_text(text)
+        refused(folder, tmp_path / "out", told)
+    (folder / TABLE).write_text('{"kind": "x", "parts": [], "files": []}')
     refused(folder, tmp_path / "out", "is not a table of contents")
 
 
