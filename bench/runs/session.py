@@ -63,13 +63,13 @@ class Session:
         self.labelled = plan.labels == "balanced" and self.teacher.num_classes > 0
         check_needs(plan.metrics, self.extractor, self.real, self.labelled)
         self.display = Display(quiet)
-        self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)
+        with foreign(f"teacher '{one_line(plan.teacher)}' cannot denoise", "its author must mend it"):
+            self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)
+            z, labels = self.inputs(range(1))
+            self.teacher_flops = flops(self.teacher, z, 1.0, labels)
         self.samplers = {c: samplers.get(c.sampler) for c in self.cells}
         self.unready = {c: why for c, s in self.samplers.items() if (why := self._ready(c, s)) is not None}
         self.converged: Converged | None = None
-        z, labels = self.inputs(range(1))
-        with foreign(f"teacher '{one_line(plan.teacher)}' cannot denoise", "its author must mend it"):
-            self.teacher_flops = flops(self.teacher, z, 1.0, labels)
 
     @property
     def clock(self) -> Clock:

@@ -30,7 +30,7 @@ def load(rest, device):
 """
 
 
-def test_a_teacher_of_another_kind_is_run_and_counted(small, install, tmp_path):
+def test_a_teacher_of_another_kind_is_run_and_counted(small, install, tmp_path, monkeypatch):
     install("[bench.teachers]\nblob = stranger_package:load", TEACHER)
     options = {**small, "teacher": "blob:0.5", "samplers": ("heun", "dpmpp_2m"), "calls": (5,), "trajectory_images": 4}
     frame = bench.run(out=tmp_path / "run", quiet=True, **options).set_index("sampler")
@@ -41,5 +41,11 @@ def test_a_teacher_of_another_kind_is_run_and_counted(small, install, tmp_path):
     assert frame["time.overhead_fraction"].notna().all()
     with pytest.raises(UserError, match=r"teacher 'blob:x' cannot be loaded \(ValueError: .*; its author must mend it"):
         bench.run(out=tmp_path / "other", quiet=True, **{**options, "teacher": "blob:x"})
+    with monkeypatch.context() as m:
+        m.setattr("samplers.models.python.DenoiserTeacher.networks", lambda self: 1 / 0)
+        with pytest.raises(
+            UserError, match=r"teacher 'blob:0.5' cannot denoise \(ZeroDivisionError: .*; its author must mend it"
+        ):
+            bench.run(out=tmp_path / "other", quiet=True, **options)
     with pytest.raises(UserError, match=r"unknown kind of teacher 'blub'; did you mean 'blob'|unknown .*'blub'"):
         bench.run(out=tmp_path / "other", quiet=True, **{**options, "teacher": "blub:0.5"})
