@@ -66,13 +66,22 @@ def read_json(path: Path, what: str, fix: str, needs: Collection[str] = ()) -> d
     try:
         found = json.loads(path.read_bytes())
     except OSError as e:
-        raise UserError(f"no {what} at {path} ({e.strerror}); {fix}") from e
+        raise UserError(f"no {what} at {one_line(path)} ({e.strerror}); {fix}") from e
     except (ValueError, RecursionError) as e:  # ValueError: of text that is no UTF-8, too
-        raise UserError(f"{path} is not JSON ({one_line(e)}), so no {what}; {fix}") from e
+        raise UserError(f"{one_line(path)} is not JSON ({one_line(e)}), so no {what}; {fix}") from e
     if not isinstance(found, dict) or not found.keys() >= set(needs):
         lacks = ", ".join(sorted(set(needs) - found.keys())) if isinstance(found, dict) else "everything"
         raise UserError(f"{path} holds no {what}, it lacks {lacks}; {fix}")
     return found
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file that has one a line, without a line that a kill cut short; none where it is not there."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The arrows between the packages, dsno -> samplers <- bench, and between the rooms of bench, which import downwards."""
 
 import ast
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,23 @@ def test_a_room_says_what_lives_there_and_what_it_imports(room: str):
 def test_no_module_is_long():
     long = {p for q in FORBIDDEN for p in (ROOT / q).rglob("*.py") if len(p.read_text().splitlines()) > LONGEST}
     assert not long
+
+
+@pytest.mark.parametrize("package", ["bench", "samplers", "samplers.training"])
+def test_a_lazy_face_holds_what_it_tells_type_checkers(package: str):
+    face = import_module(package)
+    told = {
+        alias.name: node.module
+        for node in ast.walk(ast.parse(Path(str(face.__file__)).read_text()))
+        if isinstance(node, ast.ImportFrom) and node.col_offset
+        for alias in node.names
+    }
+    assert sorted(told) == face.__all__
+    assert set(told) <= set(dir(face))
+    for name, module in told.items():
+        assert getattr(face, name) is getattr(import_module(str(module)), name)
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
+        face.nothing  # noqa: B018
 
 
 @pytest.mark.parametrize(

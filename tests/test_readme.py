@@ -7,13 +7,13 @@ import pytest
 
 import samplers
 from bench.comparison import calibration_page
-from bench.comparison.trials import read_trials
 from bench.presentation import markdown
 from bench.profiling import page
 from bench.records.frame import load_records
 from bench.reports.sections import sections
 from bench.reports.tables import main_tables, summary_table
 from dsno.ablations.table import ablations_table
+from samplers.files import read_rows
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "mnist32-cpu"
@@ -104,7 +104,7 @@ def test_every_ablation_was_scored():
 
 def test_the_calibration_is_the_recorded_one():
     folder = ROOT / "results" / "gate-calibration"
-    trials = read_trials(folder)
+    trials = read_rows(folder / "trials.jsonl")
     assert len(trials) >= 100
     setting = json.loads((folder / "setting.json").read_text())
     page = calibration_page.document(trials, setting, calibration_page.slowdowns(trials))

@@ -28,11 +28,10 @@ import typer
 from bench.comparison.checkout import WORKING_TREE, Revision, export, repository, state, write_entry_points
 from bench.comparison.revisions import contest
 from bench.comparison.settings import ComparisonSettings
-from bench.comparison.trials import read_trials
 from bench.comparison.verdicts import Outcome
 from bench.machine.environment import environment
 from samplers.errors import UserError
-from samplers.files import write_json, write_whole
+from samplers.files import read_rows, write_json, write_whole
 from samplers.training.precision import own_cores
 
 DELAYS = {"delay_0": 0.0, "delay_2": 0.02, "delay_5": 0.05}
@@ -175,7 +174,7 @@ def calibrate(trials: int, out: Path, *, steps: int = 2, effect: float = 0.05, b
             raise UserError(f"{out} holds trials of another setting, machine or revision; choose another --out")
         out.mkdir(parents=True, exist_ok=True)
         write_json(stamp, setting)
-        done = read_trials(out)
+        done = read_rows(log)
         write_whole(log, "".join(json.dumps(t) + "\n" for t in done).encode())  # without a line that a kill cut short
         with neighbour(len(done)) as pid:
             for number in range(len(done), trials):

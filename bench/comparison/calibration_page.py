@@ -1,6 +1,5 @@
 """Table and figure of a calibration: what the verdicts were where the truth is known."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from bench.comparison.trials import read_trials
 from bench.comparison.verdicts import middle
 from bench.presentation import markdown
 from bench.presentation.document import Cell, Document, Figure, Heading, Paragraph, Table, cell, code, emphasis, woven
 from bench.presentation.looks import drawing
 from samplers.errors import UserError
-from samplers.files import write_whole
+from samplers.files import read_json, read_rows, write_whole
 
 VERDICTS = ("slower", "faster", "same", "ambiguous")
 COLOURS = {"slower": "#D55E00", "faster": "#009E73", "same": "#0072B2", "ambiguous": "#888888"}
@@ -135,10 +133,10 @@ def write_page(folder: Path) -> Path:
     Raises:
         UserError: no trials there.
     """
-    trials = read_trials(folder)
+    trials = read_rows(folder / "trials.jsonl")
     if not trials:
         raise UserError(f"no trials in {folder}; make some with 'python -m bench.comparison.calibration --out {folder}'")
-    setting = json.loads((folder / "setting.json").read_text())
+    setting = read_json(folder / "setting.json", "setting", "make the trials again", ("terms",))
     drawn = draw(trials, setting["terms"]["effect"], folder / "calibration.png")
     write_whole(folder / "calibration.md", markdown.render(document(trials, setting, drawn)).encode())
     return folder / "calibration.md"

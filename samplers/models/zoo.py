@@ -1,6 +1,5 @@
 """Cards of trained networks: those that ship, and those that a user's trainings wrote."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -9,6 +8,7 @@ from pydantic import AfterValidator, ConfigDict
 
 from samplers.documents import Document
 from samplers.errors import UserError, clipped, one_line, unknown
+from samplers.files import read_json
 from samplers.settings import Settings
 
 ZOO = Path(__file__).parents[1] / "zoo"
@@ -85,8 +85,8 @@ def zoo(kind: str, folder: Path = ZOO) -> dict[str, ZooEntry]:
     """
     entries = {}
     for path in sorted(folder.glob("*.json")):
-        card = _content(path, "put it back or remove it")
-        if isinstance(card, dict) and card.get("kind") == kind:
+        card = read_json(path, "card", "put it back or remove it")
+        if card.get("kind") == kind:
             entries[path.stem] = ZooEntry(path, card)
     return entries
 
@@ -111,17 +111,7 @@ def find_card(kind: str, name: str | Path, folder: Path = ZOO) -> ZooEntry:
     path = Path(name)
     if path.suffix != ".json":
         raise unknown(kind, str(name), shipped)
-    instead = f"name a card's .json file or one of {sorted(shipped)}"
-    card = _content(path, instead)
-    if not isinstance(card, dict):
-        raise UserError(f"{path} is not a readable card (no JSON object); {instead}")
+    card = read_json(path, "card", f"name a card's .json file or one of {sorted(shipped)}")
     if card.get("kind") != kind:
         raise UserError(f"{path} is the card of a {one_line(card.get('kind'))}, not of a {kind}")
     return ZooEntry(path, card)
-
-
-def _content(path: Path, instead: str) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as e:
-        raise UserError(f"{one_line(path)} is not a readable card ({one_line(e)}); {instead}") from e

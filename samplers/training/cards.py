@@ -12,11 +12,6 @@ from samplers.training.loop import Trained
 from samplers.training.precision import cpu_name
 
 
-def write_card(path: Path, card: dict[str, Any]) -> None:
-    """Write a card as JSON, whole or not at all."""
-    write_json(path, card)
-
-
 def machine(device: torch.device) -> str:
     """The machine in a few words: the GPU's name, or the CPU's and its number of threads."""
     if device.type == "cuda":
@@ -32,8 +27,8 @@ def write_zoo(
     trained: Trained,
     device: torch.device,
     curve: list[dict[str, Any]],
-) -> Path:
-    """Save `trained.ema` in fp16 as `name.safetensors` and its card as `name.json` in `out`; returns the card's path.
+) -> None:
+    """Save `trained.ema` in fp16 as `name.safetensors` and its card as `name.json` in `out`.
 
     The card says `marks` (which the weights' file says too: what shapes do not tell) and `card`, and gains name, weights,
     sha256, and of the training its seconds, machine, last validation and learning curve.
@@ -50,5 +45,4 @@ def write_zoo(
         "curve": curve,
     }
     full = {"name": name, **marks, **card, "weights": f"{name}.safetensors", "sha256": digest, "training": training}
-    write_card(out / f"{name}.json", full)
-    return out / f"{name}.json"
+    write_json(out / f"{name}.json", full)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from samplers.denoiser import Denoiser
-from samplers.noises import noise
+from samplers.noises import labels, noise
 from samplers.training.recipe import HeldOutNoises
 
 BATCH = 64
@@ -28,11 +28,10 @@ class HeldOut:
     def __init__(self, denoiser: Denoiser, wanted: HeldOutNoises, device: torch.device):
         indices = range(wanted.count)
         self.noise = noise(wanted.seed, indices, denoiser.shape, device=device)
-        classes = denoiser.num_classes
-        self.labels = torch.tensor([i % classes for i in indices], device=device) if classes else None
+        self.labels = labels(indices, denoiser.num_classes, device=device)
 
     @torch.no_grad()
     def images(self, sample: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
         """Images [N, C, H, W] that `sample(noise, labels)` makes of all noises."""
-        labels = self.labels.split(BATCH) if self.labels is not None else [None] * len(self.noise)
-        return torch.cat([sample(z, n) for z, n in zip(self.noise.split(BATCH), labels, strict=False)])
+        classes = self.labels.split(BATCH) if self.labels is not None else [None] * len(self.noise)
+        return torch.cat([sample(z, n) for z, n in zip(self.noise.split(BATCH), classes, strict=False)])

@@ -102,7 +102,7 @@ def fit(
         info = state.load(checkpoint, identity, same)
         start, seconds, last = info["step"], info["seconds"], info["last"]
     world.wait()  # nobody writes before all have read
-    log = Log(folder / "log.jsonl", start) if first else None
+    log = Log(folder, start) if first else None
     mark = saved = time.monotonic()
     zero = torch.zeros((), device=device)
     running, since = zero.double(), 0

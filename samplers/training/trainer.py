@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from samplers.documents import Document
 from samplers.errors import UserError
+from samplers.files import read_rows
 from samplers.settings import Settings
 from samplers.training.cards import write_zoo
 from samplers.training.data import ImageSet
-from samplers.training.log import read_log
+from samplers.training.log import LOG
 from samplers.training.loop import Target, Trained, fit
 from samplers.training.optimisation import Optimisation, normal
 from samplers.training.precision import use_all_cores
@@ -188,6 +189,6 @@ class Training(Trainer, Generic[R]):
         trained = fit(network, self.loss, optimisation, folder, title=name, identity=identity, same=self.same, **options)
         if self.world.rank == 0:
             card = self.card(trained) | identity | (told or {})
-            write_zoo(self.out, name, marks or {}, card, trained, self.device, read_log(folder))
+            write_zoo(self.out, name, marks or {}, card, trained, self.device, read_rows(folder / LOG))
         self.world.wait()
         return self.out / f"{name}.json"

@@ -12,11 +12,11 @@ from revisions_fixture import make_repository
 from bench.quality.classifier import Classifier, ClassifierConfig
 from bench.quality.moments import Moments
 from dsno.network import DSNOConfig, from_teacher
+from samplers.files import write_json
 from samplers.models.sizes import UNetConfig
 from samplers.models.teacher import load_teacher
 from samplers.models.unet import UNet
 from samplers.models.weights import save_tensors
-from samplers.training.cards import write_card
 
 CLASSES, SIZE = 3, 8
 
@@ -45,7 +45,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "sha256": digest,
         "data_sha256": "none",
     }
-    write_card(folder / "tiny.json", card)
+    write_json(folder / "tiny.json", card)
     sizes = ClassifierConfig(channels=1, image_size=SIZE, classes=CLASSES, widths=(8, 8, 8, 8), features=4)
     classifier = Classifier(sizes)
     features = torch.randn(64, 4)
@@ -60,7 +60,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "reference_sha256": save_tensors(folder / "reference.safetensors", stored),
         "data_sha256": "none",
     }
-    write_card(folder / "features.json", card)
+    write_json(folder / "features.json", card)
     return {"teacher": str(folder / "tiny.json"), "extractor": str(folder / "features.json")}
 
 
@@ -137,7 +137,7 @@ def student(tiny: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> s
             "curve": [{"step": s, "error@0": 1 / s, "seen_error": 0.9 / s} for s in (1, 2, 4)],
         },
     }
-    write_card(folder / "tiny-dsno.json", card)
+    write_json(folder / "tiny-dsno.json", card)
     return str(folder / "tiny-dsno.json")
 
 

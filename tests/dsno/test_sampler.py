@@ -138,7 +138,7 @@ def test_student_of_another_teacher(student_card, tmp_path, teacher):
 
 def test_no_student(teacher, tmp_path):
     assert "unknown dsno 'nobody'" in refused("dsno:student=nobody", teacher)
-    assert "none.json is not a readable card" in refused(f"dsno:student={tmp_path}/none.json", teacher)
+    assert "none.json (No such file or directory)" in refused(f"dsno:student={tmp_path}/none.json", teacher)
     for name in ("dsno", "knowledge_distillation"):
         assert f"no {name} student of this teacher ({teacher.sha256[:12]}...) ships" in refused(name, teacher)
 

@@ -8,9 +8,9 @@ from bench.comparison import calibration
 from bench.comparison.calibration import DELAYS, calibrate, delayed
 from bench.comparison.calibration_page import error_table, write_page, wrong
 from bench.comparison.checkout import Packages, export
-from bench.comparison.trials import read_trials
 from bench.presentation import markdown
 from samplers import UserError
+from samplers.files import read_rows
 
 
 def made_up(number: int = 0, **verdicts: str) -> dict:
@@ -100,7 +100,7 @@ def test_it_goes_on_where_it_stopped(repo, tmp_path, monkeypatch, trials):
     found = calibrate(4, tmp_path)
     assert len(trials) == 4
     assert [t["trial"] for t in found] == [0, 1, 2, 3]
-    assert read_trials(tmp_path) == json.loads(json.dumps(found))
+    assert read_rows(tmp_path / "trials.jsonl") == json.loads(json.dumps(found))
     page = write_page(tmp_path).read_text()
     assert "4 comparisons" in page
     assert markdown.render([error_table(found, 0.05)]) in page

@@ -81,7 +81,7 @@ def test_no_student(teacher, tmp_path):
         told = f"no {method} student of this teacher ({teacher.sha256[:12]}...) ships; train one with 'bench train {method}'"
         assert told in refused(method, teacher)
         assert f"is in {tmp_path};" in refused(f"{method}:student={tmp_path}", teacher)
-        assert "none.json is not a readable card" in refused(f"{method}:student={tmp_path}/none.json", teacher)
+        assert "none.json (No such file or directory)" in refused(f"{method}:student={tmp_path}/none.json", teacher)
         assert "unknown student 'nobody'" in refused(f"{method}:student=nobody", teacher)
 
 
