@@ -16,6 +16,9 @@ from samplers.models.unet_teacher import UNetTeacher
 from samplers.schedule import Cosine
 from samplers.settings import Settings
 
+SKIPPED = 0.1
+"""Most of the noise that a teacher's image at sigma_max may have by c_skip, for a DSNO to start from its network."""
+
 
 class DSNOConfig(Settings):
     """What DSNO adds to its backbone."""
@@ -107,20 +110,26 @@ def logsnr_at(schedule: Cosine, times: list[float], device: torch.device | str =
 
 
 def from_teacher(teacher: UNetTeacher, config: DSNOConfig, form: str = FASTEST, dropout: float = 0.0) -> DSNO:
-    """DSNO with the teacher's weights and nearly-identity temporal layers: each output is the teacher's at (z, t_i).
+    """DSNO with the teacher's weights and nearly-identity temporal layers, its last convolution by the teacher's c_out.
+
+    A path starts at sigma_max, where x0 = c_skip x + c_out F: told that level of the noise z, each output is the teacher's x0
+    without c_skip sigma_max z, which is nothing for x-prediction and 0.0125 z for v-prediction from sigma 80 (c_out = -0.9999).
 
     Args:
         dropout: probability inside the residual blocks while it trains, whatever the teacher's was.
 
     Raises:
-        UserError: a teacher that does not predict x0, whose output is not what DSNO's is.
+        UserError: a teacher whose images are mostly c_skip x there, as with eps-prediction: the rest is no image.
     """
-    if teacher.parameterisation != "x":
+    level = torch.tensor(teacher.sigma_max, dtype=torch.float64)
+    kept, factor = float(teacher.scaling.c_skip(level) * level), float(teacher.scaling.c_out(level))
+    if abs(kept) > SKIPPED:
         raise UserError(
-            f"teacher {teacher.name} predicts '{teacher.parameterisation}'; DSNO starts from a teacher that predicts x "
-            "(train one with parameterisation: x)"
+            f"teacher {teacher.name} predicts '{teacher.parameterisation}': its image at the highest noise level is the noise "
+            f"by {kept:.3g} and little besides, which is no start for DSNO; train a teacher with parameterisation: v"
         )
     network = DSNO(teacher.network.config.model_copy(update={"dropout": dropout}), config, form)
     weights = network.state_dict() | teacher.network.state_dict()
+    weights |= {k: factor * weights[k] for k in ("conv_out.weight", "conv_out.bias")}
     network.load_state_dict(weights)
     return network.to(next(teacher.network.parameters()).device).to(memory_format=torch.channels_last)

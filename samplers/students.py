@@ -50,7 +50,7 @@ class StudentSampler(Sampler):
         teacher, device = getattr(denoiser, "sha256", None), torch.empty(0, device=device).device  # "cuda" is cuda:0
         if self._made_for == (teacher, device, steps):  # no file is read while it is timed
             return
-        entry = self._choose(self._candidates(teacher), teacher, steps)
+        entry = self._choose(self._candidates(denoiser), teacher, steps)
         if self._loaded == (entry.path, device):  # one student for several numbers of steps
             self._made_for = (teacher, device, steps)
             return
@@ -81,16 +81,18 @@ class StudentSampler(Sampler):
         entries = (zoo(self.kind, Path(self._asked)) if self._asked else known_cards(self.kind, self.folder)).values()
         return [e for e in entries if self.method_of(e.card) == self.card.name]
 
-    def _candidates(self, teacher: str | None) -> list[ZooEntry]:
+    def _candidates(self, denoiser: Denoiser) -> list[ZooEntry]:
         """The cards asked for; by default those that ship for this teacher."""
-        name = self.card.name
+        name, teacher = self.card.name, getattr(denoiser, "sha256", None)
         if not self._asked or Path(self._asked).is_dir():
-            found = [e for e in self.students() if teacher is not None and _teacher_of(e).get("sha256") == teacher]
-            where = f"is in {self._asked}" if self._asked else "ships"
+            known = self.students()
+            found = [e for e in known if teacher is not None and _teacher_of(e).get("sha256") == teacher]
             if not found:
+                where = f"is in {self._asked}" if self._asked else "ships"
+                others = ", ".join(dict.fromkeys(_told(_teacher_of(e)) for e in known))
                 raise UserError(
                     f"no {name} student of this teacher ({str(teacher)[:12]}...) {where}; train one with 'bench train {name}' "
-                    f"and name its card: {name}:student=PATH.json"
+                    f"and name its card: {name}:student=PATH.json" + (f" (there are students of {others})" if others else "")
                 )
             return found
         entry = find_card(self.kind, self._asked, self.folder)
@@ -98,10 +100,10 @@ class StudentSampler(Sampler):
             raise UserError(f"{self._asked} is a student of method {method}; write {method}:student={self._asked}")
         theirs = _teacher_of(entry)
         if theirs.get("sha256") != teacher:
+            version = "another version of " if theirs.get("name") == getattr(denoiser, "name", "") else ""
             raise UserError(
-                f"{self._asked} is a student of teacher {one_line(theirs.get('name'))} "
-                f"({str(theirs.get('sha256'))[:12]}...), not of "
-                f"this one ({str(teacher)[:12]}...); train one with 'bench train {name}'"
+                f"{self._asked} is a student of {version}teacher {_told(theirs)}, not of this one ({str(teacher)[:12]}...); "
+                f"train one with 'bench train {name}', or name the card of its own with --teacher"
             )
         return [entry]
 
@@ -119,3 +121,7 @@ class StudentSampler(Sampler):
 def _teacher_of(entry: ZooEntry) -> Mapping[str, Any]:
     told = entry.card.get("teacher")
     return told if isinstance(told, dict) else {}
+
+
+def _told(teacher: Mapping[str, Any]) -> str:
+    return f"{one_line(teacher.get('name'))} ({one_line(teacher.get('sha256'))[:12]}...)"

@@ -117,10 +117,20 @@ def test_student_leaves_the_teacher_alone():
     assert all(torch.equal(v, before[k]) for k, v in teacher.network.state_dict().items())
 
 
-@pytest.mark.parametrize("parameterisation", ["eps", "v"])
-def test_a_teacher_that_does_not_predict_the_image(parameterisation):
-    with pytest.raises(UserError, match=f"predicts '{parameterisation}'; DSNO starts from a teacher that predicts x") as e:
-        from_teacher(teacher_of(parameterisation=parameterisation), DSNOConfig())
+@pytest.mark.parametrize("parameterisation", ["x", "v"])
+def test_a_student_starts_at_the_teacher_s_image_of_the_highest_level(parameterisation):
+    """But for the share of the noise that the teacher lets pass by its network."""
+    teacher, z = teacher_of(parameterisation=parameterisation), noise()
+    high = torch.tensor(teacher.sigma_max)
+    network = from_teacher(teacher, DSNOConfig(points=1, modes=0)).eval()
+    found = network(teacher.scaling.enter(high * z, high), (-2 * high.log()).expand(len(z), 1), LABELS)[:, 0]
+    image = teacher(high * z, high, LABELS) - teacher.scaling.c_skip(high) * high * z
+    assert (found - image).norm() < 1e-6 * image.norm()
+
+
+def test_a_teacher_whose_image_is_mostly_the_noise():
+    with pytest.raises(UserError, match="predicts 'eps': its image at the highest noise level is the noise by 20 and") as e:
+        from_teacher(teacher_of(parameterisation="eps"), DSNOConfig())
     assert "\n" not in str(e.value)
 
 

@@ -26,7 +26,9 @@ def _gently(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write_images(tmp_path / "images", 12, 8, 1)
 
 
-def trained(folder: Path, out: str, *, flip: bool = False, optimisation: dict | None = None, **network) -> Path:
+def trained(
+    folder: Path, out: str, *, flip: bool = False, cap: float | None = 100.0, optimisation: dict | None = None, **network
+) -> Path:
     """The folder of a training of three updates."""
     sizes = {"width": 8, "multipliers": [1], "blocks": 1, "attention": [], "embedding": 16}
     teacher = {
@@ -36,7 +38,7 @@ def trained(folder: Path, out: str, *, flip: bool = False, optimisation: dict | 
         "sigma_min": 0.01,
         "sigma_max": 20.0,
         "label_dropout": 0.5,
-        "snr_cap": 100.0,
+        "snr_cap": cap,
         "optimisation": {"steps": 3, "batch": BATCH, "warmup": 1, "validate_every": 1, **(optimisation or {})},
     }
     data = {"train": ["images"], "held_out": ["images"], **({"flip": True} if flip else {})}
@@ -71,6 +73,14 @@ def test_flips_dropout_and_parts_each_make_another_training(tmp_path: Path):
     assert len(set(weights.values())) == len(variants)
     again = trained(tmp_path, "again", dropout=0.5)
     assert (again / "tiny.safetensors").read_bytes() == weights["dropout"]
+
+
+def test_a_cap_that_no_level_reaches_is_none(tmp_path: Path):
+    """The highest SNR of the schedule is 10^4; a training so begun goes on without the cap."""
+    weights = (trained(tmp_path, "out", cap=1.1e4) / "tiny.safetensors").read_bytes()
+    assert (trained(tmp_path, "out", cap=None) / "tiny.safetensors").read_bytes() == weights
+    with pytest.raises(UserError, match="of another training"):
+        trained(tmp_path, "out", cap=9e3)
 
 
 def test_two_processes_train_the_same(tmp_path: Path):
