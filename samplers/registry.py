@@ -8,12 +8,15 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
-from samplers.errors import UserError, foreign, one_line, unknown
+from samplers.errors import PluginError, UserError, defined, foreign, one_line, package_at, unknown
 from samplers.protocol import Card, Sampler
 from samplers.spec import Spec
 
 GROUP = "bench.samplers"
 OURS = "sampler-bench"
+LOADING = 120.0
+"""Seconds that an import may take, or making a sampler: a large library on a busy machine needs one of these minutes."""
+MEND = "its author must mend it"
 _TEXT = Annotated[str, Field(max_length=2000)]
 _FIELDS: dict[str, Any] = {key: (_TEXT if kind is str else kind, ...) for key, kind in get_type_hints(Card).items()}
 _CARD = create_model("_CARD", __config__=ConfigDict(strict=True), **_FIELDS)
@@ -21,41 +24,91 @@ _CARD = create_model("_CARD", __config__=ConfigDict(strict=True), **_FIELDS)
 
 @cache
 def entries(group: str) -> dict[str, EntryPoint]:
-    """Name -> entry point of a group, sorted by name; of several of one name ours, else that of the first package."""
+    """Name -> entry point of a group, sorted by name.
+
+    A name that several packages have is ours if it is ours, else nobody's: the others go by "PACKAGE:NAME".
+    """
+    usable = [e for e in _sorted(group) if _tellable(e)]
     found: dict[str, EntryPoint] = {}
-    for e in sorted(entry_points(group=group), key=lambda e: (e.name, package_of(e) != OURS, package_of(e))):
-        found.setdefault(e.name, e)
-    return found
+    for e in usable:
+        alone = {package_of(other) for other in usable if other.name == e.name} == {package_of(e)}
+        found.setdefault(e.name if alone or package_of(e) == OURS else f"{package_of(e)}:{e.name}", e)
+    return dict(sorted(found.items()))
 
 
 def refused(group: str) -> dict[str, str]:
-    """Why entry points of a group are not used, by "NAME of PACKAGE": another package has the name already."""
-    others = [e for e in entry_points(group=group) if package_of(e) != package_of(entries(group)[e.name])]
-    return {f"{e.name} of {package_of(e)}": f"{package_of(entries(group)[e.name])} has this name" for e in others}
+    """Why entry points of a group are not used, by "NAME of PACKAGE"."""
+    why: dict[str, str] = {}
+    for e in _sorted(group):
+        if not _tellable(e):
+            why[f"{one_line(e.name, 60)} of {package_of(e)}"] = "a name may hold none of : = @"
+        elif e not in entries(group).values():
+            why[f"{e.name} of {package_of(e)}"] = "the package has this name twice"
+    return why
 
 
 def package_of(entry: EntryPoint) -> str:
-    """The installed package that an entry point comes from."""
-    return str(entry.dist.name) if entry.dist is not None else ""
+    """The installed package that an entry point comes from, as package indexes spell it."""
+    return _canonical(str(entry.dist.name)) if entry.dist is not None else ""
+
+
+def find(group: str, name: str) -> EntryPoint | None:
+    """The entry point of a group by its name, or by "PACKAGE:NAME", which tells any from its namesakes."""
+    package, _, own = name.rpartition(":")
+    known = entries(group)
+    theirs = (e for e in known.values() if package and (package_of(e), e.name) == (_canonical(package), own))
+    return known.get(name) or next(theirs, None)
 
 
 def load_entry(group: str, name: str) -> Any:
     """What the entry point `name` of a group stands for.
 
     Raises:
-        UserError: an unknown name, or a plug-in whose import fails.
+        UserError: an unknown name, or one of several packages.
+        PluginError: a plug-in whose import fails.
     """
     kind = group.removeprefix("bench.").removesuffix("s")
-    if name not in entries(group):
-        raise unknown(kind, name, entries(group))
-    with foreign(f"{kind} '{name}' cannot be imported", "install what it needs"):
-        return entries(group)[name].load()
+    entry = find(group, name)
+    if entry is None:
+        known = entries(group)
+        if same := [key for key, e in known.items() if e.name == name]:
+            raise UserError(f"{kind} '{one_line(name)}' is of several packages; write {' or '.join(same)}")
+        raise unknown(kind, name, known)
+    top = entry.module.partition(".")[0]
+    with foreign(f"{_told(kind, name)} cannot be imported", "install what it needs", top, LOADING):
+        try:
+            return entry.load()
+        except UserError as e:  # none of this one's user
+            raise ImportError(str(e)).with_traceback(e.__traceback__) from e
+
+
+def _told(kind: str, name: str) -> str:
+    """A plug-in in a message."""
+    entry = find(f"bench.{kind}s", name)
+    return f"{kind} '{one_line(name, 60)}'" + (f" of {one_line(package_of(entry), 60)}" if entry is not None else "")
+
+
+def _sorted(group: str) -> list[EntryPoint]:
+    return sorted(entry_points(group=group), key=lambda e: (e.name, package_of(e), e.value))
+
+
+def _tellable(entry: EntryPoint) -> bool:
+    """Whether its name can stand in a spec, after its package's too."""
+    try:
+        Spec(f"{package_of(entry)}:{entry.name}".removeprefix(":"))
+    except UserError:
+        return False
+    return ":" not in entry.name
+
+
+def _canonical(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 def load_spec(group: str, spec: str) -> tuple[Any, str]:
     """(the loader, REST) of "KIND:REST", where KIND is an entry point of a group; without a KIND it is that of "zoo".
 
-    A drive's letter is not a KIND, nor is what stands before a colon further on in a path.
+    KIND may be "PACKAGE:KIND". A drive's letter is not a KIND, nor is what stands before a colon further on in a path.
 
     Raises:
         UserError: as `load_entry`.
@@ -63,6 +116,8 @@ def load_spec(group: str, spec: str) -> tuple[Any, str]:
     kind, colon, rest = spec.partition(":")
     if not colon or not re.fullmatch(r"[A-Za-z_][\w-]+", kind):
         kind, rest = "zoo", spec
+    elif find(group, kind) is None and find(group, longer := f"{kind}:{rest.partition(':')[0]}") is not None:
+        kind, rest = longer, rest.partition(":")[2]
     return load_entry(group, kind), rest
 
 
@@ -75,13 +130,15 @@ def load(name: str) -> type[Sampler]:
     """The class of a sampler.
 
     Raises:
-        UserError: as `load_entry`, or it is no class of samplers, or its card does not say what it must.
+        UserError: as `load_entry`.
+        PluginError: as `load_entry`, or it is no class of samplers, or its card does not say what it must.
     """
-    found = load_entry(GROUP, name)
-    with foreign(f"sampler '{name}' cannot be looked at", "its author must mend it"):
+    found, told = load_entry(GROUP, name), _told("sampler", name)
+    with foreign(f"{told} cannot be looked at", MEND, package_at(found), LOADING):
         wrong = _wrong(name, found)
     if wrong:
-        raise UserError(f"sampler '{name}' of {package_of(entries(GROUP)[name])} {wrong}; its author must mend it")
+        where = defined(found)
+        raise PluginError(f"{told} {wrong}{f', {where}' if where else ''}; {MEND}")
     return found
 
 
@@ -89,7 +146,12 @@ def _wrong(name: str, found: Any) -> str:
     """What is wrong with what an entry point stands for; "" for a sampler."""
     if not (inspect.isclass(found) and issubclass(found, Sampler)):
         return f"is no subclass of samplers.Sampler but {one_line(repr(found), 60)}"
-    own = getattr(found, "card", None)
+    if lacking := sorted(found.__abstractmethods__):
+        return f"lacks {', '.join(lacking)}"
+    return _wrong_card(name, getattr(found, "card", None))
+
+
+def _wrong_card(name: str, own: Any) -> str:
     if not isinstance(own, Card):
         return "has no card (samplers.Card)"
     try:
@@ -102,7 +164,7 @@ def _wrong(name: str, found: Any) -> str:
         return f"has a card whose calls raise {type(e).__name__} ({one_line(e, 60)})"
     if not all(isinstance(n, int) and n > 0 for n in calls):
         return f"has a card whose calls are {one_line(calls, 60)}"
-    return "" if own.name == name else f"has a card of the name {one_line(repr(own.name), 60)}"
+    return "" if own.name == name.rpartition(":")[2] else f"has a card of the name {one_line(repr(own.name), 60)}"
 
 
 def card(name: str) -> Card:
@@ -116,10 +178,11 @@ def get(spec: Spec | str) -> Sampler:
     Options are the keyword-only arguments of the class; one whose default is a number is read as a number of that type.
 
     Raises:
-        UserError: unknown name or option, a value that does not fit, or a plug-in that cannot be used.
+        UserError: unknown name or option, or a value that does not fit.
+        PluginError: a plug-in that cannot be used.
     """
     spec = Spec.parse(spec) if isinstance(spec, str) else spec
-    if spec.name not in (known := entries(GROUP)) and spec.head in known:
+    if find(GROUP, spec.name) is None and spec.head in entries(GROUP):
         option = spec.name.rpartition(":")[2]
         raise UserError(f"{one_line(spec)}: write the option as {one_line(option)}=VALUE")
     kind = load(spec.name)
@@ -133,5 +196,10 @@ def get(spec: Spec | str) -> Sampler:
             values[key] = type(default)(text) if type(default) in (int, float) else text
         except ValueError as e:
             raise UserError(f"{one_line(spec)}: {key} must be a number, not '{one_line(text)}'") from e
-    with foreign(f"sampler '{spec.name}' cannot be made", "look at its options"):
-        return kind(**values)
+    told, fix = _told("sampler", spec.name), "look at its options" if values else MEND
+    with foreign(f"{told} cannot be made", fix, package_at(kind), LOADING):
+        made = kind(**values)
+        wrong = _wrong_card(spec.name, made.card)
+    if wrong:
+        raise PluginError(f"{told} {wrong}; {MEND}")
+    return made

@@ -42,24 +42,27 @@ def _float32():
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Install a stranger's package the way pip leaves it: a module `stranger_package` and a dist-info with entry points.
 
-    Called with the content of its `entry_points.txt` and its source.
+    Called with the content of its `entry_points.txt`, its source, and where there are several the module's name.
     """
+    installed = []
 
-    def do(entry_points: str, source: str) -> None:
-        folder = tmp_path / "site"
-        info = folder / "stranger_package-1.0.dist-info"
+    def do(entry_points: str, source: str, module: str = "stranger_package") -> None:
+        folder = tmp_path / "site" / module
+        info = folder / f"{module}-1.0.dist-info"
         info.mkdir(parents=True)
-        (folder / "stranger_package.py").write_text(source)
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger-package\nVersion: 1.0\n")
+        (folder / f"{module}.py").write_text(source)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module.replace('_', '-')}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"{entry_points}\n")
         monkeypatch.syspath_prepend(folder)
+        installed.append(module)
         entries.cache_clear()
 
     yield do
-    sys.modules.pop("stranger_package", None)
+    for module in installed:
+        sys.modules.pop(module, None)
     monkeypatch.undo()
     entries.cache_clear()
 

@@ -115,7 +115,7 @@ def load_metric(name: str) -> Metric:
     found = load_entry(GROUP, name)
     with foreign(f"metric '{name}' cannot be made", "its class must take no argument"):
         metric = found() if isinstance(found, type) else found
-        fits = isinstance(metric, Metric) and metric.name == name and metric.better in ("lower", "higher")
+        fits = isinstance(metric, Metric) and metric.name == name.rpartition(":")[2] and metric.better in ("lower", "higher")
         fits = fits and isinstance(metric.outputs, tuple) and metric.needs <= NEEDS
         if fits and metric.outputs and all(re.fullmatch("[a-z][a-z0-9]*", o) for o in metric.outputs):
             return metric

@@ -10,6 +10,7 @@ import samplers
 from bench.runs.cells import cells
 from bench.runs.plan import Plan
 from samplers import Card, Sampler, UserError
+from samplers.errors import PluginError
 from samplers.registry import load_spec, refused
 from samplers.schedule import GRIDS
 
@@ -109,20 +110,25 @@ def test_a_strangers_sampler_is_found(install):
 
 
 @pytest.mark.parametrize(
-    ("entry", "source"),
+    ("entry", "source", "told"),
     [
-        ("stranger_package:Missing", STRANGER),
-        ("stranger_package:Stranger", "import a_library_nobody_has\n"),
-        ("no_such_module_at_all:Stranger", STRANGER),
-        ("stranger_package:Stranger", "raise RuntimeError('no\\ndriver' * 1000)\n"),
-        ("stranger_package:Stranger", "import sys; sys.exit(7)\n"),
-        ("stranger_package:Stranger", "raise BaseException('no\\ndriver')\n"),
-        ("stranger_package:Stranger", "class E(Exception):\n    def __str__(self): 1 / 0\nraise E\n"),
+        ("stranger_package:Missing", STRANGER, "AttributeError: module 'stranger_package' has no attribute 'Missing'"),
+        ("stranger_package:Stranger", "\nimport a_library_nobody_has\n", "ModuleNotFoundError: .*, stranger_package.py:2"),
+        ("no_such_module_at_all:Stranger", STRANGER, "ModuleNotFoundError: No module named 'no_such_module_at_all'"),
+        ("stranger_package:Stranger", "raise RuntimeError('no\\ndriver' * 1000)\n", "RuntimeError: .*_package.py:1"),
+        ("stranger_package:Stranger", "import sys; sys.exit(7)\n", "SystemExit: 7, stranger_package.py:1"),
+        ("stranger_package:Stranger", "raise BaseException('no\\ndriver')\n", "BaseException: no driver, .*_package.py:1"),
+        ("stranger_package:Stranger", "class E(Exception):\n    def __str__(self): 1 / 0\nraise E\n", "E: .*_package.py:3"),
+        ("stranger_package:Stranger", "x = 1\ndef broken(:\n", "SyntaxError: .*, stranger_package.py:2"),
+        ("stranger_package:Stranger", "import samplers\nsamplers.get('nobody')", "ImportError: unknown .*_package.py:2"),
+        ("stranger_package:Stranger", "while True: pass", "OverdueError: not done after 0.1 s, stranger_package.py:1"),
     ],
-)
-def test_a_plugin_that_does_not_import_is_one_line_and_hurts_no_other(install, entry, source):
+)  # fmt: skip
+def test_a_plugin_that_does_not_import_is_one_line_and_hurts_no_other(install, monkeypatch, entry, source, told):
     install(f"[bench.samplers]\nstranger = {entry}", source)
-    with pytest.raises(UserError, match=r"sampler 'stranger' cannot be imported .* install what it needs") as e:
+    monkeypatch.setattr("samplers.registry.LOADING", 0.1 if "while" in source else 120)
+    why = rf"sampler 'stranger' of stranger-package cannot be imported \({told}\); install what it needs"
+    with pytest.raises(PluginError, match=why) as e:
         samplers.get("stranger")
     assert "\n" not in str(e.value)
     assert len(str(e.value)) < 400
@@ -143,6 +149,8 @@ def test_a_plugin_that_does_not_import_is_one_line_and_hurts_no_other(install, e
         (("order=None", 'order="two"'), "has a card whose order is 'two'"),
         (("deterministic=True", "deterministic=1"), "has a card whose deterministic is 1"),
         (("order=None", "order=None, steps=(1, 'x')"), "has a card whose steps is 'x'"),
+        (("def sample", "def other"), "lacks sample"),
+        ((STRANGER, "from samplers import Solver\nclass Stranger(Solver): ..."), "lacks step"),
         (("lambda n: n", "7"), "has a card whose calls is 7"),
         (("lambda n: n", "lambda n: 1 / 0"), "has a card whose calls raise ZeroDivisionError"),
         (("lambda n: n", "lambda n: -n"), r"has a card whose calls are \[-1, -2, -3\]"),
@@ -152,7 +160,8 @@ def test_a_plugin_that_does_not_import_is_one_line_and_hurts_no_other(install, e
 )
 def test_a_plugin_that_is_no_sampler_is_one_line(install, change, told):
     install("[bench.samplers]\nstranger = stranger_package:Stranger", STRANGER.replace(*change))
-    with pytest.raises(UserError, match=f"sampler 'stranger' of stranger-package {told}.*; its author must mend it") as e:
+    why = rf"sampler 'stranger' of stranger-package {told}.*, stranger_package.py:\d+; its author must mend it"
+    with pytest.raises(PluginError, match=why) as e:
         samplers.card("stranger")
     assert "\n" not in str(e.value)
     assert len(str(e.value)) < 400
@@ -167,21 +176,60 @@ def test_a_plugin_that_is_no_sampler_is_one_line(install, change, told):
         (("self.points, self.kind = points, kind", "raise RuntimeError('a\\nb' * 100_000)"), "RuntimeError: a ba b"),
         (("self.points, self.kind = points, kind", "raise SystemExit(7)"), "SystemExit: 7"),
         (("self.points, self.kind = points, kind", "raise BaseException(7)"), "BaseException: 7"),
-        (("def sample", "def other"), "TypeError: Can't instantiate abstract class Stranger"),
+        (("self.points, self.kind = points, kind", "self.__class__.__init__ = 7; self.card.calls(1 / 0)"), "ZeroDivisionError"),
     ],
 )
 def test_a_plugin_that_cannot_be_made_is_one_line(install, change, told):
     install("[bench.samplers]\nstranger = stranger_package:Stranger", STRANGER.replace(*change))
-    with pytest.raises(UserError, match=rf"sampler 'stranger' cannot be made \({told}") as e:
+    why = rf"sampler 'stranger' of stranger-package cannot be made \({told}.*, stranger_package.py:\d+\); look at its options"
+    with pytest.raises(PluginError, match=why) as e:
         samplers.get("stranger:points=3")
     assert "\n" not in str(e.value)
     assert len(str(e.value)) < 400
 
 
-def test_a_strangers_sampler_does_not_take_our_name(install):
-    install("[bench.samplers]\nddim = stranger_package:Stranger", STRANGER)
+def named(name: str) -> tuple[str, str]:
+    """The entry points and the source of a stranger's sampler of that name."""
+    return f"[bench.samplers]\n{name} = {{}}:Stranger", STRANGER.replace('name="stranger"', f'name="{name}"')
+
+
+def test_a_strangers_sampler_does_not_take_our_name_and_goes_by_its_package_s(install):
+    points, source = named("ddim")
+    install(points.format("stranger_package"), source)
     assert samplers.get("ddim:eta=0.5").eta == 0.5
-    assert refused("bench.samplers") == {"ddim of stranger-package": "sampler-bench has this name"}
+    assert samplers.get("sampler-bench:ddim:eta=0.5").eta == 0.5
+    for package in ("stranger-package", "Stranger_Package"):
+        assert samplers.get(f"{package}:ddim:points=7").points == 7
+    assert "stranger-package:ddim" in samplers.names()
+    assert [c.sampler for c in cells(Plan(samplers=("stranger-package:ddim@2",)))] == ["stranger-package:ddim"]
+    with pytest.raises(UserError, match=r"unknown sampler 'stranger-package:ddimm'; did you mean 'stranger-package:ddim'"):
+        samplers.get("stranger-package:ddimm")
+
+
+def test_strangers_of_one_name_both_go_by_their_packages(install):
+    points, source = named("mine")
+    for module in ("first_stranger", "second_stranger"):
+        install(points.format(module), source, module)
+    assert {n for n in samplers.names() if "mine" in n} == {"first-stranger:mine", "second-stranger:mine"}
+    assert samplers.get("second-stranger:mine").__module__ == "second_stranger"
+    with pytest.raises(UserError, match="'mine' is of several packages; write first-stranger:mine or second-stranger:mine"):
+        samplers.get("mine:points=3")
+
+
+def test_names_that_no_spec_can_tell_are_refused_and_hurt_no_other(install):
+    install("[bench.samplers]\na@b = stranger_package:A\na:b = stranger_package:A\ntwo = b:A\ntwo = a:A", STRANGER)
+    assert [n for n in samplers.names() if n[0] == "a" or n == "two"] == ["two"]
+    assert refused("bench.samplers") == {
+        "a:b of stranger-package": "a name may hold none of : = @",
+        "a@b of stranger-package": "a name may hold none of : = @",
+        "two of stranger-package": "the package has this name twice",
+    }
+
+
+def test_what_a_plugin_prints_does_not_come_between(install, capsys):
+    install("[bench.samplers]\nstranger = stranger_package:Stranger", "print('hello')" + STRANGER)
+    assert samplers.card("stranger").family == "toy"
+    assert capsys.readouterr() == ("", "hello\n")
 
 
 @pytest.mark.parametrize(
@@ -190,6 +238,7 @@ def test_a_strangers_sampler_does_not_take_our_name(install):
         ("mnist32", "zoo", "mnist32"),
         ("stranger:a/b:c.json", "stranger", "a/b:c.json"),
         ("stranger:", "stranger", ""),
+        ("stranger-package:stranger:a:b", "stranger", "a:b"),
         ("runs/a:b.json", "zoo", "runs/a:b.json"),
         ("C:\\cards\\x.json", "zoo", "C:\\cards\\x.json"),
         ("", "zoo", ""),

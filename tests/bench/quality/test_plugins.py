@@ -122,8 +122,8 @@ def test_what_a_metric_needs_and_is_not_there_is_told(install, metrics, told):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("def load", "raise RuntimeError('no driver')\ndef load", "extractor 'means' cannot be imported"),
-        ("def load", "def lod", "extractor 'means' cannot be imported"),
+        ("def load", "raise RuntimeError('no driver')\ndef load", "extractor 'means' of stranger-package cannot be imported"),
+        ("def load", "def lod", "extractor 'means' of stranger-package cannot be imported"),
         ("return Means(rest)", "return None", "what its loader gives is none"),
         ("return Means(rest)", "return Means('a b')", "what its loader gives is none"),
         ("return Means(rest)", "return Means('a.b')", "what its loader gives is none"),
@@ -160,7 +160,11 @@ def test_what_a_loader_raises_is_one_line(install):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("class Gap:", "import no_such_module\nclass Gap:", "metric 'gap' cannot be imported .*no_such_module"),
+        (
+            "class Gap:",
+            "import no_such_module\nclass Gap:",
+            "'gap' of stranger-package cannot be imported .*no_such_module",
+        ),
         ('name = "gap"', 'name = "gaap"', "'gap' is no metric"),
         ('outputs = ("gap", "spread")', "outputs = ()", "'gap' is no metric"),
         ('outputs = ("gap", "spread")', 'outputs = ("gap", "spread_of")', "'gap' is no metric"),

@@ -123,6 +123,13 @@ def test_a_warm_up_that_is_lost_is_made_again(one: dict, tmp_path: Path, monkeyp
     assert set(bench.run(out=tmp_path / "run", quiet=True, **one)["status"]) == {"ok"}
 
 
+def test_the_converged_solution_is_by_no_solver_that_is_looked_up(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    load = samplers.registry.load
+    monkeypatch.setattr(samplers.registry, "load", lambda name: Odd if name == "unipc" else load(name))
+    frame = bench.run(out=tmp_path / "run", quiet=True, **one)
+    assert frame["quality.trajectory_error.n"][0] == 6
+
+
 class Odd(Sampler):
     card = Card("odd", "odd", "none", None)
     student = 5  # type: ignore[assignment]
