@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from bench.records.columns import COLUMNS, is_number
-from bench.records.schema import plain
 from bench.records.store import read_records
+from bench.records.versions import plain
 from samplers.errors import UserError
 
 MACHINE = ("device", "environment.gpu.name", "environment.cpu", "environment.threads")

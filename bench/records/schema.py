@@ -1,8 +1,8 @@
 """The record: what was measured for a cell, as types. The one place of its keys.
 
-A record is one JSON object, built as a `Record` and read through `upgrade` (`bench.records.versions`); a key that older records
-lack is optional here. A number is finite, a text of bounded length, and no key is unknown but a metric's name, an environment's
-package or what a card tells of its training. The table of records takes its columns from here, too (`bench.records.columns`).
+A record is one JSON object, built as a `Record` and read through `upgrade`; a key that older records lack is optional. A number
+is finite, a text of bounded length; unknown keys are metrics' names, what an environment has and what a card tells. A field's
+title heads its column in tables (`columns`), its description stands at an axis; those of a part serve for all that is in it.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,14 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from samplers.settings import SpecText
 
-SCHEMA = 1
-"""Version of what is written."""
+SCHEMA = 1  # version of what is written
 Text = Annotated[str, StringConstraints(max_length=2000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Scalar = bool | Count | Number | Text | None
-Rare: Any = Field(default=None, json_schema_extra={"column": False})
-"""Of a key whose column is in a table only where some record has it."""
+Rare: Any = Field(default=None, json_schema_extra={"column": False})  # in a table only where some record has it
 
 
 class Part(BaseModel):
@@ -37,16 +35,16 @@ class Network(Part):
     """A teacher or a student: its name, and the SHA-256 of its weights (None for weights that are in no file)."""
 
     name: Text
-    sha256: Text | None
+    sha256: Text | None = Field(title="SHA-256")
 
 
 class Counted(Part):
     """What a pass of one image does: network calls, forwards, FLOPs, the same over a teacher forward's, waits of the host."""
 
-    calls: Count
+    calls: Count = Field(title="calls", description="network calls (sequential depth)")
     forwards: Count
     flops_per_image: Count
-    teacher_equivalents: Number
+    teacher_equivalents: Number = Field(title="teacher-equivalents", description="teacher-equivalents (total work)")
     synchronisations: Count | None = Rare
 
 
@@ -65,17 +63,17 @@ class Spread(Part):
 class ColdStart(Part):
     """Seconds from nothing to the first image, in a fresh process."""
 
-    load: Number | None
-    compile: Number | None
-    first_image: Number | None
-    total: Number | None
+    load: Number | None = Field(title="load, s")
+    compile: Number | None = Field(title="compile or capture, s")
+    first_image: Number | None = Field(title="first image, s")
+    total: Number | None = Field(title="cold start, s")
 
 
 class Conditions(Open):
     """Whether something disturbed the timed work: `valid` is None where nobody could tell."""
 
     valid: bool | None
-    reasons: list[Text]
+    reasons: list[Text] = Field(title="times not valid, because")
 
 
 class SweepPoint(Part):
@@ -107,17 +105,17 @@ class Time(Part):
     """How long it took: latency of one image, throughput in batches, and what else was timed."""
 
     clock: Text
-    latency_ms: Spread
+    latency_ms: Spread = Field(title="latency ms, batch 1", description="latency of one image, ms (batch 1)")
     host_latency_ms: Spread | None = Rare
     launch_gap_ms: Spread | None = Rare
-    images_per_s: Spread
+    images_per_s: Spread = Field(title="images/s")
     precision_asked: Number | None = Rare
     precision_reached: Number | None = Rare
     cold_start_s: ColdStart | None = None
-    overhead_fraction: Number | None = None
+    overhead_fraction: Number | None = Field(None, title="overhead", description="time beyond the bare network calls, %")
     conditions: Conditions | None = None
     sweep: list[SweepPoint] | None = Rare
-    sweep_stopped: Text | None = Rare
+    sweep_stopped: Annotated[Text | None, Field(title="ended because")] = Rare
     warm_up: WarmUp | None = Rare
     raw: Raw | None = Rare
 
@@ -131,7 +129,7 @@ class Memory(Part):
 class Energy(Part):
     """Of batches run back to back, whole device."""
 
-    joules_per_image: Number
+    joules_per_image: Number = Field(title="joules an image")
     images: Count
     seconds: Number
     counter: Text
@@ -148,32 +146,38 @@ class Score(Part):
     reference_sha256: Text | None = Rare
 
 
-class TrajectoryError(Part):
+class TrajectoryError(Score):
     """Relative RMSE to the converged solution, which states its own error."""
 
-    value: Number
-    ci_low: Number | None
-    ci_high: Number | None
-    n: Count
-    reference: Text
+    reference: Text = Field(title="converged solution")
     reference_error: Number
 
 
-class Quality(BaseModel):
+class Quality(Open):
     """Metrics by name; these two every run may have, the others are the plan's."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     __pydantic_extra__: dict[str, Score]
-    trajectory_error: TrajectoryError | None = None
-    label_agreement: Score | None = None
+    trajectory_error: TrajectoryError | None = Field(
+        None, title="trajectory error", description="trajectory error (relative RMSE)"
+    )
+    label_agreement: Score | None = Field(None, title="label agreement")
+
+
+class Cost(Open):
+    """What making a student took in all: the data and the students before it, too."""
+
+    seconds: Number | None = Field(None, title="in all, minutes")
+    student_forwards: Number | None = Field(None, title="student forwards, in all")
+    teacher_forwards: Number | None = Field(None, title="teacher forwards, in all")
 
 
 class Training(Open):
     """What making a student took, as its card tells."""
 
-    seconds: Number | None = None
-    device: Text | None = None
-    images: Count | None = None
+    seconds: Number | None = Field(None, title="its training, minutes")
+    device: Text | None = Field(None, title="trained on")
+    images: Count | None = Field(None, title="images seen")
+    cost: Cost | None = Rare
     torch: Text | None = Rare
     finished: Text | None = Rare
     note: Text | None = Rare
@@ -187,12 +191,22 @@ class DecodedPath(Part):
     noises: Count
 
 
+class Gpu(Open):
+    """The device that was measured on, where it is one."""
+
+    __pydantic_extra__: dict[str, Scalar]
+    name: Text | None = Field(None, title="GPU")
+
+
 class Environment(Open):
     """Versions, machine, and its load while it was measured."""
 
     __pydantic_extra__: dict[str, Scalar | dict[str, Scalar]]
     python: Text | None = None
     packages: dict[str, Text | None] = Field(default_factory=dict)
+    cpu: Text | None = Field(None, title="CPU")
+    threads: Count | None = None
+    gpu: Gpu | None = None
 
 
 class RankBy(Part):
@@ -206,7 +220,7 @@ class Record(Part):
     """What was measured for one cell, or why it was not."""
 
     schema_: Literal[1] = Field(alias="schema", json_schema_extra={"column": False})
-    run_id: Text
+    run_id: Text = Field(title="run")
     cell: Text
     sampler: SpecText
     family: Text
@@ -214,9 +228,9 @@ class Record(Part):
     grid: Text | None
     deterministic: bool
     order: Count | None
-    teacher: Network
-    student: Network | None
-    images: Count
+    teacher: Network = Field(title="teacher")
+    student: Network | None = Field(title="student")
+    images: Count = Field(title="images a cell")
     seed: Count
     labels: Text
     batch_size: Count
@@ -224,7 +238,7 @@ class Record(Part):
     precision: Text
     mode: Text
     status: Literal["ok", "failed", "skipped"]
-    error: Text | None
+    error: Text | None = Field(title="reason")
     counted: Counted | None
     time: Time | None
     memory: Memory | None
@@ -234,8 +248,3 @@ class Record(Part):
     training: Training | None
     path: DecodedPath | None = Rare
     environment: Environment = Field(json_schema_extra={"column": False})
-
-
-def plain(record: Record) -> dict[str, Any]:
-    """A record as JSON has it, with the keys that it was made with."""
-    return record.model_dump(mode="json", by_alias=True, exclude_unset=True)

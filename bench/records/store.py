@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.records.schema import Record, plain
+from bench.records.schema import Record
 from bench.records.scratch import Scratch
-from bench.records.versions import upgrade
+from bench.records.versions import plain, upgrade
 from samplers.errors import UserError
 from samplers.files import read_json, write_json, write_whole
 

@@ -1,4 +1,4 @@
-"""Records as they are read: of this version of the schema, or of an older one."""
+"""Records as they are read, of this version of the schema or of an older one, and as they are written."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,3 +37,8 @@ def validated(values: Mapping[str, Any]) -> Record:
         first = e.errors(include_url=False, include_input=False)[0]
         where, why = one_line(".".join(map(str, first["loc"])), 100), one_line(first["msg"])
         raise UserError(f"{where}: {why}") from e
+
+
+def plain(record: Record) -> dict[str, Any]:
+    """A record as JSON has it, with the keys that it was made with."""
+    return record.model_dump(mode="json", by_alias=True, exclude_unset=True)

@@ -7,8 +7,9 @@ import pandas as pd
 
 from bench.presentation.document import Cell, Table, cell, emphasis, woven
 from bench.presentation.text import interval, measured, num, plural
+from bench.records.columns import title_of
 from bench.records.differences import difference
-from bench.reports.sections import Section, machines
+from bench.reports.sections import Section, batch_sizes, machines
 from bench.reports.tables import disturbed
 
 CLOCKS: tuple[tuple[str, Callable[[pd.DataFrame], pd.Series]], ...] = (
@@ -42,10 +43,9 @@ def break_even_table(section: Section) -> Table | None:
     solvers = rows[rows["student.name"].isna()]
     if trained.empty or len(machines(rows)) > 1:
         return None
-    size = ", ".join(f"{b:g}" for b in sorted(rows["batch_size"].unique()))
-    columns = ["sampler", "calls", section.distance, "training, minutes"]
+    columns = [title_of("sampler"), title_of("counted.calls"), section.distance, "training, minutes"]
     for name, _ in CLOCKS:
-        columns += [f"as good, {name.format(size)}", "ms an image: it, student", "pays off after, images"]
+        columns += [f"as good, {name.format(batch_sizes(rows))}", "ms an image: it, student", "pays off after, images"]
     lines = []
     for _, student in trained.sort_values(["label", "counted.calls"], kind="stable").iterrows():
         seconds = total_seconds(student)

@@ -6,6 +6,7 @@ import seaborn as sns
 
 from bench.presentation.document import Figure
 from bench.presentation.looks import drawing, style_of
+from bench.records.columns import axis_of
 from bench.reports.sections import Section
 
 
@@ -25,7 +26,7 @@ def overhead_figure(section: Section, out: Path, suffix: str) -> Figure:
             err_kws={"linewidth": 1, "color": "0.1"},
         )  # fmt: skip
         ax.axvline(0, color="0.3", lw=0.8)
-        ax.set(xlabel="time beyond the bare network calls, %", ylabel="", title=section.key())
+        ax.set(xlabel=axis_of("time.overhead_fraction"), ylabel="", title=section.key())
         ax.grid(True, axis="x", lw=0.5, color="0.9")
         ax.set_axisbelow(True)
         sns.despine(fig)

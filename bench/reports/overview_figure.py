@@ -1,5 +1,6 @@
 """The main figure of a run with students: quality against depth, work and time at once, one-step methods beside solvers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +11,11 @@ from matplotlib.lines import Line2D
 from bench.presentation.document import Figure
 from bench.presentation.looks import drawing, legend_below, log_axes, style_of
 from bench.presentation.text import measured, plural
+from bench.records.columns import axis_of
 from bench.records.differences import difference
 from bench.reports.quality_figures import CONVERGED, DASHED, points
 from bench.reports.ranking import pareto, winner
-from bench.reports.sections import Section, machines
+from bench.reports.sections import Section, batch_sizes, machines
 
 SOLVERS, FRONT = "0.72", "0.35"
 
@@ -30,13 +32,8 @@ def overview_figure(section: Section, out: Path, suffix: str) -> Figure:
     if len(machines(rows)) > 1:
         return Figure(title, None, "the rows were timed on different machines.")
     rows["image_ms"] = 1000 / rows["time.images_per_s.median"]
-    size = ", ".join(f"{b:g}" for b in sorted(rows["batch_size"].unique()))
-    panels = (
-        ("counted.calls", "network calls (sequential depth)"),
-        ("counted.teacher_equivalents", "teacher-equivalents (total work)"),
-        ("time.latency_ms.median", "latency of one image, ms (batch 1)"),
-        ("image_ms", f"ms per image at batch {size}"),
-    )
+    measured_ones = ("counted.calls", "counted.teacher_equivalents", "time.latency_ms.median")
+    panels = (*((c, axis_of(c)) for c in measured_ones), ("image_ms", f"ms per image at batch {batch_sizes(rows)}"))
     reference = rows[~trained & (rows["counted.calls"] >= CONVERGED)]["fd"].min()
     with drawing(out / file, height=6.6) as fig:
         axes = fig.subplots(2, 2, sharey=True)
@@ -90,7 +87,7 @@ def _top(rows: pd.DataFrame) -> float:
     return max(cheapest["fd"].max(), rows["fd"][rows["student.name"].notna()].max())
 
 
-def _caption(rows: pd.DataFrame, trained: pd.Series, panels: tuple[tuple[str, str], ...]) -> str:
+def _caption(rows: pd.DataFrame, trained: pd.Series, panels: Sequence[tuple[str, str]]) -> str:
     """Which students lie below the solvers' frontier, panel by panel."""
     text = [
         "The same images four times: by sequential depth, by total work, by the latency of one image and by time in batches. "

@@ -13,8 +13,9 @@ from matplotlib.lines import Line2D
 from bench.presentation.document import Figure
 from bench.presentation.looks import drawing, legend_below, log_axes, style_of
 from bench.presentation.text import measured, num, one_line, plural
+from bench.records.columns import axis_of, title_of
 from bench.reports.ranking import pareto
-from bench.reports.sections import LABEL, Section, machines
+from bench.reports.sections import LABEL, Section, batch_sizes, machines
 
 CONVERGED = 50  # calls from which on a solver's quality counts as the converged one
 FADED = 0.4  # opacity of dominated points
@@ -134,23 +135,20 @@ def _quality_figure(section: Section, panels: Sequence[Panel], title: str, path:
 def quality_figures(section: Section, out: Path, suffix: str) -> list[Figure]:
     """Quality against calls, teacher-equivalents and time; time once for each machine."""
     ends, found = ("fd_low", "fd_high"), []
-    for column, axis, name in (
-        ("counted.calls", "network calls (sequential depth)", "calls"),
-        ("counted.teacher_equivalents", "teacher-equivalents (total work per image)", "teacher-equivalents"),
-    ):
-        panel = (points(section.scored, "label", column, "fd", ends), f"{axis}, log scale", name)
+    for column in ("counted.calls", "counted.teacher_equivalents"):
+        name = title_of(column)
+        panel = (points(section.scored, "label", column, "fd", ends), f"{axis_of(column)}, log scale", name)
         path = out / f"quality_{name.replace('-', '_')}{suffix}.png"
         found.append(_quality_figure(section, [panel], f"Quality against {name}", path))
     where = machines(section.rows)
     for number, (machine, rows) in enumerate(where, 1):
         rows = rows.drop_duplicates(["timed", "steps"]).copy()
-        sizes = ", ".join(f"{b:g}" for b in sorted(rows["batch_size"].dropna().unique()))
         for end in ("median", "ci_low", "ci_high"):
             rows[f"image_ms.{end}"] = 1000 / rows[f"time.images_per_s.{end}"]
         latency, each = "time.latency_ms", "image_ms"  # the slowest rate is the longest time: its ends change places
         one = points(rows, "timed", f"{latency}.median", "fd", ends, (f"{latency}.ci_low", f"{latency}.ci_high"))
         many = points(rows, "timed", f"{each}.median", "fd", ends, (f"{each}.ci_high", f"{each}.ci_low"))
-        panels = [(one, "latency of one image, ms (batch 1)", "ms"), (many, f"ms per image at batch {sizes}", "ms")]
+        panels = [(one, axis_of(f"{latency}.median"), "ms"), (many, f"ms per image at batch {batch_sizes(rows)}", "ms")]
         name = "Quality against time" + (f" on {one_line(' '.join(map(str, machine)), LABEL)}" if len(where) > 1 else "")
         path = out / f"quality_ms{suffix}{f'_machine{number}' if len(where) > 1 else ''}.png"
         found.append(_quality_figure(section, panels, name, path))
@@ -187,7 +185,7 @@ def trajectory_figure(section: Section, out: Path, suffix: str) -> Figure:
         if floor > ax.get_ylim()[0]:
             ax.axhline(floor, color="0.4", lw=1, ls=DASHED, zorder=1)
             extra.append(Line2D([], [], color="0.4", lw=1, ls=DASHED, label="reference's own error"))
-        ax.set(xlabel="network calls (sequential depth), log scale", ylabel="trajectory error (relative RMSE)")
+        ax.set(xlabel=f"{axis_of('counted.calls')}, log scale", ylabel=axis_of(f"{name}.value"))
         ax.set_title(section.key())
         sns.despine(fig)
         legend_below(fig, _handles(data["label"]) + extra)

@@ -24,6 +24,7 @@ from bench.presentation.document import (
     woven,
 )
 from bench.presentation.text import num, one_line
+from bench.records.columns import title_of
 from bench.records.frame import load_records
 from bench.records.ranking import FRECHET
 from bench.reports.answer import answer, budgets
@@ -52,12 +53,12 @@ def _values(df: pd.DataFrame, column: str) -> str:
 def _what_was_run(df: pd.DataFrame, groups: Sequence[Section]) -> Table:
     """Plan, machine and versions as a table of two columns."""
     text = df.assign(**{"teacher.sha256": df["teacher.sha256"].str[:12]})
-    names = {
-        "teacher.name": "teacher", "teacher.sha256": "teacher's SHA-256", "images": "images a cell", "seed": "seed",
-        "labels": "labels", "batch_size": "batch size", "device": "device", "precision": "precision", "mode": "mode",
-        "time.clock": "clock", "quality.trajectory_error.reference": "converged solution", "run_id": "runs",
-    }  # fmt: skip
-    rows = [[name, _values(text, column)] for column, name in names.items()]
+    columns = (
+        "teacher.name", "teacher.sha256", "images", "seed", "labels", "batch_size", "device", "precision", "mode",
+        "time.clock", "quality.trajectory_error.reference", "run_id",
+    )  # fmt: skip
+    names = {"teacher.sha256": f"{title_of('teacher.name')}'s {title_of('teacher.sha256')}", "run_id": f"{title_of('run_id')}s"}
+    rows = [[names.get(column, title_of(column)), _values(text, column)] for column in columns]
     for section in groups:
         if section.metric:
             first, key = section.rows.iloc[0], f"quality.{section.metric}"

@@ -70,6 +70,11 @@ def machines(rows: pd.DataFrame) -> list[tuple[tuple[object, ...], pd.DataFrame]
     return list(rows.groupby([c for c in MACHINE if c in rows], dropna=False, sort=True))
 
 
+def batch_sizes(rows: pd.DataFrame) -> str:
+    """The batch sizes of rows, in words."""
+    return ", ".join(f"{b:g}" for b in sorted(rows["batch_size"].dropna().unique()))
+
+
 def _labelled(rows: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     """Sampler names, with whatever else tells a sampler's rows apart in brackets ("ddim [fp32, seed 1]")."""
     named = {"seed": "seed {}", "batch_size": "batch {}", "environment.threads": "{} threads"}

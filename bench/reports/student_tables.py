@@ -1,11 +1,13 @@
 """What a report tells of trained samplers: the cost of training."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
-from bench.presentation.document import Cell, Table, cell, emphasis, woven
+from bench.presentation.document import Table, cell, emphasis, woven
 from bench.presentation.text import measured, num, one_line
+from bench.records.columns import title_of
 from bench.reports.sections import Section
 
 
@@ -20,25 +22,20 @@ def students_table(section: Section) -> Table | None:
     rows = trained(section)
     if rows.empty:
         return None
-    columns: dict[str, tuple[str, Callable[[float], str]]] = {
-        "training.seconds": ("its training, minutes", lambda v: measured(v / 60)),
-        "training.cost.seconds": ("in all, minutes", lambda v: measured(v / 60)),
-        "training.images": ("images seen", num),
-        "training.cost.student_forwards": ("student forwards, in all", num),
-        "training.cost.teacher_forwards": ("teacher forwards, in all", num),
+    columns: dict[str, Callable[[Any], str]] = {
+        "student.name": one_line,
+        "student.sha256": lambda v: one_line(v)[:12],
+        "training.device": one_line,
+        "training.seconds": lambda v: measured(v / 60),
+        "training.cost.seconds": lambda v: measured(v / 60),
+        "training.images": num,
+        "training.cost.student_forwards": num,
+        "training.cost.teacher_forwards": num,
     }
     lines = [
-        [
-            cell(r["label"]),
-            cell(r["student.name"]),
-            Cell(one_line(r["student.sha256"])[:12], r["student.sha256"]),
-            cell(r.get("training.device")),
-            *(cell(r.get(c, float("nan")), text) for c, (_, text) in columns.items()),
-        ]
-        for _, r in rows.iterrows()
+        [cell(r["label"]), *(cell(r.get(c, float("nan")), form) for c, form in columns.items())] for _, r in rows.iterrows()
     ]
-    header = ["sampler", "student", "SHA-256", "trained on", *(name for name, _ in columns.values())]
-    return Table(header, lines, range(4, len(header)))
+    return Table([*map(title_of, ("sampler", *columns))], lines, range(4, 9))
 
 
 STUDENTS_TEXT = woven(

@@ -8,7 +8,8 @@ import pandas as pd
 
 from bench.presentation.document import Cell, Mark, Table, cell
 from bench.presentation.text import interval, measured, num, percent, plural
-from bench.records.columns import COLUMNS
+from bench.records.columns import COLUMNS, title_of
+from bench.records.frame import MACHINE
 from bench.reports.ranking import Winner, winner
 from bench.reports.sections import Section
 
@@ -20,11 +21,12 @@ BANDS = (
 )
 BUDGETS = (1, 2, 4, 5, 10, 20, 50)
 """Columns of the summary, in network calls."""
-# Columns that are shown only where they tell rows apart.
-_VARYING = {
-    "student.name": "student", "batch_size": "batch", "precision": "precision", "mode": "mode", "seed": "seed",
-    "device": "device", "environment.gpu.name": "GPU", "environment.cpu": "CPU", "environment.threads": "threads",
-}  # fmt: skip
+_VARYING = ("student.name", "batch_size", "precision", "mode", "seed", *MACHINE)
+"""Columns that are shown only where they tell rows apart."""
+_COUNTS = ("steps", "counted.calls", "counted.forwards", "counted.teacher_equivalents")
+_ERROR, _AGREEMENT = "quality.trajectory_error.value", "quality.label_agreement.value"
+_LATENCY, _RATE, _OVERHEAD = "time.latency_ms.median", "time.images_per_s.median", "time.overhead_fraction"
+_REASONS = "time.conditions.reasons"
 
 
 def banded(section: Section) -> dict[str, pd.DataFrame]:
@@ -43,33 +45,30 @@ def disturbed(rows: pd.DataFrame) -> "pd.Series[bool]":
 def main_tables(section: Section) -> list[Table]:
     """Every row of a section, a table for each band of calls with its best row and the statistical ties with it."""
     extra = [c for c in _VARYING if c in section.rows and section.rows[c].nunique(dropna=False) > 1]
-    texts, counts = (
-        ("sampler", *extra, "grid"),
-        ("steps", *(f"counted.{c}" for c in ("calls", "forwards", "teacher_equivalents"))),
-    )
-    columns = ["sampler", *(_VARYING[c] for c in extra), "grid", "steps", "calls", "forwards", "teacher-equivalents"]
-    columns += [section.distance, "trajectory error", "label agreement", "latency ms, batch 1", "images/s", "overhead"]
+    texts = ("sampler", *extra, "grid")
+    columns = [*map(title_of, (*texts, *_COUNTS)), section.distance]
+    columns += map(title_of, (_ERROR, _AGREEMENT, _LATENCY, _RATE, _OVERHEAD))
     right, marked = range(len(texts), len(columns)), bool(disturbed(section.rows).any())
-    columns += ["times not valid, because"] if marked else []
+    columns += [title_of(_REASONS)] if marked else []
     tables = []
-    for title, rows in banded(section).items():
+    for caption, rows in banded(section).items():
         rows = rows.sort_values(["cost", "counted.calls", "label", "cell"], kind="stable")
         best, invalid = winner(rows), set(rows.index[disturbed(rows)])
         lines = [
             [
                 *(cell(row[c]) for c in texts),
-                *(cell(row[c], num) for c in counts),
+                *(cell(row[c], num) for c in _COUNTS),
                 Cell(interval(row["fd"], row["fd_low"], row["fd_high"]), row["fd"], mark(best, index)),
-                cell(row["quality.trajectory_error.value"], measured),
-                cell(row["quality.label_agreement.value"], percent),
+                cell(row[_ERROR], measured),
+                cell(row[_AGREEMENT], percent),
                 _latency(row),
-                cell(row["time.images_per_s.median"], measured),
-                cell(row["time.overhead_fraction"], percent),
-                *([cell(row["time.conditions.reasons"] if index in invalid else None)] if marked else []),
+                cell(row[_RATE], measured),
+                cell(row[_OVERHEAD], percent),
+                *([cell(row[_REASONS] if index in invalid else None)] if marked else []),
             ]
             for index, row in rows.iterrows()
         ]
-        tables.append(Table(columns, lines, right, title))
+        tables.append(Table(columns, lines, right, caption))
     return tables
 
 
@@ -108,7 +107,7 @@ def summary_table(section: Section) -> Table:
             ranks.setdefault(label, []).append(rank)
     order = sorted(ranks, key=lambda label: (sum(ranks[label]) / len(ranks[label]), label))
     lines = [[cell(label), *(found.get(label, Cell("")) for found in columns.values())] for label in order]
-    return Table(["sampler", *(plural(high, "call") for high in columns)], lines, range(1, len(columns) + 1))
+    return Table([title_of("sampler"), *(plural(high, "call") for high in columns)], lines, range(1, len(columns) + 1))
 
 
 def _within(rows: pd.DataFrame, low: float, high: float) -> pd.Series:
@@ -117,49 +116,36 @@ def _within(rows: pd.DataFrame, low: float, high: float) -> pd.Series:
 
 def blanks(section: Section) -> list[str]:
     """Why cells of the main table are blank, one sentence a column."""
+    rows, found, unknown = section.rows, [], "not measured in this run"
 
-    def who(rows: pd.DataFrame) -> str:
-        names = sorted(set(rows["sampler"]))
-        return f"{len(rows)} of {len(section.rows)} rows: {', '.join(names) if len(names) <= 6 else f'{len(names)} samplers'}"
+    def who(some: pd.DataFrame) -> str:
+        names = sorted(set(some["sampler"]))
+        return f"{len(some)} of {len(rows)} rows: {', '.join(names) if len(names) <= 6 else f'{len(names)} samplers'}"
 
-    rows, found = section.rows, []
-    error = rows[rows["quality.trajectory_error.value"].isna()]
-    noisy = error[error["deterministic"].eq(False)]
-    if len(noisy):
-        found.append(
-            f"Trajectory error ({who(noisy)}): the sampler draws noise on the way, so no ODE solution belongs to its images."
-        )
-    if len(noisy) < len(error):
-        found.append(f"Trajectory error ({who(error.drop(noisy.index))}): not measured in this run.")
-    agreement = rows[rows["quality.label_agreement.value"].isna()]
-    if len(agreement):
-        why = "images were made without labels" if (agreement["labels"] == "none").all() else "not measured in this run"
-        found.append(f"Label agreement ({who(agreement)}): {why}.")
-    for column, name in (
-        ("fd", section.quality),
-        ("grid", "Grid"),
-        ("counted.calls", "Calls"),
-        ("counted.teacher_equivalents", "Teacher-equivalents"),
-        ("time.latency_ms.median", "Latency"),
-        ("time.images_per_s.median", "Images/s"),
-        ("time.overhead_fraction", "Overhead"),
-    ):
-        missing = rows[rows[column].isna()]
+    def tell(name: str, missing: pd.DataFrame, why: str) -> None:
         if len(missing):
-            why = "the sampler has no time grid" if column == "grid" else "not measured in this run"
-            found.append(f"{name} ({who(missing)}): {why}.")
-    unsure = rows[rows["fd"].notna() & rows["fd_low"].isna()]
-    if len(unsure):
-        found.append(f"Interval of the {section.quality} ({who(unsure)}): none was computed.")
+            found.append(f"{name[0].upper()}{name[1:]} ({who(missing)}): {why}.")
+
+    error, agreement = rows[rows[_ERROR].isna()], rows[rows[_AGREEMENT].isna()]
+    noisy = error[error["deterministic"].eq(False)]
+    tell(title_of(_ERROR), noisy, "the sampler draws noise on the way, so no ODE solution belongs to its images")
+    tell(title_of(_ERROR), error.drop(noisy.index), unknown)
+    unlabelled = (agreement["labels"] == "none").all()
+    tell(title_of(_AGREEMENT), agreement, "images were made without labels" if unlabelled else unknown)
+    tell(section.quality, rows[rows["fd"].isna()], unknown)
+    tell(title_of("grid"), rows[rows["grid"].isna()], "the sampler has no time grid")
+    for column in (*_COUNTS, _LATENCY, _RATE, _OVERHEAD):
+        tell(title_of(column), rows[rows[column].isna()], unknown)
+    tell(f"interval of the {section.quality}", rows[rows["fd"].notna() & rows["fd_low"].isna()], "none was computed")
     return found
 
 
 def failed_table(df: pd.DataFrame) -> Table:
     """Cells that failed or were skipped, with their reason."""
     rows = df[df["status"] != "ok"].sort_values(["sampler", "steps", "cell", "run_id"], kind="stable")
-    columns = ["sampler", "steps", "cell", "run_id", "status"]
-    lines = [[*(cell(r[c]) for c in columns), cell(r["error"] or "no reason was recorded")] for _, r in rows.iterrows()]
-    return Table(["sampler", "steps", "cell", "run", "status", "reason"], lines, [1])
+    columns = ["sampler", "steps", "cell", "run_id", "status", "error"]
+    rows = rows.fillna({"error": "no reason was recorded"})
+    return Table([*map(title_of, columns)], [[cell(v) for v in row] for row in rows[columns].itertuples(index=False)], [1])
 
 
 def write_csv(df: pd.DataFrame, path: Path) -> None:

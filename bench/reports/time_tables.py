@@ -4,16 +4,13 @@ import pandas as pd
 
 from bench.presentation.document import Cell, Mark, Table, cell
 from bench.presentation.text import measured, num
+from bench.records.columns import title_of
+from bench.records.schema import ColdStart
 from bench.reports.sections import Section
 from bench.reports.tables import disturbed
 
-COLUMNS = {
-    "time.cold_start_s.load": "load, s",
-    "time.cold_start_s.compile": "compile or capture, s",
-    "time.cold_start_s.first_image": "first image, s",
-    "time.cold_start_s.total": "cold start, s",
-    "energy.joules_per_image": "joules an image",
-}
+COSTS = (*(f"time.cold_start_s.{stage}" for stage in ColdStart.model_fields), "energy.joules_per_image")
+"""Columns of the table of cold start and energy."""
 
 
 def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
@@ -42,17 +39,18 @@ def sweep_table(section: Section) -> Table | None:
             mark: Mark = "best" if s in valid and rate == best else ""
             cells[sizes.index(s)] = Cell(measured(rate), rate, mark, "" if s in valid else "(not valid)")
         lines.append([cell(row["timed"]), cell(row["steps"], num), *cells, cell(row.get("time.sweep_stopped"))])
-    return Table(["sampler", "steps", *(f"batch {s}" for s in sizes), "ended because"], lines, range(1, len(sizes) + 2))
+    columns = [title_of("sampler"), title_of("steps"), *(f"batch {s}" for s in sizes), title_of("time.sweep_stopped")]
+    return Table(columns, lines, range(1, len(sizes) + 2))
 
 
 def cost_table(section: Section) -> Table | None:
     """Cold start and energy, a row a cell that has either; columns without a value are left out; None if that is all."""
-    there = [c for c in COLUMNS if c in section.rows and section.rows[c].notna().any()]
+    there = [c for c in COSTS if c in section.rows and section.rows[c].notna().any()]
     if not there:
         return None
     rows = _sorted(section.rows[section.rows[there].notna().any(axis=1)])
     lines = [[cell(r["timed"]), cell(r["steps"], num), *(cell(r[c], measured) for c in there)] for _, r in rows.iterrows()]
-    return Table(["sampler", "steps", *(COLUMNS[c] for c in there)], lines, range(1, len(there) + 2))
+    return Table([*map(title_of, ("sampler", "steps", *there))], lines, range(1, len(there) + 2))
 
 
 def time_caveats(section: Section) -> list[str]:

@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image
 
 from bench.records.differences import Z
-from bench.records.schema import plain
-from bench.records.versions import upgrade
+from bench.records.versions import plain, upgrade
 
 ALL = (
     "ddim", "ddpm", "deis", "dpm_solver_1", "dpm_solver_2", "dpm_solver_3",

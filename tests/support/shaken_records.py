@@ -5,8 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 from report_fixture import failed, record
 
-from bench.records.schema import plain
-from bench.records.versions import upgrade
+from bench.records.versions import plain, upgrade
 from samplers import UserError
 
 OPTIONAL = {

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from report_fixture import record
 
 from bench.records.columns import COLUMNS, is_number
-from bench.records.schema import plain
-from bench.records.versions import upgrade
+from bench.records.versions import plain, upgrade
 from samplers import UserError
 
 RESULTS = sorted((Path(__file__).parents[3] / "results").glob("*/records.jsonl"))

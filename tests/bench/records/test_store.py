@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from report_fixture import record as made_up
 
-from bench.records.schema import Record, plain
+from bench.records.schema import Record
 from bench.records.store import Store, read_records
-from bench.records.versions import upgrade
+from bench.records.versions import plain, upgrade
 from bench.runs.plan import Plan
 from samplers import UserError
 

@@ -12,6 +12,7 @@ from shaken_records import shaken_records
 
 from bench.records.differences import difference
 from bench.records.frame import load_records
+from bench.records.schema import Counted, TrajectoryError
 from bench.reports.ranking import pareto, winner
 from bench.reports.report import write_report
 from bench.reports.sections import sections
@@ -352,3 +353,15 @@ def test_images_that_differ_by_rounding_tie(tmp_path):
         "heun": ("100", "tie"),
         "euler": ("110", ""),
     }
+
+
+def test_a_report_s_headings_and_axes_are_named_in_the_schema(tmp_path, monkeypatch):
+    drawn = set()
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **kwargs: drawn.update(ax.get_xlabel() for ax in self.axes))
+    monkeypatch.setattr(Counted.model_fields["calls"], "title", "evaluations")
+    monkeypatch.setattr(Counted.model_fields["calls"], "description", "evaluations, one after the other")
+    monkeypatch.setattr(TrajectoryError.model_fields["reference"], "title", "held against")
+    text = text_of(tmp_path / "a", record("ddim", 5), record("ddim", 10))
+    assert "| sampler | grid | steps | evaluations | forwards | teacher-equivalents |" in text
+    assert "| held against | heun, 128 steps |" in text
+    assert {"evaluations, one after the other, log scale", "teacher-equivalents (total work), log scale"} <= drawn
