@@ -37,6 +37,8 @@ class Teacher(nn.Module, ABC):
         schedule: its time, and in sigma_min and sigma_max the noise levels that it knows.
         scaling: what its network's output means; None of a denoiser that is not a network and a scaling.
         card: all else that is recorded of it.
+        unconditional: whether it takes labels None and -1; one that does not needs a class for each image.
+        image_shape: (C', H', W') of what `decode` makes: `shape`, unless it works in a latent space.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Teacher(nn.Module, ABC):
         self.shape, self.num_classes = shape, num_classes
         self.schedule, self.scaling = schedule, scaling
         self.sigma_min, self.sigma_max = schedule.sigma_min, schedule.sigma_max
+        self.unconditional, self.image_shape = True, shape
 
     @abstractmethod
     def forward(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
