@@ -12,12 +12,13 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 
 from bench.comparison.checkout import repository, state
-from bench.comparison.subject import AbsentError, Request, Subject, told
+from bench.comparison.subject import AbsentError, Subject, told
 from bench.comparison.verdicts import Outcome, Row
-from bench.comparison.work import PROBES, Work, compare_work, distance
+from bench.comparison.work import Work, compare_work, distance
 from bench.machine.device import prepare_process, resolve_device
 from samplers.errors import UserError, one_line
 from samplers.files import read_json, write_json
+from samplers.spec import Spec
 
 SCHEMA = 1
 STORED = Path("results/gate/counts.json")
@@ -27,18 +28,7 @@ BUILD = ("operators", "synchronisations", "peak_bytes")
 REMAKE = "make it with 'bench gate --update'"
 
 
-Count = Annotated[int, Field(ge=0, lt=2**63)]
 Text = Annotated[str, Field(max_length=200)]
-
-
-class _Cell(BaseModel, strict=True, extra="forbid"):
-    calls: Count
-    forwards: Count
-    flops: Count
-    operators: Count
-    synchronisations: Count
-    peak_bytes: Count
-    images: Annotated[list[Annotated[list[float], Field(min_length=PROBES, max_length=PROBES)]], Field(min_length=1)]
 
 
 class _Teacher(BaseModel, strict=True):
@@ -53,7 +43,7 @@ class Stored(BaseModel, strict=True):
     device: Literal["cpu", "cuda"]
     teacher: _Teacher
     calls: Annotated[int, Field(ge=1, le=1000)]
-    cells: dict[Text, _Cell]
+    cells: dict[Text, Work]
 
 
 def path_of(given: Path | None) -> Path:
@@ -85,8 +75,8 @@ def count(
     threads = torch.get_num_threads()
     prepare_process(where, threads=1)  # what is counted does not depend on them, and on a busy machine one is fastest
     try:
-        side = Subject(teacher, where)
-        cells, failed = _cells(side, calls, advance)
+        side = Subject(teacher, where, calls)
+        cells, failed = _cells(side, advance)
     finally:
         torch.set_num_threads(threads)
     return {
@@ -100,12 +90,12 @@ def count(
     }
 
 
-def _cells(side: Subject, calls: int, advance: Callable[[str], None]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def _cells(side: Subject, advance: Callable[[str], None]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """What each sampler does at its largest step count within the budget, by "sampler@steps"; and why others failed."""
     cells, failed = {}, {}
     for name in side.names():
         advance(name)
-        wanted = Request(name, calls)
+        wanted = Spec.parse(name)
         try:
             steps = side.steps(wanted)
             found = side.sampler(wanted, steps, None)
@@ -117,7 +107,7 @@ def _cells(side: Subject, calls: int, advance: Callable[[str], None]) -> tuple[d
             failed[name] = str(e)
             continue
         try:
-            cells[f"{name}@{steps}"] = side.count(found, steps).to_dict()
+            cells[f"{name}@{steps}"] = side.count(found, steps).model_dump()
         except Exception as e:
             failed[f"{name}@{steps}"] = told(e)
     return cells, failed
@@ -135,13 +125,13 @@ def check(stored: dict[str, Any], path: Path, advance: Callable[[str], None] = l
 
 
 def compare_counts(stored: dict[str, Any], now: dict[str, Any]) -> list[Row]:
-    """A row for each count of each cell that either has; what is not stored yet is listed, and fails if it makes NaN."""
+    """A row for each count of each cell that either has; a sampler not stored yet is listed, and fails only if it makes NaN."""
     rows: list[Row] = []
     other_build = (stored["torch"], stored["device"]) != (now["torch"], now["device"])
     other_teacher = stored["teacher"]["sha256"] != now["teacher"]["sha256"]
     known = {cell.partition("@")[0] for cell in stored["cells"]}
     for cell, why in now["failed"].items():
-        rows.append(Row(cell, "cell", "", "", "wrong" if "@" in cell or cell in known else "skipped", why))
+        rows.append(Row(cell, "cell", "", "", "wrong" if cell.partition("@")[0] in known else "skipped", why))
     for cell in sorted((stored["cells"].keys() | now["cells"].keys()) - now["failed"].keys()):
         if cell not in now["cells"]:
             rows.append(Row(cell, "cell", "counted", "", "not comparable", f"gone; if that is meant, {REMAKE}"))

@@ -172,7 +172,6 @@ def calibrate(trials: int, out: Path, *, steps: int = 2, effect: float = 0.05, b
         setting = json.loads(json.dumps(setting))
         if stamp.exists() and json.loads(stamp.read_text()) != setting:
             raise UserError(f"{out} holds trials of another setting, machine or revision; choose another --out")
-        out.mkdir(parents=True, exist_ok=True)
         write_json(stamp, setting)
         done = read_rows(log)
         write_whole(log, "".join(json.dumps(t) + "\n" for t in done).encode())  # without a line that a kill cut short

@@ -1,6 +1,7 @@
 """What `bench compare` and `bench gate` are given: two run folders, two files of speed results, or two git revisions."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from bench.comparison.checkout import WORKING_TREE, is_revision, repository
@@ -34,23 +35,22 @@ def compare(
         UserError: neither, or two of different kinds, or what each kind refuses.
     """
     kinds = [_kind(x) for x in (a, b)]
-    if kinds == ["revision", "revision"]:
-        return compare_revisions((a, b), repository(), settings, out, advance)
     if kinds[0] != kinds[1]:
         raise UserError(f"'{a}' is a {kinds[0]} and '{b}' a {kinds[1]}; compare two of a kind")
-    if given:
+    if kinds[0] == "revision":
+        outcome = compare_revisions((a, b), repository(), settings, out, advance)
+    elif given:
         raise UserError(f"{', '.join(given)}: only revisions are run again; leave that out for a {kinds[0]}")
-    both = compare_runs if kinds[0] == "run" else _speed_files
-    outcome = both(Path(a), Path(b), settings.effect)
+    else:
+        both = compare_runs if kinds[0] == "run" else _speed_files
+        outcome = both(Path(a), Path(b), settings.effect)
     keep(outcome, out)
     return outcome
 
 
 def keep(outcome: Outcome, out: Path) -> None:
     """Write `comparison.json` in a folder."""
-    out.mkdir(parents=True, exist_ok=True)
-    data = outcome.data | {"rows": [r.to_dict() for r in outcome.rows]}
-    write_json(out / "comparison.json", data, indent=None)
+    write_json(out / "comparison.json", outcome.data | {"rows": [asdict(r) for r in outcome.rows]}, indent=None)
 
 
 def _kind(name: str) -> str:

@@ -8,14 +8,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.comparison.checkout import Packages, Revision
-from bench.comparison.subject import AbsentError, Request, Subject, told
+from bench.comparison.subject import AbsentError, Subject, told
 from bench.comparison.verdicts import judge
 from bench.comparison.work import Work
 from bench.instruments.clock import Clock
@@ -24,12 +23,13 @@ from bench.machine.device import prepare_process, resolve_device
 from bench.machine.environment import environment
 from samplers.errors import UserError, unknown
 from samplers.files import write_json
+from samplers.spec import Spec
 
 
 class PairOfRevisions:
     """Both revisions loaded on one teacher, in the order asked for (the second finds another heap than the first)."""
 
-    def __init__(self, revisions: tuple[Revision, Revision], teacher: str, device: torch.device, first: int):
+    def __init__(self, revisions: tuple[Revision, Revision], teacher: str, device: torch.device, calls: int, first: int):
         self.device = device
         self.packages = tuple(Packages(r) for r in revisions)
         card = revisions[0].root / "samplers" / "zoo" / f"{teacher}.json"
@@ -37,7 +37,7 @@ class PairOfRevisions:
         sides: dict[int, Subject] = {}
         for i in (first, 1 - first):
             with self.packages[i].active():
-                sides[i] = Subject(named, device)
+                sides[i] = Subject(named, device, calls)
         self.sides = (sides[0], sides[1])
 
     @contextmanager
@@ -46,17 +46,15 @@ class PairOfRevisions:
         with self.packages[i].active():
             yield self.sides[i]
 
-    def every(self, wanted: Request) -> list[Request]:
+    def every(self, cell: str) -> list[Spec]:
         """The cell, or where it asks for "all" one of each sampler of either side."""
-        if wanted.name != "all":
-            return [wanted]
-        return [Request(name, wanted.calls) for name in sorted({*self._names(0), *self._names(1)})]
+        return [Spec.parse(name) for name in (sorted({*self._names(0), *self._names(1)}) if cell == "all" else [cell])]
 
     def _names(self, i: int) -> list[str]:
         with self.on(i) as side:
             return side.names()
 
-    def prepare(self, wanted: Request) -> tuple[int, list[Any]]:
+    def prepare(self, wanted: Spec) -> tuple[int, list[Any]]:
         """The cell's step count, and its sampler on either side.
 
         Raises:
@@ -137,37 +135,35 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     """What one process finds.
 
     Args:
-        request: sides (name, commit, root), teacher, cells (fields of `Request`), device,
-            threads, effect, seconds (for all of this process), seed, first (side that is loaded first), count (whether to), and
+        request: sides (name, commit, root), teacher, cells (specs), calls, device, threads, effect,
+            seconds (for all of this process), seed, first (side that is loaded first), count (whether to), and
             spawned, time.monotonic() when the process was asked for: what it took to start counts.
     """
     device = resolve_device(request["device"])
     prepare_process(device, request["threads"])
     a, b = (Revision(s["name"], s["commit"], Path(s["root"])) for s in request["sides"])
-    contest = PairOfRevisions((a, b), request["teacher"], device, request["first"])
-    wanted = [w for cell in request["cells"] for w in contest.every(Request(**cell))]
+    contest = PairOfRevisions((a, b), request["teacher"], device, request["calls"], request["first"])
     absent: dict[str, tuple[int | None, str, bool]] = {}
     proxies: dict[str, list[dict[str, Any]]] = {}
     runs: dict[str, tuple[Task, Task]] = {}
-    cells: dict[str, list] = {}
-    for w in wanted:
+    for w in [w for cell in request["cells"] for w in contest.every(cell)]:
         try:
             steps, found = contest.prepare(w)
-            name = str(replace(w, steps=steps))
+            name = str(w.at(steps))
             if request["count"]:
-                counted = [p.to_dict() for p in contest.count(found, steps)]
+                counted = [p.model_dump() for p in contest.count(found, steps)]
             both = contest.runs(found, steps)
         except AbsentError as e:
             absent[str(w)] = (e.side, str(e), e.broken)
             continue
-        cells[name], runs[name] = [name, w.calls], both
+        runs[name] = both
         if request["count"]:
             proxies[name] = counted
     started = time.monotonic() - request["spawned"]
     rule = Rule(request["effect"], request["seconds"] - started)
     pairs = measure(runs, rule, request["seed"], timed) if rule.seconds > 0 else {n: Paired() for n in runs}
     return {
-        "cells": cells,
+        "cells": list(runs),
         "absent": absent,
         "proxies": proxies,
         "time": {n: judged(p, rule.effect) if p.a else None for n, p in pairs.items()},

@@ -54,11 +54,6 @@ class Speed:
         if not float(self.extra.get("cpu_share", 1.0)) >= 0:
             raise ValueError("a share must be a number from 0 on")
 
-    @property
-    def iqr(self) -> float:
-        """The interquartile range."""
-        return self.q3 - self.q1
-
     def interval(self) -> tuple[float, float] | None:
         """Where the true median lies with at least 97.5 % confidence, whatever the distribution; None for too few rounds.
 
@@ -139,7 +134,7 @@ def to_action(results: SpeedResults) -> list[dict[str, Any]]:
                 "name": name,
                 "unit": "ms",
                 "value": 1e3 * speed.median,
-                "range": f"± {1e3 * speed.iqr / 2:.3g}",
+                "range": f"± {1e3 * (speed.q3 - speed.q1) / 2:.3g}",
                 "extra": json.dumps(rest, indent=0),
             }
         )

@@ -5,14 +5,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bench.comparison.checkout import Revision, exported
 from bench.comparison.settings import ComparisonSettings
-from bench.comparison.subject import Request
-from bench.comparison.verdicts import PROCESSES, Outcome, Row, agreed, middle, settled
+from bench.comparison.verdicts import PROCESSES, Outcome, Row, agreed, middle
 from bench.comparison.work import Work, compare_work
 from samplers.errors import UserError
 from samplers.files import write_json
@@ -41,15 +39,15 @@ def contest(
     begin, processes = time.monotonic(), []  # type: float, list[dict[str, Any]]
     for earlier in out.glob("process-*.json"):
         earlier.unlink()
-    cells = [_request(s, settings.calls) for s in settings.samplers]
-    shared = {k: v for k, v in settings.values().items() if k in ("teacher", "device", "threads", "effect")}
+    cells = list(settings.samplers)
+    shared = {k: v for k, v in settings.values().items() if k in ("teacher", "device", "threads", "effect", "calls")}
     shared["sides"] = [{"name": s.name, "commit": s.commit, "root": str(s.root.resolve())} for s in sides]
     for k in range(PROCESSES if settings.time else 1):
         advance(f"process {k + 1}")
         left = (settings.budget - (time.monotonic() - begin)) / (PROCESSES - k) - ENDING
         request = {
             **shared,
-            "cells": [asdict(c) for c in cells],
+            "cells": cells,
             "seconds": max(left, 0.0) if settings.time else 0.0,
             "seed": k,
             "first": k % 2,
@@ -57,23 +55,14 @@ def contest(
             "spawned": time.monotonic(),
         }
         processes.append(_ask(request, out, k))
-        undecided = [n for n in processes[0]["cells"] if not settled(_verdicts(processes, n))]
-        cells = [_request(n, settings.calls) for n in undecided]
+        cells = [n for n in processes[0]["cells"] if agreed(_verdicts(processes, n)) is None]
         if not cells:
             break
     labels = (_label(sides[0]), _label(sides[1]))
     data = {"schema": 1, "sides": shared["sides"], "terms": settings.values(), "processes": processes}
     for side in data["sides"]:
         side.pop("root")
-    rows = _rows(processes, settings)
-    data |= {"rows": [r.to_dict() for r in rows], "seconds": round(time.monotonic() - begin, 1)}
-    write_json(out / "comparison.json", data, indent=None)
-    return Outcome(labels, rows, data)
-
-
-def _request(text: str, calls: int) -> Request:
-    spec = Spec.parse(text)
-    return Request(spec.name, calls, spec.options, spec.steps)
+    return Outcome(labels, _rows(processes, settings), data | {"seconds": round(time.monotonic() - begin, 1)})
 
 
 def _label(side: Revision) -> str:
@@ -87,8 +76,7 @@ def _ask(request: dict[str, Any], out: Path, k: int) -> dict[str, Any]:
         UserError: it could not do it, with its own line.
     """
     asked, found = out / f"request-{k}.json", out / f"process-{k}.json"
-    out.mkdir(parents=True, exist_ok=True)
-    asked.write_text(json.dumps(request))
+    write_json(asked, request, indent=None)
     p = subprocess.run(
         [sys.executable, "-m", "bench.comparison.paired_worker", asked, found], stderr=subprocess.PIPE, text=True
     )
@@ -126,7 +114,7 @@ def _rows(processes: list[dict[str, Any]], settings: ComparisonSettings) -> list
 def _timed_row(processes: list[dict[str, Any]], cell: str, settings: ComparisonSettings) -> Row:
     """The verdict on a cell's time, and the middle one of the processes' ratios."""
     told = [t for p in processes if (t := p["time"].get(cell))]
-    verdict = agreed(_verdicts(processes, cell))
+    verdict = agreed(_verdicts(processes, cell)) or "ambiguous"
     if not told:
         return Row(cell, "time", "", "", "ambiguous", f"no time left to measure: raise --budget above {settings.budget:g} s")
     found = middle(told)

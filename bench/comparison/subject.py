@@ -6,8 +6,6 @@ inside `Packages.active()` of the side's revision (or without it, for the packag
 
 import importlib
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +18,9 @@ from bench.instruments.meter import Meter, flops
 from bench.instruments.operations import Operations
 from samplers.errors import one_line
 from samplers.noises import labels
+from samplers.spec import Spec
 
 SEED = 0
-
-
-@dataclass(frozen=True)
-class Request:
-    """A cell to compare, in plain fields, since either revision may have another idea of a spec.
-
-    Attributes:
-        name: of the sampler; "all" for one of each.
-        calls: budget of network calls, where `steps` is None.
-        options: key and value of each.
-        steps: the step count asked for.
-    """
-
-    name: str
-    calls: int
-    options: Sequence[tuple[str, str]] = ()
-    steps: int | None = None
-
-    def spec(self, **more: object) -> str:
-        """What a revision's `samplers.get` takes: name and options, and `more` of these."""
-        return ":".join((self.name, *(f"{k}={v}" for k, v in (*self.options, *more.items()))))
-
-    def __str__(self) -> str:
-        return self.spec() + ("" if self.steps is None else f"@{self.steps}")
 
 
 class AbsentError(Exception):
@@ -69,23 +44,26 @@ def told(error: Exception) -> str:
 class Subject:
     """A revision's samplers on one teacher.
 
+    It is told of cells by the harness's `Spec`, and tells the revision by text: that may have another idea of a spec.
+
     Args:
         teacher: name in the zoo of the packages that are active, or the path of a card.
         device: of the networks.
+        calls: budget of network calls of a cell without a step count.
     """
 
-    def __init__(self, teacher: str, device: torch.device):
+    def __init__(self, teacher: str, device: torch.device, calls: int):
         self.samplers: Any = importlib.import_module("samplers")  # the active revision's, not the harness's
         for name in self.samplers.__all__:
             getattr(self.samplers, name)  # loaded when first asked for: here, where the revision is active
-        self.device = device
+        self.device, self.calls = device, calls
         self.teacher = self.samplers.load_teacher(teacher, device=device)
 
     def names(self) -> list[str]:
         """Names of its samplers."""
         return list(self.samplers.names())
 
-    def steps(self, wanted: Request) -> int:
+    def steps(self, wanted: Spec) -> int:
         """The largest step count within the budget of calls that the sampler can do, or the one asked for.
 
         Raises:
@@ -93,37 +71,39 @@ class Subject:
         """
         if wanted.steps is not None:
             return wanted.steps
-        card = self.samplers.get(wanted.spec()).card
-        able = [n for n in card.steps or range(1, wanted.calls + 1) if card.calls(n) <= wanted.calls]
+        found = self.get(wanted)
+        card = found.card
+        able = [n for n in card.steps or range(1, self.calls + 1) if card.calls(n) <= self.calls]
         if not able:
-            raise AbsentError(f"{wanted} needs more than {wanted.calls} calls")
-        return max((n for n in able if self._can(wanted.spec(), n)), default=max(able))
+            raise AbsentError(f"{wanted} needs more than {self.calls} calls")
+        return max((n for n in able if not card.steps or self._can(found, n)), default=max(able))
 
-    def _can(self, spec: str, steps: int) -> bool:
+    def get(self, wanted: Spec) -> Any:
+        """The sampler, not ready yet."""
+        return self.samplers.get(str(wanted.at(None)))
+
+    def _can(self, sampler: Any, steps: int) -> bool:
         """Whether a sampler of certain step counts only has what it takes for this one (a student that ships)."""
-        found = self.samplers.get(spec)
-        if not found.card.steps:
-            return True
         try:
-            found.prepare(self.teacher, self.device, steps)
+            sampler.prepare(self.teacher, self.device, steps)
         except self.samplers.UserError:
             return False
         return True
 
-    def students(self, wanted: Request) -> Path | None:
+    def students(self, wanted: Spec) -> Path | None:
         """The folder where its students ship; None for a sampler that has none, or whose spec names them."""
-        kind = type(self.samplers.get(wanted.spec()))
+        kind = type(self.get(wanted))
         takes = "student" in inspect.signature(kind).parameters and "student" not in dict(wanted.options)
         return Path(kind.folder) if takes and hasattr(kind, "folder") else None
 
-    def sampler(self, wanted: Request, steps: int, students: Path | None) -> Any:
+    def sampler(self, wanted: Spec, steps: int, students: Path | None) -> Any:
         """The sampler, ready.
 
         Raises:
             AbsentError: this side has no such sampler, or it cannot be made ready.
         """
         try:
-            found = self.samplers.get(wanted.spec() if students is None else wanted.spec(student=students))
+            found = self.get(wanted if students is None else wanted.with_option("student", students))
             found.prepare(self.teacher, self.device, steps)
         except self.samplers.UserError as e:
             raise AbsentError(str(e)) from e
@@ -148,11 +128,11 @@ class Subject:
         with Operations() as operations:
             sampler.sample(self.teacher, z, steps=steps, labels=classes)
         return Work(
-            meter.count.calls,
-            meter.count.forwards,
-            work,
-            operations.operators,
-            operations.synchronisations,
-            operations.peak_bytes,
-            project(images),
+            calls=meter.count.calls,
+            forwards=meter.count.forwards,
+            flops=work,
+            operators=operations.operators,
+            synchronisations=operations.synchronisations,
+            peak_bytes=operations.peak_bytes,
+            images=project(images),
         )

@@ -15,7 +15,7 @@ fresh processes agree on, of three at most. How often that is wrong beside a bus
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 REGRESSIONS = ("slower", "more", "worse", "wrong")
@@ -78,16 +78,10 @@ def middle(processes: Sequence[dict[str, Any]]) -> dict[str, float] | None:
     return {k: math.sqrt(pair[0][k] * pair[1][k]) for k in keys}
 
 
-def settled(verdicts: Iterable[str]) -> bool:
-    """Whether enough processes agree that another could not change what is `agreed`."""
+def agreed(verdicts: Sequence[str]) -> str | None:
+    """What so many of the processes say that another could not change it; None where no two agree."""
     most = Counter(verdicts).most_common(1)
-    return bool(most) and most[0][1] >= AGREED
-
-
-def agreed(verdicts: Sequence[str]) -> str:
-    """What at least two of the processes say, else ambiguous."""
-    most = Counter(verdicts).most_common(1)
-    return most[0][0] if most and most[0][1] >= AGREED else "ambiguous"
+    return most[0][0] if most and most[0][1] >= AGREED else None
 
 
 @dataclass(frozen=True)
@@ -113,9 +107,6 @@ class Row:
     verdict: str
     note: str = ""
     data: dict[str, Any] = field(default_factory=dict, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass

@@ -5,10 +5,10 @@ A count says that the work changed, not by how much the time did: that is for th
 """
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated
 
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from bench.comparison.verdicts import Row
@@ -23,21 +23,19 @@ by less than 1e-4, a wrong coefficient by far more."""
 BYTES_TOLERANCE = 0.01
 """Peak bytes may grow by so much."""
 
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
-@dataclass(frozen=True)
-class Work:
+
+class Work(BaseModel, frozen=True, strict=True, extra="forbid"):
     """What one pass on BATCH images did, and the images it made as PROBES random projections each."""
 
-    calls: int
-    forwards: int
-    flops: int
-    operators: int
-    synchronisations: int
-    peak_bytes: int
-    images: list[list[float]]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    calls: Count
+    forwards: Count
+    flops: Count
+    operators: Count
+    synchronisations: Count
+    peak_bytes: Count
+    images: Annotated[list[Annotated[list[float], Field(min_length=PROBES, max_length=PROBES)]], Field(min_length=1)]
 
 
 EXACT = ("calls", "forwards", "flops", "operators", "synchronisations")

@@ -184,9 +184,13 @@ def test_a_sampler_that_makes_nan_is_a_regression_stored_or_new(stored, known):
     assert exit_code(baseline.compare_counts(before, spoiled)) == REGRESSION
 
 
-def test_a_sampler_that_raises_when_it_is_counted_is_a_regression(stored):
-    (row,) = [r for r in baseline.compare_counts(stored, stored | {"failed": {"ddim@2": "no"}}) if r.verdict != "same"]
-    assert (row.cell, row.verdict, row.note) == ("ddim@2", "wrong", "no")
+@pytest.mark.parametrize("cell", ["ddim@2", "ddim@1", "ddim", "mine@2", "mine"])
+def test_a_sampler_that_raises_when_it_is_counted_is_a_regression_and_a_new_one_is_listed(stored, cell):
+    known = cell.startswith("ddim")
+    rows = baseline.compare_counts(stored, stored | {"failed": {cell: "no"}})
+    (row,) = [r for r in rows if r.verdict != "same"]
+    assert (row.cell, row.verdict, row.note) == (cell, "wrong" if known else "skipped", "no")
+    assert exit_code(rows) == (REGRESSION if known else PASS)
 
 
 def test_another_build_is_compared_by_what_does_not_depend_on_it(stored):

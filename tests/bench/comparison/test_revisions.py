@@ -12,7 +12,6 @@ from revisions_fixture import edit, git
 from bench.comparison.checkout import WORKING_TREE, Packages, Revision, export, repository
 from bench.comparison.revisions import compare_revisions, contest
 from bench.comparison.settings import ComparisonSettings
-from bench.comparison.subject import Request
 from samplers import UserError
 from samplers.models.weights import load_tensors, save_tensors
 
@@ -142,7 +141,7 @@ def answer(**verdicts: str | None) -> dict:
     one = {"a_ms": 10.0, "b_ms": 11.0, "ratio": 1.1, "ratio_low": 1.09, "ratio_high": 1.11, "pairs": 20, "log_ratios": []}
     cells = {f"{name}@1": v for name, v in verdicts.items()}
     return {
-        "cells": {n: [n, 2] for n in cells},
+        "cells": list(cells),
         "absent": {},
         "proxies": {},
         "time": {n: None if v is None else one | {"verdict": v} for n, v in cells.items()},
@@ -166,7 +165,7 @@ def asked(monkeypatch, tmp_path):
         assert [r["count"] for r in requests] == [True, False, False][: len(requests)]
         assert [r["first"] for r in requests] == [0, 1, 0][: len(requests)]
         assert all(0 < r["seconds"] <= 90 for r in requests)
-        return [[str(Request(**c)) for c in r["cells"]] for r in requests], {r.cell: r.verdict for r in rows}, rows
+        return [r["cells"] for r in requests], {r.cell: r.verdict for r in rows}, rows
 
     return run
 
