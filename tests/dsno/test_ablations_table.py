@@ -1,10 +1,11 @@
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import pytest
 
+import dsno.ablations.table
 from dsno.ablations.table import ablations_table
 from samplers import UserError
 
@@ -47,9 +48,10 @@ def test_scores_are_joined_by_the_student_s_hash(folder: Path):
     assert lines[3].endswith("| worse |  |")  # not scored
 
 
-def test_no_table_is_one_line_and_exit_code_2(tmp_path: Path):
+def test_no_table_is_one_line_and_exit_code_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     with pytest.raises(UserError, match="bench train ablations"):
         ablations_table(tmp_path)
-    done = subprocess.run([sys.executable, "-m", "dsno.ablations.table", tmp_path], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
+    monkeypatch.setattr(sys, "argv", ["table.py", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(dsno.ablations.table.__file__, run_name="__main__")
+    assert len(capsys.readouterr().err.splitlines()) == 1

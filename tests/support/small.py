@@ -195,8 +195,6 @@ def relative(a: Tensor, b: Tensor) -> float:
 
 TOGETHER = """
 from pathlib import Path
-import samplers.training.precision
 from samplers.distilled.consistency_training import ConsistencyDistillation
 from samplers.distilled.progressive_training import Ladder
-samplers.training.precision.available_cores = lambda: 1
 """

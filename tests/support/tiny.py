@@ -174,10 +174,8 @@ def wanted_at(times: Sequence[float], schedule: Cosine) -> list[float]:
 
 
 def in_two_processes(code: str, folder: Path) -> None:
-    """Run `code` twice at once, as torchrun would on one machine, one thread each."""
-    alone = "import samplers.training.precision, dsno.trajectory_making as t\n"
-    alone += "samplers.training.precision.available_cores = lambda: 1\n"
-    processes.in_two_processes(alone + f"t.CHECKED = {CHECKED}\n" + code, folder)
+    """Run `code` twice at once, as torchrun would on one machine."""
+    processes.in_two_processes(f"import dsno.trajectory_making as t\nt.CHECKED = {CHECKED}\n{code}", folder)
 
 
 def images(seed: int, *shape: int) -> Tensor:

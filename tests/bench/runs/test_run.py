@@ -1,9 +1,5 @@
 import contextlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
@@ -11,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from processes import start
 from run_folders import records
 
 import bench
@@ -98,14 +95,14 @@ def test_kill_9_loses_no_record_and_no_finished_batch(small: dict, tmp_path: Pat
         bench.quality.trajectory.STEPS = 8
         bench.run(out={str(tmp_path / "cut")!r}, quiet=True, **{small!r})
     """)
-    process = subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"OMP_NUM_THREADS": "1"})
+    process = start(program, tmp_path)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "cut").glob("partial/*/batch-00001.npz")):
-        assert process.poll() is None, "the run ended before it could be killed"
+        assert process.is_alive(), "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     kept = list((tmp_path / "cut").glob("partial/*/batch-*.npz"))
     stamps = {p: p.stat().st_mtime_ns for p in kept}
     bench.run(out=tmp_path / "cut", quiet=True, **small)

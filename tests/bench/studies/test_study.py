@@ -1,19 +1,16 @@
 """A whole study at toy scale: cut into slices, killed, and gone on with on another machine from what came home."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
-import processes
 import pytest
 import torch
 import yaml
 from changed import changed
+from processes import exit_code, start
 from rehearsal import begin
 
 import bench.studies.study
@@ -26,11 +23,9 @@ from samplers.models.weights import load_tensors
 from samplers.time_limit import TimeUpError, time_limit
 
 KILLED = """
-import os, signal, sys
+import os, signal, torch
 from pathlib import Path
-import torch
-import bench.studies.study, dsno.trajectory_making, samplers.training.loop, samplers.training.precision
-samplers.training.precision.available_cores = lambda: 1
+import bench.studies.study, dsno.trajectory_making, samplers.training.loop
 dsno.trajectory_making.CHECKED = 2
 draw, left = samplers.training.loop.step_generator, [5]
 def step_generator(seed, step):
@@ -39,7 +34,7 @@ def step_generator(seed, step):
     left[0] -= 1
     return draw(seed, step)
 samplers.training.loop.step_generator = step_generator
-bench.studies.study.Campaign(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), torch.device("cpu"), quiet=True).run(1e9)
+bench.studies.study.Campaign(Path({recipe!r}), Path("data"), Path("a"), torch.device("cpu"), quiet=True).run(1e9)
 """
 
 
@@ -50,6 +45,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "bench.profiling.settings.ProfileSettings", partial(bench.profiling.settings.ProfileSettings, repetitions=6)
     )
+    monkeypatch.setattr("bench.quality.trajectory.STEPS", 8)
     monkeypatch.setattr(dsno.trajectory_making, "CHECKED", 2)
     monkeypatch.setattr("samplers.distilled.consistency_training.REFERENCE", ("ddim", 2))
 
@@ -60,9 +56,7 @@ def step_of(campaign: Campaign, stage: str) -> int:
 
 def test_a_study_survives_kill_9_slices_and_another_machine(recipe: Path, tmp_path: Path):
     # One machine, taken away in the second update of DSNO: the extractor and the teacher are done.
-    command = [sys.executable, "-c", KILLED, str(recipe), str(recipe.parent), str(tmp_path / "a")]
-    shared = {"PYTHONPATH": str(processes.ROOT), "OMP_NUM_THREADS": "1"}
-    assert subprocess.run(command, env=os.environ | shared, check=False).returncode == -signal.SIGKILL
+    assert exit_code(start(KILLED.format(recipe=str(recipe)), tmp_path)) == -signal.SIGKILL
     a = begin(recipe, tmp_path / "a")
     assert (a.done, a.next(), step_of(a, "dsno")) == (["extractor", "teacher", "trajectories"], "dsno", 1)
     home = shutil.copytree(a.export, tmp_path / "home")

@@ -2,17 +2,14 @@
 
 import json
 import math
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 import torch
-from processes import difference, in_two_processes
+from processes import difference, exit_code, in_two_processes, start
 from small import OPTIMISATION, TOGETHER, progressive, write_images, write_recipe
 
 import samplers
@@ -211,10 +208,8 @@ def test_a_killed_ladder_goes_on_bit_for_bit(whole, teacher_card, data, tmp_path
 def test_kill_9_loses_no_more_than_an_update(whole, teacher_card, data, tmp_path, monkeypatch):
     recipe = write_recipe(tmp_path / "recipe.yaml", progressive=progressive(teacher_card))
     program = textwrap.dedent(f"""
-        import os, pathlib, torch, samplers.training.loop
+        import os, pathlib
         from samplers.distilled import progressive_training as p
-        from samplers.training import precision, trainer
-        trainer.use_all_cores, precision.has_fast_bf16 = lambda: torch.set_num_threads(1), lambda device: False
         left, target = [7], p.two_step_target
         def killed(*args):
             left[0] -= 1
@@ -224,8 +219,7 @@ def test_kill_9_loses_no_more_than_an_update(whole, teacher_card, data, tmp_path
         p.two_step_target = killed
         p.Ladder.train({str(recipe)!r}, pathlib.Path({str(data)!r}), pathlib.Path({str(tmp_path / "out")!r}), quiet=True)
     """)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(samplers.__file__).parents[1])}
-    assert subprocess.run([sys.executable, "-c", program], env=environment, timeout=300).returncode == -signal.SIGKILL
+    assert exit_code(start(program, tmp_path)) == -signal.SIGKILL
     counted = Interrupted(two_step_target, -1)
     monkeypatch.setattr(progressive_training, "two_step_target", counted)
     train(tmp_path, data, progressive(teacher_card))
