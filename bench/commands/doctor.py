@@ -16,6 +16,7 @@ from bench.machine.noise import measure_machine
 from bench.machine.nvml import nvml
 from bench.quality.cache import cache_folder
 from bench.quality.extractor import load_extractor
+from bench.quality.reference import find_reference
 from samplers.errors import UserError
 from samplers.files import write_json
 from samplers.models.teacher import load_teacher
@@ -74,7 +75,7 @@ def examine(console: Console) -> None:
         console.print(table)
         raise UserError("no sampler is installed; install the project (pip install -e .) so that its entry points exist")
     damaged = []
-    for kind, load in (("teacher", load_teacher), ("extractor", load_extractor)):
+    for kind, load in (("teacher", load_teacher), ("extractor", lambda name: find_reference(load_extractor(name)))):
         for name in zoo(kind):
             try:
                 load(name)

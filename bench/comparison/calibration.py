@@ -25,7 +25,7 @@ import psutil
 import torch
 import typer
 
-from bench.comparison.checkout import WORKING_TREE, Revision, export, repository, state, write_entry_points
+from bench.comparison.checkout import WORKING_TREE, Revision, exported, repository, state, write_entry_points
 from bench.comparison.revisions import contest
 from bench.comparison.settings import ComparisonSettings
 from bench.comparison.verdicts import Outcome
@@ -142,29 +142,26 @@ def cells_of(outcome: Outcome) -> dict[str, dict[str, Any]]:
     }
 
 
-def calibrate(trials: int, out: Path, *, steps: int = 2, effect: float = 0.05, budget: float = 30.0) -> list[dict[str, Any]]:
+def calibrate(trials: int, out: Path, *, effect: float = 0.05) -> list[dict[str, Any]]:
     """Make trials until `out` holds so many; `trials.jsonl` gets each as soon as it is done.
 
     Args:
         trials: how many in all.
         out: folder; what it holds already must be of the same setting.
-        steps: of DDIM in a timed pass.
         effect: relative slowdown that must be found.
-        budget: seconds of one trial, which decides all DELAYS.
 
     Raises:
         UserError: trials of another setting, machine or revision in `out`; no git checkout.
     """
-    settings = ComparisonSettings(samplers=tuple(f"{name}@{steps}" for name in DELAYS), effect=effect, budget=budget)
+    settings = ComparisonSettings(samplers=tuple(f"{name}@2" for name in DELAYS), effect=effect, budget=30.0)
     log, stamp = out / "trials.jsonl", out / "setting.json"
-    with tempfile.TemporaryDirectory(prefix="bench-calibration-") as folder:
-        sides = tuple(export(WORKING_TREE, repository(), Path(folder) / side) for side in "ab")
+    repo = repository()
+    with exported((WORKING_TREE, WORKING_TREE), repo) as sides, tempfile.TemporaryDirectory() as folder:
         for side, delays in zip(sides, (dict.fromkeys(DELAYS, 0.0), DELAYS), strict=True):
             delayed(side.root, delays)
-        state_now = state(repository())  # the harness is part of what is calibrated
         machine = {k: v for k, v in environment(torch.device("cpu")).items() if k not in ("load_average", "threads", "commit")}
         setting = {
-            "commit": state_now,
+            "commit": state(repo),  # the harness is part of what is calibrated
             "terms": settings.values(),
             "neighbour": {"share": SHARE, "burst_s": BURST, "matrix": MATRIX},
             "environment": machine,
@@ -177,7 +174,7 @@ def calibrate(trials: int, out: Path, *, steps: int = 2, effect: float = 0.05, b
         write_whole(log, "".join(json.dumps(t) + "\n" for t in done).encode())  # without a line that a kill cut short
         with neighbour(len(done)) as pid:
             for number in range(len(done), trials):
-                done.append({"trial": number, **trial((sides[0], sides[1]), settings, Path(folder) / "trial", pid)})
+                done.append({"trial": number, **trial(sides, settings, Path(folder), pid)})
                 with open(log, "a") as f:
                     f.write(json.dumps(done[-1]) + "\n")
                 told = ", ".join(f"{name} {cell['verdict']}" for name, cell in done[-1]["cells"].items())

@@ -60,7 +60,7 @@ def _kind(name: str) -> str:
         UserError: a path, but of none of these.
     """
     path = Path(name)
-    if name == WORKING_TREE or _known(name):
+    if name == WORKING_TREE or is_revision(name, Path.cwd()):
         return "revision"
     if (path / "records.jsonl").exists():
         return "run"
@@ -69,13 +69,6 @@ def _kind(name: str) -> str:
     if path.is_dir():
         raise UserError(f"no records.jsonl in {name}; name a folder that 'bench run' made")
     return "revision"
-
-
-def _known(name: str) -> bool:
-    try:
-        return is_revision(name, repository())
-    except UserError:
-        return False
 
 
 def _speed_files(a: Path, b: Path, effect: float) -> Outcome:

@@ -14,7 +14,6 @@ from bench.comparison.verdicts import (
     UNDECIDED,
     WHOLE,
     Outcome,
-    Row,
     counts_for,
     exit_code,
     verdict_table,
@@ -74,7 +73,7 @@ def _decision(outcome: Outcome, judged: tuple[str, ...]) -> Decision:
         raise UserError(f"nothing here has the quantity {', '.join(lacking)}; there are {', '.join(sorted(known))}")
     code = exit_code(outcome.rows, judged)
     decisive = {PASS: (), REGRESSION: REGRESSIONS}.get(code, UNDECIDED)
-    why = [_told(r) for r in outcome.rows if r.verdict in decisive and counts_for(r, judged)]
+    why = [f"{r.cell} {r.quantity} {r.verdict}" for r in outcome.rows if r.verdict in decisive and counts_for(r, judged)]
     more = f" and {len(why) - 5} more" if len(why) > 5 else ""
     if code != PASS and not why:
         why = ["there was nothing to compare"]
@@ -82,10 +81,6 @@ def _decision(outcome: Outcome, judged: tuple[str, ...]) -> Decision:
     if judged:
         line += f" (judged by {', '.join(judged)} alone)"
     return Decision(f"{verdict_table(outcome.rows, outcome.names)}\n**{line}**\n", code)
-
-
-def _told(row: Row) -> str:
-    return f"{row.cell} {row.quantity} {row.verdict}"
 
 
 def update_counts(stored: Path | None, device: str = "cpu", advance: Callable[[str], None] = lambda _: None) -> Path:

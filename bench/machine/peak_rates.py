@@ -1,6 +1,8 @@
 """What a device can do at most: the rates that measured work is read against."""
 
+import math
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -16,25 +18,25 @@ def matrix_rate(device: torch.device, clock: Clock, seconds: float = 1.0) -> flo
     """FLOP/s of a large float32 matrix product on this device: the ceiling that a pass is read against (the fastest seen)."""
     n = MATRIX.get(device.type, 1024)
     a, b = (torch.randn(n, n, device=device) for _ in range(2))
-    best, end = float("inf"), time.perf_counter() + seconds
 
     def four() -> None:
         for _ in range(4):
             a @ b
 
     a @ b
-    while time.perf_counter() < end:
-        _, elapsed = clock.time(four)
-        best = min(best, elapsed.seconds / 4)
-    return 2 * n**3 / best
+    return 4 * 2 * n**3 / _fastest(four, clock, seconds)
 
 
 def copy_rate(device: torch.device, clock: Clock, seconds: float = 1.0) -> float:
     """Bytes/s that a copy in this device's memory moves, read and written counted both (the fastest seen)."""
     source, target = (torch.ones(COPIED // 4, device=device) for _ in range(2))
-    best, end = float("inf"), time.perf_counter() + seconds
+    return 2 * source.nbytes / _fastest(lambda: target.copy_(source), clock, seconds)
+
+
+def _fastest(run: Callable[[], object], clock: Clock, seconds: float) -> float:
+    """Seconds of the fastest of as many runs as take so long together, one at least."""
+    best, end = math.inf, time.perf_counter() + seconds
     while True:
-        _, elapsed = clock.time(lambda: target.copy_(source))
-        best = min(best, elapsed.seconds)
+        best = min(best, clock.time(run)[1].seconds)
         if time.perf_counter() >= end:
-            return 2 * source.nbytes / best
+            return best

@@ -2,22 +2,22 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from bench.quality.extractor import NAME, Extractor, Features
-from samplers.errors import UserError, clipped
+from samplers.errors import UserError
+from samplers.models.cards import Sha256
 from samplers.models.weights import fill, load_tensors
 from samplers.models.zoo import CardPart, FileName, ZooEntry, find_card
 from samplers.settings import Settings
 
 CHUNK = 500
 """Images per forward: bounds the memory whatever batch is asked for."""
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class ClassifierSizes(Settings):
@@ -25,6 +25,8 @@ class ClassifierSizes(Settings):
 
     widths: tuple[Annotated[int, Field(ge=8, le=4096, multiple_of=8)], ...] = Field(
         (16, 32, 48, 64),
+        min_length=4,
+        max_length=4,
         description="feature channels of its four convolutions, or of its four resolutions; multiples of 8",
     )
     features: int = Field(64, ge=1, le=65536, description="of its feature layer")
@@ -34,12 +36,6 @@ class ClassifierSizes(Settings):
         le=64,
         description="residual blocks at each resolution below the first; 0: four convolutions, enough for digits",
     )
-
-    @model_validator(mode="after")
-    def _four_widths(self) -> Self:
-        if len(self.widths) != 4:
-            raise ValueError(f"widths must be four multiples of 8, not {clipped(list(self.widths))}")
-        return self
 
 
 class ClassifierConfig(ClassifierSizes):

@@ -45,7 +45,6 @@ class ExtractorTraining(Training[ExtractorRecipe]):
 
     def run(self) -> Path:
         r = self.r
-        self.world.share(r.optimisation.part, self.where)
         self.data, self.scored = self.splits()
         torch.manual_seed(r.optimisation.seed)
         _, channels, size, _ = self.data.images.shape
@@ -76,10 +75,8 @@ class ExtractorTraining(Training[ExtractorRecipe]):
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         assert isinstance(network, Classifier)
-        return {"accuracy": self._accuracy(network)}
-
-    def _accuracy(self, network: Classifier) -> float:
-        return accuracy(network, self.scored.images.to(self.device), self.scored.labels.to(self.device))
+        _, logits = extract(network, self.scored.images.to(self.device))
+        return {"accuracy": float((logits.argmax(dim=1) == self.scored.labels.to(self.device)).double().mean())}
 
     def card(self, trained: Trained) -> dict[str, Any]:
         network = self._fresh()  # not the one that was compiled for training
@@ -98,14 +95,9 @@ class ExtractorTraining(Training[ExtractorRecipe]):
             "network": self.config.values(),
             "reference": reference,
             "reference_sha256": digest,
-            "test_accuracy": self._accuracy(network),
+            "test_accuracy": self.validate(network)["accuracy"],
             "floor": {
                 "frechet_distance": round(frechet_distance(Moments.of(held_out), Reference(moments)), 6),
                 "images": len(held_out),
             },
         }
-
-
-def accuracy(network: Classifier, images: Tensor, labels: Tensor) -> float:
-    """The fraction of uint8 images [N, C, H, W] whose largest logit is their label [N]."""
-    return float((extract(network, images)[1].argmax(dim=1) == labels).double().mean())

@@ -17,42 +17,42 @@ PRC_LIMIT = 10_000
 ISC_SPLITS = 10
 
 
-def _check(name: str, least: int, images: int) -> None:
-    at_least(least, images, name)
-    try:  # now, not when all images are made
-        import torch_fidelity  # noqa: F401
-    except ImportError as e:
-        raise UserError(f"{name} needs torch-fidelity, which does not load ({one_line(e)}); install it") from e
+class _Fidelity:
+    """What its metrics have in common: the fewest images that they score, and the package."""
+
+    name: str
+    least: int
+
+    def check(self, images: int) -> None:
+        at_least(self.least, images, self.name)
+        try:  # now, not when all images are made
+            import torch_fidelity  # noqa: F401
+        except ImportError as e:
+            raise UserError(f"{self.name} needs torch-fidelity, which does not load ({one_line(e)}); install it") from e
 
 
-class KernelDistance:
+class KernelDistance(_Fidelity):
     """The metric `kid`."""
 
-    name = "kid"
+    name, least = "kid", 2
     outputs = ("kid",)
     better = "lower"
     description = "kernel distance to the reference, unbiased in the number of images"
     needs = frozenset({FEATURES, REFERENCE_FEATURES})
-
-    def check(self, images: int) -> None:
-        _check(self.name, 2, images)
 
     def score(self, sample: Sample, reference: Reference, seed: int) -> dict[str, Score]:
         # torch-fidelity's deviation is over overlapping subsets: not a standard error, so not an interval.
         return {"kid": Score(kid(sample.features, reference.features, seed), None, None, len(sample.features))}
 
 
-class PrecisionRecall:
+class PrecisionRecall(_Fidelity):
     """The metric `prc`."""
 
-    name = "prc"
+    name, least = "prc", 4
     outputs = ("precision", "recall")
     better = "higher"
     description = "precision and recall: share inside the other side's manifold (as many images as the reference keeps)"
     needs = frozenset({FEATURES, REFERENCE_FEATURES})
-
-    def check(self, images: int) -> None:
-        _check(self.name, 4, images)
 
     def score(self, sample: Sample, reference: Reference, seed: int) -> dict[str, Score]:
         # As many on both sides: then two samples of one distribution have equal precision and recall.
@@ -62,17 +62,14 @@ class PrecisionRecall:
         return {"precision": Score(precision, *ends, n), "recall": Score(recall, None, None, n)}
 
 
-class InceptionScore:
+class InceptionScore(_Fidelity):
     """The metric `isc`, with the extractor's classes."""
 
-    name = "isc"
+    name, least = "isc", ISC_SPLITS
     outputs = ("is",)
     better = "higher"
     description = "inception score with the extractor's classes (knows nothing of the reference)"
     needs = frozenset({LOGITS})
-
-    def check(self, images: int) -> None:
-        _check(self.name, ISC_SPLITS, images)
 
     def score(self, sample: Sample, reference: Reference, seed: int) -> dict[str, Score]:
         assert sample.logits is not None

@@ -58,23 +58,6 @@ class Moments:
             self.n += b
             self.mean = self.mean + shift * (b / self.n)
 
-    def merge(self, other: "Moments") -> None:
-        """Add what another process, say, has seen: as if its features had come here (Chan, Golub and LeVeque 1983, 2.1).
-
-        Raises:
-            ValueError: features of another dimension.
-        """
-        if other.mean.shape != self.mean.shape:
-            raise ValueError(f"moments of dimension {len(other.mean)} do not fit moments of dimension {len(self.mean)}")
-        if not other.n:
-            return
-        n = self.n + other.n
-        shift = other.mean - self.mean
-        self._scatter += other._scatter
-        self._scatter = blas.dsyr(self.n * other.n / n, shift, lower=1, a=self._scatter, overwrite_a=1)
-        self.mean = self.mean + shift * (other.n / n)
-        self.n = n
-
     @property
     def cov(self) -> np.ndarray:
         """Unbiased covariance (divided by n - 1), float64 [D, D].

@@ -42,14 +42,10 @@ class Converged:
         theirs = self.images[start : start + len(images)].to(images)
         return (images[: len(theirs)] - theirs).square().mean(dim=(1, 2, 3)).double().cpu().numpy()
 
-    def mean_square(self) -> float:
-        """Mean square of the converged images."""
-        return float(self.images.double().square().mean())
-
 
 def relative_rmse(squared_errors: np.ndarray, reference: Converged) -> dict[str, Any]:
     """Root of the mean squared error over the mean square of the converged images, with a 95 % interval (delta method)."""
-    scale, n = reference.mean_square(), len(squared_errors)
+    scale, n = float(reference.images.double().square().mean()), len(squared_errors)
     mean = float(squared_errors.mean())
     value = (mean / scale) ** 0.5
     half = Z * float(squared_errors.std(ddof=1)) / n**0.5 / (2 * max(value, 1e-12) * scale) if n > 1 else None

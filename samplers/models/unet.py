@@ -6,7 +6,6 @@ Ho et al. 2020 and Dhariwal & Nichol 2021. DSNO's backbone is this network (arXi
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -188,7 +187,6 @@ class UNet(nn.Module):
         return F.pixel_shuffle(x, self.patch) if self.patch > 1 else x
 
 
-def parameter_count(modules: Sequence[nn.Module] | nn.Module) -> int:
-    """Number of trainable numbers in a module or several."""
-    modules = [modules] if isinstance(modules, nn.Module) else modules
-    return sum(p.numel() for m in modules for p in m.parameters())
+def parameter_count(module: nn.Module) -> int:
+    """Number of trainable numbers in a module."""
+    return sum(p.numel() for p in module.parameters())

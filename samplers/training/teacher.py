@@ -69,7 +69,6 @@ class TeacherTraining(Training[TeacherRecipe]):
 
     def run(self) -> Path:
         r = self.r
-        self.world.share(r.optimisation.part, self.where)
         self.data, self.scored = self.splits()
         torch.manual_seed(r.optimisation.seed)
         size, own = self.data.images.shape, r.network.model_dump()

@@ -11,6 +11,8 @@ from rich.console import Console
 from bench.commands.doctor import examine
 from bench.machine.energy import CpuEnergy
 from bench.machine.peak_rates import MATRIX
+from samplers.errors import UserError
+from samplers.models.zoo import ZOO
 
 
 @pytest.mark.parametrize(
@@ -156,6 +158,17 @@ def test_doctor_says_whether_energy_can_be_read(joules, told, monkeypatch):
     examine(console)
     (row,) = [line for line in console.file.getvalue().splitlines() if "energy of the CPU" in line]
     assert told in row
+
+
+@pytest.mark.parametrize("name", ["mnist.safetensors", "mnist_reference.safetensors"])
+def test_doctor_finds_damaged_files_of_an_extractor(name, tmp_path, monkeypatch):
+    for path in ZOO.glob("mnist[._]*"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr("bench.commands.doctor.zoo", lambda kind: [tmp_path / "mnist.json"] if kind == "extractor" else [])
+    examine(Console(file=io.StringIO()))
+    (tmp_path / name).write_bytes(b"damaged")
+    with pytest.raises(UserError, match=rf"{name}: SHA-256 is"):
+        examine(Console(file=io.StringIO()))
 
 
 def test_listed_students_and_counts_of_calls(monkeypatch, capsys):

@@ -94,28 +94,6 @@ def test_streamed_moments_equal_one_shot_at_any_split(sizes, dtype):
     np.testing.assert_allclose(moments.cov, expected, rtol=1e-9, atol=1e-12 * np.trace(expected))
 
 
-@settings(deadline=None, max_examples=40)
-@given(st.lists(st.integers(0, 1500), min_size=1, max_size=5), st.integers(1, 6), st.integers(0, 2**32 - 1))
-def test_merged_moments_equal_all_at_once(sizes, dim, seed):
-    rng = np.random.default_rng(seed)
-    # Parts far from 0 and from each other, as several processes may see them.
-    parts = [torch.from_numpy(rng.standard_normal((n, dim)) * 10 + 1000 * rng.standard_normal(dim)) for n in [*sizes, 2]]
-    merged = Moments(dim)
-    for part in parts:
-        other = Moments.of(part)
-        merged.merge(other)
-        np.testing.assert_array_equal(other.mean, Moments.of(part).mean)  # left as it was
-    once = Moments.of(torch.cat(parts))
-    assert merged.n == once.n
-    np.testing.assert_allclose(merged.mean, once.mean, rtol=1e-12, atol=1e-9)
-    np.testing.assert_allclose(merged.cov, once.cov, rtol=1e-9, atol=1e-12 * np.trace(once.cov))
-    merged.update(parts[0])
-    once.update(parts[0])
-    np.testing.assert_allclose(merged.cov, once.cov, rtol=1e-9, atol=1e-12 * np.trace(once.cov))
-    with pytest.raises(ValueError, match="do not fit"):
-        merged.merge(Moments(dim + 1))
-
-
 def test_features_of_any_float_kind_are_taken():
     features = gaussian(50, 3, 0).bfloat16()
     np.testing.assert_array_equal(Moments.of(features).cov, Moments.of(features.float()).cov)

@@ -48,12 +48,6 @@ def test_published_parameter_counts(config, count):
         assert parameter_count(UNet(config)) == count
 
 
-def test_parameter_count_of_several():
-    with torch.device("meta"):
-        one = UNet(UNetConfig(**SMALL))
-    assert parameter_count([one, one]) == 2 * parameter_count(one)
-
-
 def test_heads_by_width():
     with torch.device("meta"):
         network = UNet(UNetConfig(image_size=16, width=64, multipliers=(1, 2), attention=(16, 8), heads=0, head_width=32))
