@@ -10,12 +10,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.records.schema import ColdStart as Found
 from bench.runs.cells import Cell
+from bench.runs.phase import Phase
 from bench.runs.plan import Plan
 from samplers.models.zoo import add_zoo, added_zoos
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 STAGES = ("load", "compile", "first_image")
 
 
-class ColdStart:
+class ColdStart(Phase):
     """Fills `time.cold_start_s`, before this process takes its own times."""
 
     name = "cold_start"
@@ -35,14 +36,7 @@ class ColdStart:
     def wanted(self, plan: Plan) -> bool:
         return plan.cold_start
 
-    def cost(self, m: "Measurement", session: "Session", store: "Store") -> int:
-        return 0  # of another process
-
-    def run(self, cells: "Sequence[Measurement]", session: "Session", store: "Store") -> None:
-        for m in cells:
-            m.attempt(lambda m: self._measure(m, session, store))
-
-    def _measure(self, m: "Measurement", session: "Session", store: "Store") -> None:
+    def measure(self, m: "Measurement", session: "Session", store: "Store") -> None:
         import torch
 
         kept = store.scratch.rows(m.cell.id, self.name, Found)
@@ -65,17 +59,11 @@ def cold_start(
     """
     names = ("teacher", "seed", "labels", "precision")
     setting = {k: getattr(plan, k) for k in names} | {"sampler": cell.sampler, "steps": cell.steps, "mode": cell.mode}
-    setting["zoo"] = [str(folder) for folder in added_zoos()]
+    setting |= {"device": device, "threads": threads, "zoo": [str(folder) for folder in added_zoos()]}
     root = str(Path(__file__).parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "bench.runs.cold_start",
-        json.dumps(setting | {"device": device, "threads": threads}),
-    ]
+    command = [sys.executable, "-P", "-m", "bench.runs.cold_start", json.dumps(setting)]
     begin = now()
     marks, last = {}, "no message"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as process:

@@ -7,20 +7,18 @@ from bench.quality.trajectory import converged
 from bench.records.store import Store
 from bench.runs.generating import ROW
 from bench.runs.measurement import Measurement
+from bench.runs.phase import Phase
 from bench.runs.plan import Plan
 from bench.runs.session import Session
 
 
-class Converging:
+class Converging(Phase):
     """Solves it, or takes it from the cache, and keeps its first images as a picture."""
 
     name = "converging"
 
     def wanted(self, plan: Plan) -> bool:
         return plan.trajectory_images > 0
-
-    def cost(self, m: Measurement, session: Session, store: Store) -> int:
-        return 0  # once for all cells, before the bar knows its length
 
     def run(self, cells: Sequence[Measurement], session: Session, store: Store) -> None:
         z, labels = session.inputs(range(session.plan.trajectory_images))

@@ -1,7 +1,5 @@
 """Phase: what one pass of one image does, counted in mode eager; and the path, where one call decodes a whole one."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -11,30 +9,22 @@ from bench.quality.images import to_uint8
 from bench.quality.trajectory import true_path
 from bench.records.store import Store
 from bench.runs.measurement import Measurement
-from bench.runs.plan import Plan
+from bench.runs.phase import Phase
 from bench.runs.session import Session
 
 PATHS = 4
 """Noises whose decoded paths are kept of a sampler that decodes them."""
 
 
-class Counting:
+class Counting(Phase):
     """Fills the record's `counted`, and `path`. It takes a moment, so an interrupted run counts again."""
 
     name = "counting"
 
-    def wanted(self, plan: Plan) -> bool:
-        return True
-
     def cost(self, m: Measurement, session: Session, store: Store) -> int:
         return m.card.calls(m.cell.steps)
 
-    def run(self, cells: Sequence[Measurement], session: Session, store: Store) -> None:
-        for m in cells:
-            m.attempt(lambda m: self._count(m, session))
-            m.attempt(lambda m: self._keep_path(m, session, store))
-
-    def _count(self, m: Measurement, session: Session) -> None:
+    def measure(self, m: Measurement, session: Session, store: Store) -> None:
         executor, steps = session.executor, m.cell.steps
         count = executor.metered(m, range(1)).count
         z, labels = session.inputs(range(1))
@@ -50,12 +40,12 @@ class Counting:
             teacher_equivalents=round(work / session.teacher_flops, 4) if session.teacher_flops else float(count.calls),
             synchronisations=operations.synchronisations,
         )
+        if m.sampler.networks():
+            self._keep_path(m, session, store)
 
     @torch.no_grad()
     def _keep_path(self, m: Measurement, session: Session, store: Store) -> None:
         """Where one call decodes a whole path (a callback told more often than there were calls): it, beside the true one."""
-        if not m.sampler.networks():
-            return
         z, labels = session.inputs(range(min(PATHS, session.plan.images)))
         levels: list[float] = []
         decoded: list[Tensor] = []

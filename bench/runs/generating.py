@@ -1,13 +1,12 @@
 """Phase: the images that are scored, kept as what scoring needs of them; timing hands its batches to the same sink."""
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from bench.quality.extractor import features_of
 from bench.quality.images import to_uint8
 from bench.records.store import Store
 from bench.runs.measurement import Measurement
+from bench.runs.phase import Phase
 from bench.runs.plan import Plan
 from bench.runs.session import Session
 from samplers.time_limit import stop_in_time
@@ -46,19 +45,15 @@ def fill(m: Measurement, session: Session, store: Store) -> None:
         stop_in_time()
 
 
-class Generating:
+class Generating(Phase):
     """Makes the batches that timing did not; a mode knows whole ones only, of which the last keeps a part."""
 
     name = "generating"
-
-    def wanted(self, plan: Plan) -> bool:
-        return True
 
     def cost(self, m: Measurement, session: Session, store: Store) -> int:
         p = session.plan
         left = sum(not store.scratch.has_batch(m.cell.id, k) for k in batches(p))
         return m.card.calls(m.cell.steps) * min(left * p.batch_size, p.images)
 
-    def run(self, cells: Sequence[Measurement], session: Session, store: Store) -> None:
-        for m in cells:
-            m.attempt(lambda m: fill(m, session, store))
+    def measure(self, m: Measurement, session: Session, store: Store) -> None:
+        fill(m, session, store)

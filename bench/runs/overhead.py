@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from bench.records.store import Store
 from bench.runs.measurement import Measurement
+from bench.runs.phase import Phase
 from bench.runs.plan import Plan
 from bench.runs.session import Session
 from samplers.time_limit import stop_in_time
@@ -25,7 +26,7 @@ class Fraction(BaseModel):
     value: float | None
 
 
-class Overhead:
+class Overhead(Phase):
     """Fills `time.overhead_fraction`, in mode eager: compiled and captured passes cannot be taken apart."""
 
     name = "overhead"

@@ -17,7 +17,7 @@ def record(m: Measurement, session: Session) -> Record:
     plan, teacher, student = session.plan, session.teacher, m.sampler.student
     ok, told = m.error is None, m.told
     measured = {
-        "time": dict.fromkeys(name for name in Time.model_fields) | told["time"] if ok else None,
+        "time": dict.fromkeys(Time.model_fields) | told["time"] if ok else None,
         "memory": told["memory"] if ok else None,
         "energy": told.get("energy") if ok else None,
         "quality": told["quality"] if ok else None,

@@ -1,6 +1,5 @@
 """Phase: the metrics of a cell's images."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,26 +10,16 @@ from bench.records.ranking import FRECHET
 from bench.records.store import Store
 from bench.runs.generating import batches, fill
 from bench.runs.measurement import Measurement
-from bench.runs.plan import Plan
+from bench.runs.phase import Phase
 from bench.runs.session import Session
 
 
-class Scoring:
+class Scoring(Phase):
     """Fills the record's `quality` from what generating kept."""
 
     name = "scoring"
 
-    def wanted(self, plan: Plan) -> bool:
-        return True
-
-    def cost(self, m: Measurement, session: Session, store: Store) -> int:
-        return 0
-
-    def run(self, cells: Sequence[Measurement], session: Session, store: Store) -> None:
-        for m in cells:
-            m.attempt(lambda m: self._score(m, session, store))
-
-    def _score(self, m: Measurement, session: Session, store: Store) -> None:
+    def measure(self, m: Measurement, session: Session, store: Store) -> None:
         plan, kept = session.plan, _kept(m, session, store)
         error = kept.pop("error", None)
         if error is not None and not np.isfinite(error).all():

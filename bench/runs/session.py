@@ -71,10 +71,6 @@ class Session:
         self.unready = {c: why for c, s in self.samplers.items() if (why := self._ready(c, s)) is not None}
         self.converged: Converged | None = None
 
-    @property
-    def clock(self) -> Clock:
-        return self.executor.clock
-
     def inputs(self, indices: range) -> tuple[Tensor, Tensor | None]:
         """Noise and labels of images `indices`."""
         return self.executor.inputs(indices)

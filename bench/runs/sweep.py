@@ -14,6 +14,7 @@ from bench.machine.conditions import Reading, Watch
 from bench.machine.device import peak_memory_start
 from bench.records.store import Store
 from bench.runs.measurement import Measurement
+from bench.runs.phase import Phase
 from bench.runs.plan import Plan
 from bench.runs.session import Session
 from bench.runs.timing import watched
@@ -62,7 +63,7 @@ class BatchSize(BaseModel):
         }
 
 
-class Sweep:
+class Sweep(Phase):
     """Fills `time.sweep` and `time.sweep_stopped`."""
 
     name = "sweep"

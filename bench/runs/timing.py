@@ -19,6 +19,7 @@ from bench.records.schema import WarmUp
 from bench.records.store import Store
 from bench.runs.executor import Pass
 from bench.runs.measurement import Measurement
+from bench.runs.phase import Phase
 from bench.runs.plan import Plan
 from bench.runs.session import Session
 from samplers.time_limit import stop_in_time
@@ -64,7 +65,7 @@ def watched(watch: Watch | None, run: Callable[[], Any]) -> tuple[Any, Reading |
     return result, watch.between(before, watch.look())
 
 
-class Timing:
+class Timing(Phase):
     """Fills the record's `time`, but for what other phases time, and its `memory`.
 
     Args:
@@ -75,9 +76,6 @@ class Timing:
 
     def __init__(self, sink: Sink):
         self._sink = sink
-
-    def wanted(self, plan: Plan) -> bool:
-        return True
 
     def cost(self, m: Measurement, session: Session, store: Store) -> int:
         p = session.plan
@@ -102,7 +100,7 @@ class Timing:
         for m in cells:
             if m.error is None:
                 told = summary(timed[m.cell.id], m.cell.batch_size, session.plan.time_precision, session.watch)
-                m.tell("time", clock=session.clock.name, warm_up=warm[m.cell.id][0], **told)
+                m.tell("time", clock=session.executor.clock.name, warm_up=warm[m.cell.id][0], **told)
                 m.tell("memory", peak_bytes=peak_bytes(timed[m.cell.id]))
 
     def _warm_up(self, m: Measurement, told: list[WarmUp], session: Session, store: Store) -> None:
