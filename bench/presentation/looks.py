@@ -37,6 +37,10 @@ THEME = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
     "text.parse_math": False,  # a dollar in a name is a dollar
 }
 
@@ -75,12 +79,8 @@ def style_of(sampler: str) -> Style:
     spec, _, series = sampler.partition(" [")
     base = spec.split(":")[0]
     place = KNOWN.index(base) if base in KNOWN else zlib.crc32(base.encode())
-    colour, marker, line = (
-        COLOURS[place % len(COLOURS)],
-        MARKERS[place % len(MARKERS)],
-        LINES[place // len(COLOURS) % len(LINES)],
-    )
-    fill = "full"
+    colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+    line, fill = LINES[place // len(COLOURS) % len(LINES)], "full"
     if spec != base:
         place = zlib.crc32(spec.encode())
         marker, line, fill = MARKERS[place % len(MARKERS)], LINES[place // len(MARKERS) % len(LINES)], "none"
@@ -109,5 +109,4 @@ def log_axes(ax: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(LogLocator(subs=range(1, 10)))
         axis.set_minor_formatter(NullFormatter())
-    ax.grid(True, which="major", lw=0.5, color="0.9")
-    ax.set_axisbelow(True)
+    ax.grid(True)

@@ -7,14 +7,14 @@ LONGEST = 500  # characters of a value that is shown: an error may have millions
 
 def num(value: float | None) -> str:
     """A counted number: no more digits than it needs, three significant at most (a large one keeps all), empty if missing."""
-    if value is None or pd.isna(value):
+    if pd.isna(value):
         return ""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def measured(value: float | None) -> str:
     """A measured number: three significant digits, zeros too (a large one keeps all), empty if missing."""
-    if value is None or pd.isna(value):
+    if pd.isna(value):
         return ""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
 
@@ -26,7 +26,7 @@ def plural(number: float, what: str) -> str:
 
 def percent(value: float | None) -> str:
     """A fraction as percent, empty if it is missing."""
-    return "" if value is None or pd.isna(value) else f"{100 * value:.1f} %"
+    return "" if pd.isna(value) else f"{100 * value:.1f} %"
 
 
 def interval(value: float, low: float, high: float) -> str:

@@ -36,7 +36,7 @@ class Difference:
     value: float
     se: float
     paired: bool
-    rounding: float = 0.0
+    rounding: float
 
     @property
     def tie(self) -> bool:
@@ -50,22 +50,21 @@ def difference(a: pd.Series, b: pd.Series) -> Difference:
     Rows of the same seed and number of images share their noises: SE = sd(v_b - v_a) / sqrt(N) with the influence values v
     (delta method). Otherwise the rows count as independent and the widths of their intervals add in squares, which is wider.
     """
-    value, rounding = float(b["fd"] - a["fd"]), ROUNDING * float(a["fd"])
-    if a["seed"] == b["seed"] and a["images"] == b["images"]:
-        va, vb = _influence(a), _influence(b)
-        if va is not None and vb is not None and len(va) > 1:
-            return Difference(value, float(np.std(vb - va, ddof=1) / np.sqrt(len(va))), True, rounding)
-    own, other = (float(r["fd_high"] - r["fd_low"]) / (2 * Z) for r in (a, b))
-    return Difference(value, float(np.hypot(own, other)), False, rounding)
+    return _difference(a, b, float(b["fd"] - a["fd"]), (1.0, 1.0), ROUNDING * float(a["fd"]))
 
 
 def log_ratio(a: pd.Series, b: pd.Series) -> Difference:
     """As `difference`, of the logarithms of both rows' `fd`, which must be above 0 (delta method); without rounding."""
     x, y = float(a["fd"]), float(b["fd"])
-    value = math.log(y / x)
+    return _difference(a, b, math.log(y / x), (x, y), 0.0)
+
+
+def _difference(a: pd.Series, b: pd.Series, value: float, scales: tuple[float, float], rounding: float) -> Difference:
+    """A difference whose standard error is that of both rows' `fd`, each over its scale."""
+    x, y = scales
     if a["seed"] == b["seed"] and a["images"] == b["images"]:
         va, vb = _influence(a), _influence(b)
         if va is not None and vb is not None and len(va) > 1:
-            return Difference(value, float(np.std(vb / y - va / x, ddof=1) / np.sqrt(len(va))), True)
-    own, other = (float(r["fd_high"] - r["fd_low"]) / (2 * Z * float(r["fd"])) for r in (a, b))
-    return Difference(value, float(np.hypot(own, other)), False)
+            return Difference(value, float(np.std(vb / y - va / x, ddof=1) / np.sqrt(len(va))), True, rounding)
+    own, other = (float(r["fd_high"] - r["fd_low"]) / (2 * Z * scale) for r, scale in ((a, x), (b, y)))
+    return Difference(value, float(np.hypot(own, other)), False, rounding)

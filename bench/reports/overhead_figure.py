@@ -27,9 +27,7 @@ def overhead_figure(section: Section, out: Path, suffix: str) -> Figure:
         )  # fmt: skip
         ax.axvline(0, color="0.3", lw=0.8)
         ax.set(xlabel=axis_of("time.overhead_fraction"), ylabel="", title=section.key())
-        ax.grid(True, axis="x", lw=0.5, color="0.9")
-        ax.set_axisbelow(True)
-        sns.despine(fig)
+        ax.grid(True, axis="x")
     text = (
         f"Wall time over the time of the same number of bare network calls, less one. Bar: median over a sampler's cells; "
         f"whisker: smallest to largest. Least: {middle.index[0]} ({middle.iloc[0]:.1f} %); most: {middle.index[-1]} "

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -45,7 +44,6 @@ def overview_figure(section: Section, out: Path, suffix: str) -> Figure:
         for ax in axes[:, 0]:
             ax.set_ylabel(section.distance)
         fig.suptitle(section.key())
-        sns.despine(fig)
         handles = [style_of(label).handle(label) for label in sorted(set(rows["label"][trained]))]
         handles.append(Line2D([], [], color=SOLVERS, marker="o", ms=3.5, ls="", label="solvers without training"))
         handles.append(Line2D([], [], color=FRONT, lw=1.4, drawstyle="steps-post", label="their frontier"))

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -111,7 +110,6 @@ def _quality_figure(section: Section, panels: Sequence[Panel], title: str, path:
                 log_axes(ax, (data["x_low"].min(), data["x_high"].max()), (both["y_low"].min(), both["y_high"].max()))
         axes[0].set_ylabel(f"{section.quality}, extractor {section.extractor} ({section.metric})")
         fig.suptitle(section.key())
-        sns.despine(fig)
         extra = [Line2D([], [], label="Pareto frontier", **FRONTIER)]
         if reference is not None:
             extra.append(Line2D([], [], color="0.4", lw=1, ls=DASHED, label=f"best at ≥ {CONVERGED} calls"))
@@ -187,7 +185,6 @@ def trajectory_figure(section: Section, out: Path, suffix: str) -> Figure:
             extra.append(Line2D([], [], color="0.4", lw=1, ls=DASHED, label="reference's own error"))
         ax.set(xlabel=f"{axis_of('counted.calls')}, log scale", ylabel=axis_of(f"{name}.value"))
         ax.set_title(section.key())
-        sns.despine(fig)
         legend_below(fig, _handles(data["label"]) + extra)
     text = [
         "Relative RMSE to the converged ODE solution from the same noise: the solver's own error, whatever the teacher's. "

@@ -83,10 +83,8 @@ def learning_figure(section: Section, out: Path, suffix: str) -> Figure:
         ax.set(
             xlabel="images or trajectories trained on (with repeats)", ylabel="relative RMSE of the image", title=section.key()
         )
-        ax.grid(True, lw=0.5, color="0.9")
-        ax.set_axisbelow(True)
+        ax.grid(True)
         fig.legend(handles=handles, frameon=False, loc="outside lower center", ncols=2)  # no curve runs beneath it
-        sns.despine(fig)
     text = (
         "Distance of the student's image from the teacher's for the same noise, relative to its RMS, while training, by the "
         "averaged weights; in one call, or in the number of steps that the student is for. What learns from images alone does "

@@ -31,9 +31,8 @@ _REASONS = "time.conditions.reasons"
 
 def banded(section: Section) -> dict[str, pd.DataFrame]:
     """Rows of a section by their number of calls; a title whose band is empty is left out."""
-    calls = section.rows["counted.calls"]
-    bands = {title: section.rows[(calls > low) & (calls <= high)] for title, low, high in BANDS}
-    bands["Calls not counted"] = section.rows[calls.isna()]
+    bands = {title: section.rows[_within(section.rows, low, high)] for title, low, high in BANDS}
+    bands["Calls not counted"] = section.rows[section.rows["counted.calls"].isna()]
     return {title: rows for title, rows in bands.items() if len(rows)}
 
 

@@ -2,7 +2,7 @@
 
 import bisect
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import samplers
 from bench.records.schema import Record
@@ -19,7 +19,7 @@ class Cell:
     steps: int
     batch_size: int
     precision: str
-    mode: str = field(default="eager")
+    mode: str = "eager"
 
     @property
     def id(self) -> str:

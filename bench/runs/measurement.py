@@ -56,10 +56,8 @@ class Measurement:
             return
         try:
             work(self)
-        except UserError:
+        except (UserError, KeyboardInterrupt):
             raise  # a full disk, say: not the sampler's fault
-        except KeyboardInterrupt:
-            raise
         except BaseException as e:  # a stranger's code may even ask to exit
             self.error = f"{type(e).__name__}: {one_line(e)}"
             if isinstance(e, torch.AcceleratorError):  # whatever comes after it in this process fails too

@@ -16,12 +16,9 @@ def record(m: Measurement, session: Session) -> Record:
     """
     plan, teacher, student = session.plan, session.teacher, m.sampler.student
     ok, told = m.error is None, m.told
-    measured = {
-        "time": dict.fromkeys(Time.model_fields) | told["time"] if ok else None,
-        "memory": told["memory"] if ok else None,
-        "energy": told.get("energy") if ok else None,
-        "quality": told["quality"] if ok else None,
-    }
+    measured = {key: told.get(key) if ok else None for key in ("time", "memory", "energy", "quality")}
+    if ok:  # what was not timed is told to be missing
+        measured["time"] = dict.fromkeys(Time.model_fields) | told["time"]
     values = {
         "schema": SCHEMA,
         "run_id": plan.run_id(),
