@@ -164,7 +164,7 @@ class Maker:
             "solver": r.solver,
             "solver_grid": solver.grid,
             "steps": r.steps,
-            "calls": solver.card.calls(len(self.levels) - 1),
+            "calls": solver.calls_between(len(self.levels) - 2) + 1,
             "target": self.target,
             "grids": r.grids,
             "times": self.times,

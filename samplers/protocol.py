@@ -31,6 +31,10 @@ class Card:
         noise_from: of one that is not, the fewest steps with which it does; with fewer it is deterministic.
         calls: network calls of a run of N steps.
         grid: the paper's time grid, None for a sampler without one.
+        end: noise level of that grid's last node in a run of N steps, raised to where the teacher's sampling may end; None for
+            the grid's own.
+        last: what comes there: `denoise`, a call more, or `stop` (see `samplers.schedule.sigmas`).
+        setting: one sentence on where grid, end and last step come from, for the reader of `bench list`.
         training: whether it carries a trained network of its own.
         steps: the step counts it can take; None for any from 1 on.
         note: one sentence for the reader of `bench list`.
@@ -43,6 +47,9 @@ class Card:
     deterministic: bool = True
     calls: Callable[[int], int] = lambda n: n
     grid: str | None = None
+    end: Callable[[int], float] | None = None
+    last: str = "denoise"
+    setting: str = ""
     training: bool = False
     steps: tuple[int, ...] | None = None
     note: str = ""

@@ -4,7 +4,7 @@ import inspect
 import re
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, ValidationError, create_model
 
@@ -175,7 +175,8 @@ def card(name: str) -> Card:
 def get(spec: Spec | str) -> Sampler:
     """A sampler from its name and options, as in "ddim", "ddim:eta=0.5" or "heun:grid=logsnr"; its steps say nothing here.
 
-    Options are the keyword-only arguments of the class; one whose default is a number is read as a number of that type.
+    Options are the keyword-only arguments of the class; one that is annotated as a number, or whose default is one, is read as
+    such.
 
     Raises:
         UserError: unknown name or option, or a value that does not fit.
@@ -191,9 +192,9 @@ def get(spec: Spec | str) -> Sampler:
     for key, text in spec.options:
         if key not in options:
             raise unknown(f"option of {spec.name}", key, options)
-        default = options[key].default
+        kinds = (*get_args(options[key].annotation), options[key].annotation, type(options[key].default))
         try:
-            values[key] = type(default)(text) if type(default) in (int, float) else text
+            values[key] = next((k for k in (int, float) if k in kinds), str)(text)
         except ValueError as e:
             raise UserError(f"{one_line(spec)}: {key} must be a number, not '{one_line(text)}'") from e
     told, fix = _told("sampler", spec.name), "look at its options" if values else MEND

@@ -2,7 +2,7 @@
 
 sigma is the noise-to-signal ratio sigma_t / alpha_t of a process x_t = alpha_t x0 + sigma_t eps, so lambda = log(alpha / sigma)
 = -log sigma is half the logSNR, and a variance-preserving (VP) state is x / sqrt(1 + sigma^2). Schedules are Python floats: no
-solver waits for a device. Every grid ends at sigma = 0 exactly; see `sigmas`.
+solver waits for a device. A grid ends at sigma = 0 exactly, or at the level where a solver stops; see `sigmas`.
 """
 
 import math
@@ -170,50 +170,74 @@ class DiscreteVP:
         return i + min(max((log - low) / (high - low), 0.0), 1.0)
 
 
-def _by_time(share: Callable[[float], float]) -> Callable[[Schedule, int], list[float]]:
-    """Levels at shares of the time from t(sigma_min) to t(sigma_max)."""
-
-    def levels(s: Schedule, n: int) -> list[float]:
-        low, high = s.t(s.sigma_min), s.t(s.sigma_max)
-        return [s.sigma(low + share(1 - i / n) * (high - low)) for i in range(n)]
-
-    return levels
+VP = LinearBeta()
+"""The process in whose time the papers of DPM-Solver and DEIS tell their levels, whatever the teacher's own."""
 
 
-def _logsnr(s: Schedule, n: int) -> list[float]:
-    high, low = math.log(s.sigma_max), math.log(s.sigma_min)
-    return [math.exp(high + i / max(n - 1, 1) * (low - high)) for i in range(n)]
+def _between(low: float, high: float, u: float) -> float:
+    return low + u * (high - low)
 
 
-def _karras(s: Schedule, n: int, rho: float = 7.0) -> list[float]:
-    high, low = s.sigma_max ** (1 / rho), s.sigma_min ** (1 / rho)
-    return [(high + i / max(n - 1, 1) * (low - high)) ** rho for i in range(n)]
-
-
-GRIDS: dict[str, Callable[[Schedule, int], list[float]]] = {
-    "uniform_t": _by_time(lambda u: u),
-    "quadratic": _by_time(lambda u: u**2),
-    "logsnr": _logsnr,
-    "karras": _karras,
+GRIDS: dict[str, Callable[[Schedule, float, float], float]] = {
+    "uniform_t": lambda s, low, u: s.sigma(_between(s.t(low), s.t(s.sigma_max), u)),
+    "quadratic": lambda s, low, u: s.sigma(_between(s.t(low), s.t(s.sigma_max), u * u)),
+    "vp_quadratic": lambda s, low, u: VP.sigma(_between(math.sqrt(VP.t(low)), math.sqrt(VP.t(s.sigma_max)), u) ** 2),
+    "logsnr": lambda s, low, u: math.exp(_between(math.log(low), math.log(s.sigma_max), u)),
+    "karras": lambda s, low, u: _between(low ** (1 / 7), s.sigma_max ** (1 / 7), u) ** 7,
 }
-"""Name -> the N nodes before the final 0. `uniform_t`: DDIM's linear spacing (arXiv 2010.02502), t_i = 1 - i/N.
-`quadratic`: DDIM's and DEIS's other one, t_i = (1 - i/N)^2; both as shares of the time from sigma_min to sigma_max.
-`logsnr`: equal steps of log sigma, DPM-Solver's (arXiv 2206.00927). `karras`: equal steps of sigma^(1/7), EDM's
-(arXiv 2206.00364, eq. 5)."""
+"""Name -> the level at a share u of the way up from a level `low` (u = 0) to sigma_max (u = 1); equal steps of u make a grid.
+`uniform_t`: DDIM's linear spacing (arXiv 2010.02502), in the schedule's own time; `quadratic`: DDIM's other one, u^2 of that
+time. `vp_quadratic`: DEIS's (arXiv 2204.13902), equal steps of sqrt(t), t the time of `VP`. `logsnr`: equal steps of log sigma,
+DPM-Solver's (arXiv 2206.00927). `karras`: equal steps of sigma^(1/7), EDM's (arXiv 2206.00364, eq. 5)."""
+ONE_SHORT = ("uniform_t", "quadratic")
+"""Grids whose last point is 0 in the place of their lowest level, as DDIM has it."""
+LASTS = ("denoise", "stop")
+"""What comes at the last node: one call more, x = D(x, sigma), to sigma 0; or nothing, x keeps the noise of that level."""
 
 
-def sigmas(schedule: Schedule, steps: int, grid: str) -> list[float]:
-    """The N + 1 noise levels sigma_max = sigma_0 > ... > sigma_{N-1} > sigma_N = 0 of a run of N = `steps` steps.
+def vp_end(calls: int) -> float:
+    """Where DPM-Solver's authors advise to end: t = 1e-3 up to 15 calls (sigma 0.0105), 1e-4 beyond (0.0032)."""
+    return VP.sigma(1e-3 if calls <= 15 else 1e-4)
 
-    The last step goes to sigma 0 the same way for every solver: x_N = denoiser(x_{N-1}, sigma_{N-1}), one call, which is the
-    Euler step there. `uniform_t` and `quadratic` have sigma_min as their last point, replaced by 0; `logsnr` and `karras` place
-    all N nodes on [sigma_max, sigma_min] and append the 0, as EDM and k-diffusion do.
+
+def spaced(schedule: Schedule, intervals: int, grid: str, low: float | None = None) -> list[float]:
+    """The N + 1 noise levels of N `intervals` from sigma_max down to `low` (sigma_min where None); sigma_max alone of none."""
+    low = schedule.sigma_min if low is None else low
+    inner = [GRIDS[grid](schedule, low, 1 - i / intervals) for i in range(1, intervals)]
+    return [schedule.sigma_max, *inner, low][: intervals + 1]
+
+
+def sigmas(
+    schedule: Schedule,
+    steps: int,
+    grid: str,
+    *,
+    end: float | None = None,
+    last: str = "denoise",
+    lowest: float | None = None,
+) -> list[float]:
+    """The N + 1 noise levels sigma_max = sigma_0 > ... > sigma_N of a run of N = `steps` steps.
+
+    Args:
+        end: level of the last node above 0. None: `lowest`, but of a grid of ONE_SHORT with `denoise` one step above it.
+        last: `denoise`: N nodes, and sigma_N = 0, to which the last step goes in one call: x_N = denoiser(x, sigma_{N-1}),
+            Euler's step there. `stop`: sigma_N is the last node, and all N steps lie between nodes.
+        lowest: level that no node is below; None: the schedule's sigma_min.
 
     Raises:
-        UserError: an unknown grid, or fewer than one step.
+        UserError: an unknown grid or last step, fewer than one step, or an end that is too low or too high.
     """
+    low = schedule.sigma_min if lowest is None else lowest
     if grid not in GRIDS:
         raise unknown("grid", grid, GRIDS)
+    if last not in LASTS:
+        raise unknown("last step", last, LASTS)
     if steps < 1:
         raise UserError(f"steps must be at least 1, got {steps}")
-    return [*GRIDS[grid](schedule, steps), 0.0]
+    if end is not None and not low <= end < schedule.sigma_max:
+        raise UserError(f"no walk ends at sigma {end:g} here; give an end from {low:g} to below {schedule.sigma_max:g}")
+    if last == "stop":
+        return spaced(schedule, steps, grid, low if end is None else end)
+    if end is None and grid in ONE_SHORT:
+        return [*spaced(schedule, steps, grid, low)[:-1], 0.0]
+    return [*spaced(schedule, steps - 1, grid, low if end is None else end), 0.0]

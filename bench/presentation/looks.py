@@ -25,6 +25,7 @@ FILLS = ("none", "left", "right", "top", "bottom")
 KNOWN = (
     "ddim", "ddpm", "deis", "dpm_solver_1", "dpm_solver_2", "dpm_solver_3", "dpmpp_2m", "dpmpp_3m", "euler", "heun", "ipndm",
     "unipc", "dsno", "consistency", "progressive", "knowledge_distillation", "consistency_training",
+    "dpm_solver",
 )  # fmt: skip
 THEME = {
     **sns.axes_style("ticks"),

@@ -17,6 +17,7 @@ from torch import Tensor
 import samplers
 from bench.quality.cache import cache_folder
 from bench.quality.frechet import Z
+from samplers.denoiser import end_of
 from samplers.errors import UserError
 from samplers.models.teacher import Teacher
 from samplers.models.weights import load_tensors, save_tensors
@@ -24,6 +25,7 @@ from samplers.solvers.paths import levels_through, path_of
 from samplers.solvers.unipc import UniPC
 
 GRID, STEPS = "logsnr", 200
+"""Of the levels down to where the teacher's sampling may end; from there a call goes to 0."""
 SOLVER = f"unipc:grid={GRID}"
 """What records call it. It is not looked up by that name, which is the registry's to give."""
 BATCH = 64
@@ -72,7 +74,7 @@ def converged(
         seed: for the cache's key.
         advance: told of the number of network evaluations after each batch.
     """
-    description = f"{SOLVER}, {STEPS} steps"
+    description = f"{SOLVER}, {STEPS} steps" + ("" if end_of(teacher) == teacher.sigma_min else f" to {end_of(teacher):g}")
     given = [teacher.sha256, seed, len(noise), labels is not None, description, str(noise.device.type)]
     key = hashlib.sha256(repr(given).encode()).hexdigest()[:24]
     path = cache_folder() / f"converged-{key}.safetensors"
@@ -94,16 +96,18 @@ def converged(
 
 def true_path(teacher: Teacher, noise: Tensor, labels: Tensor | None, levels: Sequence[float]) -> Tensor:
     """The teacher's x0-prediction [B, L, C, H, W] where the converged path from `noise` passes `levels` (0: the image)."""
-    solver = UniPC(grid=GRID)
-    grid = levels_through(samplers.sigmas(teacher.schedule, STEPS, solver.grid), levels)
-    return path_of(solver, teacher, noise, grid, levels, labels=labels)
+    return path_of(UniPC(grid=GRID), teacher, noise, levels_through(_levels(teacher, STEPS), levels), levels, labels=labels)
+
+
+def _levels(teacher: Teacher, steps: int) -> list[float]:
+    return samplers.sigmas(teacher.schedule, steps, GRID, lowest=end_of(teacher))
 
 
 def _solve(teacher: Teacher, noise: Tensor, labels: Tensor | None, steps: int, advance: Callable[[int], None]) -> Tensor:
-    solver, images = UniPC(grid=GRID), []
+    solver, images, levels = UniPC(grid=GRID), [], _levels(teacher, steps)
     for first in range(0, len(noise), BATCH):
         part = slice(first, first + BATCH)
         own = None if labels is None else labels[part]
-        images.append(solver.sample(teacher, noise[part], steps=steps, labels=own))
-        advance(len(images[-1]) * solver.card.calls(steps))
+        images.append(solver.integrate(teacher, noise[part], levels, labels=own))
+        advance(len(images[-1]) * steps)
     return torch.cat(images)

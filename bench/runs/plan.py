@@ -27,7 +27,7 @@ class Plan(Settings):
     """Everything that decides a run's records. Each field is a key of the YAML plan and a flag of `bench run`."""
 
     samplers: tuple[SpecText, ...] = Field(
-        ("ddim", "dpm_solver_2", "dpmpp_2m", "heun"),
+        ("ddim", "dpm_solver", "dpmpp_2m", "heun"),
         min_length=1,
         description="names with options, as ddim:eta=0.5, and steps, as ddim@50; all for every one; see 'bench list'",
     )

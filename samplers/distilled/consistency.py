@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from samplers.denoiser import Denoiser
-from samplers.schedule import GRIDS, Schedule
+from samplers.schedule import Schedule, spaced
 
 
 class ConsistencyFunction:
@@ -36,13 +36,7 @@ class ConsistencyFunction:
 
 def nodes(schedule: Schedule, intervals: int, grid: str) -> Tensor:
     """The N + 1 noise levels, float64, sigma_min = s_0 < ... < s_N = sigma_max, of a discretisation in N `intervals`."""
-    levels = GRIDS[grid](schedule, intervals)
-    if levels[-1] > schedule.sigma_min * (1 + 1e-9):
-        levels = [*levels, schedule.sigma_min]
-    else:  # a grid that ends there itself
-        levels = [*GRIDS[grid](schedule, intervals + 1)[:-1], schedule.sigma_min]
-    levels[0] = schedule.sigma_max  # not a rounding beside it
-    return torch.tensor(levels[::-1], dtype=torch.float64)
+    return torch.tensor(spaced(schedule, intervals, grid)[::-1], dtype=torch.float64)
 
 
 def intervals_at(step: int, steps: int, first: int, last: int) -> int:

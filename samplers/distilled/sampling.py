@@ -8,16 +8,21 @@ import torch
 from torch import Tensor, nn
 
 from samplers.denoiser import Denoiser
-from samplers.distilled.consistency import ConsistencyFunction, nodes
+from samplers.distilled.consistency import ConsistencyFunction
 from samplers.distilled.loading import KIND, load_student
 from samplers.errors import unknown
 from samplers.models.unet_teacher import UNetTeacher
 from samplers.models.zoo import ZooEntry
 from samplers.noises import FreshNoise
 from samplers.protocol import Callback, Card
-from samplers.schedule import GRIDS
+from samplers.schedule import GRIDS, sigmas
 from samplers.solvers.euler import DDIM
 from samplers.students import StudentSampler
+
+RENOISED = (
+    "levels in equal steps of log sigma from sigma_max to 1, near the second level of the papers' two-step figures "
+    "(0.82 in arXiv 2310.14189 for small images, 1.4 in the code of 2303.01469); the papers search them"
+)
 
 
 class DistilledSampler(StudentSampler):
@@ -49,6 +54,7 @@ class Progressive(DistilledSampler):
         training=True,
         steps=(1, 2, 4, 8),
         note="trained: a student for each number of steps, which it takes as DDIM does",
+        setting="the steps that it was trained for: equal ones of the teacher's own time, the last to 0",
     )
 
     def sample(
@@ -62,7 +68,8 @@ class Progressive(DistilledSampler):
     ) -> Tensor:
         self.ready(denoiser, noise, steps, labels)
         assert self._denoiser is not None
-        return DDIM().sample(self._denoiser, noise, steps=steps, labels=labels, callback=callback)
+        levels = sigmas(self._denoiser.schedule, steps, "uniform_t")  # the rungs' own, wherever else sampling may end
+        return DDIM().integrate(self._denoiser, noise, levels, labels=labels, callback=callback)
 
 
 class Consistency(DistilledSampler):
@@ -70,11 +77,13 @@ class Consistency(DistilledSampler):
 
     x = f(sigma_max z, sigma_max), then for each further level s: x = f(x + sqrt(s^2 - sigma_min^2) z', s)
 
-    z' is fresh noise that depends on the image's own z and the step alone, so that no image depends on its batch.
+    z' is fresh noise that depends on the image's own z and the step alone, so that no image depends on its batch. The levels
+    are a setting, which the paper searches for each model.
 
     Args:
         student: as for every sampler with one.
-        grid: of the levels that it is re-noised to.
+        grid: of the levels that it is re-noised to, from sigma_max down.
+        end: the lowest of them, instead of the card's.
     """
 
     card = Card(
@@ -84,16 +93,33 @@ class Consistency(DistilledSampler):
         order=None,
         deterministic=False,
         noise_from=2,
-        grid="uniform_t",
+        grid="logsnr",
+        end=lambda n: 1.0,
         training=True,
+        setting=RENOISED,
         note="trained: any point of a path to its end in one call; more calls re-noise the image and map it again",
     )
 
-    def __init__(self, *, student: str = "", grid: str = "uniform_t"):
+    def __init__(self, *, student: str = "", grid: str = "logsnr", end: float | None = None):
         super().__init__(student=student)
         if grid not in GRIDS:
             raise unknown("grid", grid, GRIDS)
-        self.grid = grid
+        self.grid, self.end = grid, end
+
+    def load(self, entry: ZooEntry, device: torch.device) -> tuple[int, int, int]:
+        shape = super().load(entry, device)
+        self.levels(self._denoiser, 2)  # refuses an end that the student does not have
+        return shape
+
+    def levels(self, denoiser: Denoiser | None, steps: int) -> list[float]:
+        """Where f is evaluated, `steps` levels, and 0; once the student is loaded.
+
+        Raises:
+            UserError: an end that it does not have.
+        """
+        assert self._denoiser is not None
+        end = max(self.card.end(steps), self._denoiser.sigma_min) if self.end is None and self.card.end else self.end
+        return sigmas(self._denoiser.schedule, steps, self.grid, end=end)
 
     def sample(
         self,
@@ -106,8 +132,7 @@ class Consistency(DistilledSampler):
     ) -> Tensor:
         self.ready(denoiser, noise, steps, labels)
         assert self._denoiser is not None
-        f, low = ConsistencyFunction(self._denoiser), self._denoiser.sigma_min
-        levels = [*reversed(nodes(self._denoiser.schedule, steps, self.grid).tolist()[1:]), 0.0]
+        f, low, levels = ConsistencyFunction(self._denoiser), self._denoiser.sigma_min, self.levels(denoiser, steps)
         fresh = FreshNoise(noise) if steps > 1 else None
         x = levels[0] * noise
         for i, (s, t) in enumerate(pairwise(levels)):
@@ -128,7 +153,9 @@ class ConsistencyTraining(Consistency):
         order=None,
         deterministic=False,
         noise_from=2,
-        grid="uniform_t",
+        grid="logsnr",
+        end=lambda n: 1.0,
         training=True,
+        setting=RENOISED,
         note="trained on images, without the teacher's steps: from its weights, as easy consistency tuning does",
     )

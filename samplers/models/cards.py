@@ -67,6 +67,13 @@ class UNetCard(NetworkCard):
     """A `UNetTeacher`, or a student that is one."""
 
     parameterisation: Literal["x", "eps", "v"]
+    sigma_end: float | None = None
+
+    @model_validator(mode="after")
+    def _end(self) -> Self:
+        if self.sigma_end is not None and not self.sigma_min <= self.sigma_end < self.sigma_max:
+            raise ValueError(f"sigma_end must be from sigma_min, {self.sigma_min}, to below sigma_max, not {self.sigma_end}")
+        return self
 
 
 class TeacherPart(CardPart):

@@ -17,7 +17,7 @@ class DenoiserTeacher(Teacher):
     """Any denoiser as a teacher. Its networks are those it tells of, else itself where it is a module, else none."""
 
     def __init__(self, name: str, denoiser: Denoiser):
-        told = {key: getattr(denoiser, key, None) for key in ("sha256", "data")}
+        told = {key: getattr(denoiser, key, None) for key in ("sha256", "data", "sigma_end")}
         c, h, w = denoiser.shape
         super().__init__(name, (c, h, w), denoiser.num_classes, schedule_of(denoiser), **told)
         self.denoiser = denoiser
@@ -35,8 +35,8 @@ def load(spec: str, device: torch.device | str) -> Teacher:
     """What FUNCTION() of MODULE returns: a `samplers.Teacher`, or any denoiser, one without modules too.
 
     MODULE is imported, and so executed; it may lie in the current folder. A denoiser has sigma_min, sigma_max, shape (C, H, W)
-    and num_classes, and may have name, schedule, sha256 (without it nothing that comes from it is cached), data and
-    networks(); it is given noise of the device, and modules are moved there.
+    and num_classes, and may have name, schedule, sigma_end, sha256 (without it nothing that comes from it is cached), data
+    and networks(); it is given noise of the device, and modules are moved there.
 
     Raises:
         UserError: no such function, it raises, or what it returns is no denoiser.
@@ -67,3 +67,6 @@ def _check(made: Any, spec: str) -> None:
         raise UserError(f"python:{spec}: num_classes must be a whole number, 0 for none")
     if not all(isinstance(s, int | float) for s in (made.sigma_min, made.sigma_max)) or not made.sigma_min < made.sigma_max:
         raise UserError(f"python:{spec}: sigma_min and sigma_max must be numbers, the second the larger")
+    end = getattr(made, "sigma_end", None)
+    if end is not None and not (isinstance(end, int | float) and made.sigma_min <= end < made.sigma_max):
+        raise UserError(f"python:{spec}: sigma_end must be a number from sigma_min to below sigma_max")

@@ -35,6 +35,7 @@ class Teacher(nn.Module, ABC):
         shape: (C, H, W) of the states that it denoises.
         num_classes: K, for labels 0 .. K - 1, and -1 for none; 0 if it takes no labels.
         schedule: its time, and in sigma_min and sigma_max the noise levels that it knows.
+        sigma_end: the level at which sampling may end, sigma_min unless it is no good that low.
         scaling: what its network's output means; None of a denoiser that is not a network and a scaling.
         card: all else that is recorded of it.
         unconditional: whether it takes labels None and -1; one that does not needs a class for each image.
@@ -48,6 +49,7 @@ class Teacher(nn.Module, ABC):
         num_classes: int,
         schedule: Schedule,
         *,
+        sigma_end: float | None = None,
         scaling: Scaling | None = None,
         sha256: str | None = None,
         data: str | None = None,
@@ -58,6 +60,7 @@ class Teacher(nn.Module, ABC):
         self.shape, self.num_classes = shape, num_classes
         self.schedule, self.scaling = schedule, scaling
         self.sigma_min, self.sigma_max = schedule.sigma_min, schedule.sigma_max
+        self.sigma_end = self.sigma_min if sigma_end is None else sigma_end
         self.unconditional, self.image_shape = True, shape
 
     @abstractmethod

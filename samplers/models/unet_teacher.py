@@ -39,9 +39,9 @@ class UNetTeacher(Teacher):
     ):
         if parameterisation not in VP:
             raise unknown("parameterisation", parameterisation, VP)
-        c, data = network.config, (card or {}).get("data_sha256")
+        c, told = network.config, {"data": (card or {}).get("data_sha256"), "sigma_end": (card or {}).get("sigma_end")}
         shape, scaling = (c.channels, c.image_size, c.image_size), vp(parameterisation)
-        super().__init__(name, shape, c.classes, schedule, scaling=scaling, sha256=sha256, data=data, card=card)
+        super().__init__(name, shape, c.classes, schedule, scaling=scaling, sha256=sha256, card=card, **told)
         self.network, self.parameterisation = network, parameterisation
 
     def forward(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:

@@ -7,8 +7,10 @@ import numpy as np
 from torch import Tensor
 
 from samplers.protocol import Card
-from samplers.schedule import Schedule
+from samplers.schedule import VP, Schedule, vp_end
 from samplers.solvers.base import Solver, Walk
+from samplers.solvers.settings import DEIS as DEIS_SETTING
+from samplers.solvers.settings import IPNDM
 
 PAPER = "Zhang & Chen 2022, arXiv 2204.13902"
 _QUADRATURE = np.polynomial.legendre.leggauss(48)
@@ -35,6 +37,8 @@ class DEIS(Solver):
     """tAB3-DEIS (section 3.2): eps is the cubic in time through its last four values, integrated exactly.
 
     x_t = x_s + sum_j C_j eps_j
+
+    The time is the paper's, of the linear VP process, whatever the teacher's own: a cubic in another is another method.
     """
 
     card = Card(
@@ -42,13 +46,16 @@ class DEIS(Solver):
         family="adams",
         paper=PAPER,
         order=2,
-        grid="quadratic",
+        grid="vp_quadratic",
+        end=vp_end,
+        last="stop",
         note="tAB3, multistep, one call a step",
+        setting=DEIS_SETTING,
     )
 
     def step(self, walk: Walk, t: float) -> Tensor:
         s, x, _ = walk.points[-1]
-        for c, p in zip(exponential_weights(walk.schedule, [p.sigma for p in walk.points], s, t), walk.points, strict=True):
+        for c, p in zip(exponential_weights(VP, [p.sigma for p in walk.points], s, t), walk.points, strict=True):
             x = x + c * p.eps
         return x
 
@@ -68,6 +75,9 @@ class IPNDM4(Solver):
         paper=PAPER + ", after Liu et al. 2022, arXiv 2202.09778",
         order=2,
         grid="uniform_t",
+        end=vp_end,
+        last="stop",
+        setting=IPNDM,
         note="iPNDM-4, multistep, one call a step; its weights assume equal steps, so its order is 2",
     )
 

@@ -1,20 +1,21 @@
-"""The walk that all solvers share: from sigma_max down a time grid to 0."""
+"""The walk that all solvers share: from sigma_max down a time grid."""
 
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from samplers.denoiser import Denoiser, schedule_of
+from samplers.denoiser import Denoiser, end_of, schedule_of
 from samplers.errors import unknown
 from samplers.noises import FreshNoise
 from samplers.protocol import Callback, Sampler, check
-from samplers.schedule import GRIDS, Schedule, sigmas
+from samplers.schedule import GRIDS, LASTS, Schedule, sigmas
 
 
 class Point(NamedTuple):
@@ -32,13 +33,24 @@ class Point(NamedTuple):
 
 @dataclass
 class Walk:
-    """One run of a solver: its model, its grid, and the last points, newest last (enough for fourth order)."""
+    """One run of a solver: its model, its levels, and the last points, newest last (enough for fourth order)."""
 
     model: Callable[[Tensor, float], Tensor]
     schedule: Schedule
     start: Tensor
+    levels: Sequence[float] = ()
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=4))
     done: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run, the last to 0 included."""
+        return len(self.levels) - 1
+
+    @property
+    def left(self) -> int:
+        """Steps to go, the one being taken included."""
+        return self.steps - self.done
 
     @cached_property
     def fresh_noise(self) -> FreshNoise:
@@ -47,18 +59,49 @@ class Walk:
 
 
 class Solver(Sampler):
-    """A sampler that integrates dx/dsigma = (x - D(x, sigma)) / sigma over a time grid from sigma_max to 0.
+    """A sampler that integrates dx/dsigma = (x - D(x, sigma)) / sigma over a time grid from sigma_max down.
 
-    A subclass writes `step`. The last step, to sigma 0, is the same for all: x = D(x, sigma), one call.
+    A subclass writes `step`. A last step to sigma 0 is the same for all: x = D(x, sigma), one call.
 
     Args:
         grid: a time grid instead of the card's (see `samplers.schedule.GRIDS`).
+        end: noise level of its last node instead of the card's.
+        last: what comes there, `denoise` or `stop`. Another than the card's takes the grid's own end where none is given (for
+            both see `samplers.schedule.sigmas`).
     """
 
-    def __init__(self, *, grid: str | None = None):
-        self.grid = grid or self.card.grid or "uniform_t"
+    def __init__(self, *, grid: str | None = None, end: float | None = None, last: str | None = None):
+        self.grid, self.end, self.last = grid or self.card.grid or "uniform_t", end, last or self.card.last
         if self.grid not in GRIDS:
             raise unknown("grid", self.grid, GRIDS)
+        if self.last not in LASTS:
+            raise unknown("last step", self.last, LASTS)
+        if self.last != self.card.last:
+            own, zero = self.calls_between, self.last == "denoise"
+            self.card = replace(self.card, last=self.last, calls=lambda n: own(n - zero) + zero)
+
+    def calls_between(self, nodes: int) -> int:
+        """Network calls of so many steps between nodes; a step to 0 is one more."""
+        return nodes * (type(self).card.calls(3) - type(self).card.calls(2))
+
+    def levels(self, denoiser: Denoiser, steps: int) -> list[float]:
+        """The noise levels of a run of `steps` on this denoiser (see `samplers.schedule.sigmas`).
+
+        Raises:
+            UserError: an end that is too low or too high for it.
+        """
+        lowest, end = end_of(denoiser), self.end
+        if end is None and self.card.end is not None and self.last == type(self).card.last:
+            end = max(self.card.end(steps), lowest)
+        return sigmas(schedule_of(denoiser), steps, self.grid, end=end, last=self.last, lowest=lowest)
+
+    def prepare(self, denoiser: Denoiser, device: torch.device | str, steps: int) -> None:
+        """Refuse an `end` that this denoiser does not have.
+
+        Raises:
+            UserError: it is too low or too high.
+        """
+        self.levels(denoiser, steps)
 
     @abstractmethod
     def step(self, walk: Walk, t: float) -> Tensor:
@@ -74,8 +117,7 @@ class Solver(Sampler):
         callback: Callback | None = None,
     ) -> Tensor:
         check(self.card, denoiser, noise, steps)
-        levels = sigmas(schedule_of(denoiser), steps, self.grid)
-        return self.integrate(denoiser, noise, levels, labels=labels, callback=callback)
+        return self.integrate(denoiser, noise, self.levels(denoiser, steps), labels=labels, callback=callback)
 
     def integrate(
         self,
@@ -86,8 +128,8 @@ class Solver(Sampler):
         labels: Tensor | None = None,
         callback: Callback | None = None,
     ) -> Tensor:
-        """As `sample`, over noise levels of the caller's: decreasing, from the start x = levels[0] * noise to 0."""
-        walk = Walk(lambda x, sigma: denoiser(x, sigma, labels), schedule_of(denoiser), noise)
+        """As `sample`, over noise levels of the caller's: decreasing, from the start x = levels[0] * noise on."""
+        walk = Walk(lambda x, sigma: denoiser(x, sigma, labels), schedule_of(denoiser), noise, levels)
         x = noise * levels[0]
         for i, (s, t) in enumerate(pairwise(levels)):
             walk.done = i

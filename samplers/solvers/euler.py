@@ -8,7 +8,9 @@ from torch import Tensor
 
 from samplers.errors import UserError
 from samplers.protocol import Card
+from samplers.schedule import vp_end
 from samplers.solvers.base import Solver, Walk
+from samplers.solvers.settings import DPM_SOLVER, EDM, UNIFORM
 
 
 def euler_step(x: Tensor, denoised: Tensor, s: float, t: float) -> Tensor:
@@ -23,7 +25,7 @@ class DDIM(Solver):
 
     Args:
         eta: share of the ancestral noise, in [0, 1].
-        grid: time grid.
+        grid, end, last: as of every solver.
     """
 
     card = Card(
@@ -33,15 +35,16 @@ class DDIM(Solver):
         order=1,
         grid="uniform_t",
         note="Euler's method in sigma coordinates; eta > 0 adds noise each step",
+        setting=UNIFORM,
     )
 
-    def __init__(self, *, eta: float = 0.0, grid: str | None = None):
-        super().__init__(grid=grid)
+    def __init__(self, *, eta: float = 0.0, grid: str | None = None, end: float | None = None, last: str | None = None):
+        super().__init__(grid=grid, end=end, last=last)
         if not 0 <= eta <= 1:
             raise UserError(f"ddim: eta must be in [0, 1], got {eta}")
         self.eta = eta
         if eta > 0:
-            self.card = replace(type(self).card, deterministic=False, noise_from=2, order=None)
+            self.card = replace(self.card, deterministic=False, noise_from=2, order=None)
 
     def step(self, walk: Walk, t: float) -> Tensor:
         s, x, denoised = walk.points[-1]
@@ -63,10 +66,11 @@ class DDPM(DDIM):
         noise_from=2,
         grid="uniform_t",
         note="ancestral sampling with the posterior variance",
+        setting=UNIFORM,
     )
 
-    def __init__(self, *, grid: str | None = None):
-        super().__init__(eta=1.0, grid=grid)
+    def __init__(self, *, grid: str | None = None, end: float | None = None, last: str | None = None):
+        super().__init__(eta=1.0, grid=grid, end=end, last=last)
 
 
 class Euler(Solver):
@@ -79,6 +83,7 @@ class Euler(Solver):
         order=1,
         grid="karras",
         note="the same arithmetic as ddim, on EDM's grid",
+        setting=EDM,
     )
 
     def step(self, walk: Walk, t: float) -> Tensor:
@@ -95,5 +100,8 @@ class DPMSolver1(Euler):
         paper="Lu et al. 2022, arXiv 2206.00927",
         order=1,
         grid="logsnr",
+        end=vp_end,
+        last="stop",
         note="the same arithmetic as ddim, on DPM-Solver's grid",
+        setting=DPM_SOLVER,
     )

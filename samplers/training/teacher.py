@@ -45,6 +45,9 @@ class TeacherRecipe(Settings):
     )
     sigma_min: float = Field(gt=0, description="lowest noise level of the schedule")
     sigma_max: float = Field(gt=0, le=1e10, description="highest noise level of the schedule")
+    sigma_end: float | None = Field(
+        None, gt=0, description="noise level at which sampling may end, for the card; null for sigma_min"
+    )
     label_dropout: Share = Field(description="share of images without their class")
     snr_cap: float | None = Field(ge=1, description="most that an image weighs; null for no cap")
     optimisation: Optimisation = Field(description="how it is trained")
@@ -59,6 +62,8 @@ class TeacherRecipe(Settings):
     def _levels_rise(self) -> Self:
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_max must be above sigma_min, {self.sigma_min}, got {self.sigma_max}")
+        if self.sigma_end is not None and not self.sigma_min <= self.sigma_end < self.sigma_max:
+            raise ValueError(f"sigma_end must be from sigma_min to below sigma_max, got {self.sigma_end}")
         return self
 
 
@@ -108,6 +113,7 @@ class TeacherTraining(Training[TeacherRecipe]):
             "parameterisation": self.r.parameterisation,
             "sigma_min": self.schedule.sigma_min,
             "sigma_max": self.schedule.sigma_max,
+            **({} if self.r.sigma_end is None else {"sigma_end": self.r.sigma_end}),
         }
 
 

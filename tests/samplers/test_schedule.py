@@ -1,4 +1,4 @@
-"""The schedules, by their published values and as inverses, and the four time grids."""
+"""The schedules, by their published values and as inverses, and the time grids."""
 
 import math
 from itertools import accumulate, pairwise
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samplers import Cosine, DiscreteVP, Flow, LinearBeta, Power, UserError, sigmas
-from samplers.schedule import GRIDS
+from samplers.schedule import GRIDS, LASTS, VP, vp_end
 
 STUDY = Cosine(0.002, 80.0)
 
@@ -124,9 +124,44 @@ def test_grid_falls_from_sigma_max_to_0(grid, steps, schedule):
     assert min(levels[:-1]) >= schedule.sigma_min * (1 - 1e-9)
 
 
-@pytest.mark.parametrize("grid", ["logsnr", "karras"])
-def test_last_node_is_sigma_min(grid):
-    assert sigmas(STUDY, 10, grid)[-2] == pytest.approx(0.002, rel=1e-9)
+@pytest.mark.parametrize("grid", ["logsnr", "karras", "vp_quadratic"])
+def test_last_node_is_the_lowest_level(grid):
+    assert sigmas(STUDY, 10, grid)[-2] == 0.002
+    assert sigmas(STUDY, 10, grid, lowest=0.03)[-2] == 0.03
+
+
+@given(
+    steps=st.integers(1, 60), grid=st.sampled_from(list(GRIDS)), last=st.sampled_from(LASTS),
+    end=st.none() | st.floats(0.01, 50), lowest=st.none() | st.floats(0.002, 0.01),
+)  # fmt: skip
+def test_a_walk_ends_where_it_is_told(steps, grid, last, end, lowest):
+    levels = sigmas(STUDY, steps, grid, end=end, last=last, lowest=lowest)
+    assert len(levels) == steps + 1
+    assert levels[0] == 80.0
+    assert all(a > b for a, b in pairwise(levels))
+    nodes = levels if last == "stop" else levels[:-1]
+    assert nodes == levels or levels[-1] == 0
+    if end is not None and len(nodes) > 1:
+        assert nodes[-1] == end
+    assert nodes[-1] >= (lowest or 0.002)
+
+
+def test_an_end_out_of_range_and_an_unknown_last_step():
+    with pytest.raises(UserError, match=r"no walk ends at sigma 0\.001 here; give an end from 0\.002 to below 80"):
+        sigmas(STUDY, 4, "logsnr", end=0.001)
+    with pytest.raises(UserError, match=r"give an end from 0\.02 to below 80"):
+        sigmas(STUDY, 4, "logsnr", end=0.01, lowest=0.02)
+    with pytest.raises(UserError, match="no walk ends at sigma 80 here"):
+        sigmas(STUDY, 4, "logsnr", end=80.0)
+    with pytest.raises(UserError, match="unknown last step 'denoize'; did you mean 'denoise'"):
+        sigmas(STUDY, 4, "logsnr", last="denoize")
+
+
+def test_the_end_that_dpm_solver_advises():
+    """t = 1e-3 and 1e-4 of beta from 0.1 to 20: sigma^2 = exp(0.1 t + 9.95 t^2) - 1."""
+    assert vp_end(15) == pytest.approx(math.sqrt(math.expm1(1e-4 + 9.95e-6)), rel=1e-12)
+    assert vp_end(15) == pytest.approx(0.0105, abs=5e-5)
+    assert vp_end(16) == pytest.approx(0.0032, abs=5e-5)
 
 
 def test_spacings():
@@ -134,6 +169,7 @@ def test_spacings():
     variables = {
         "uniform_t": STUDY.t,
         "quadratic": lambda s: math.sqrt(STUDY.t(s)),
+        "vp_quadratic": lambda s: math.sqrt(VP.t(s)),
         "logsnr": math.log,
         "karras": lambda s: s ** (1 / 7),
     }

@@ -57,12 +57,16 @@ def walk_at(
     model: Callable[[Tensor, float], Tensor] | None = None,
     schedule: Cosine | None = None,
 ) -> Walk:
-    """A walk that has been at `points`, (sigma, x, D) each, newest last; a model is needed by singlestep methods alone."""
+    """A walk that has been at `points`, (sigma, x, D) each, newest last, far from its end, where orders are lowered.
+
+    A model is needed by singlestep methods alone.
+    """
 
     def no_model(x: Tensor, sigma: float) -> Tensor:
         raise AssertionError("a multistep method called the model")
 
-    walk = Walk(model or no_model, schedule or Cosine(0.002, 80.0), points[0][1])
+    levels = [p[0] for p in points] + [points[-1][0] / 2**k for k in range(1, 40)]
+    walk = Walk(model or no_model, schedule or Cosine(0.002, 80.0), points[0][1], levels, done=len(points) - 1)
     walk.points = deque((Point(*p) for p in points), maxlen=walk.points.maxlen)
     return walk
 

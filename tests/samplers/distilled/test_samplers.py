@@ -8,7 +8,7 @@ import samplers
 import samplers.distilled.sampling
 from bench.instruments.clock import Clock
 from bench.instruments.meter import Meter
-from samplers import sigmas
+from samplers import UserError, sigmas
 from samplers.distilled.consistency import ConsistencyFunction
 from samplers.distilled.loading import load_student
 from samplers.models.zoo import find_card
@@ -92,20 +92,22 @@ def test_renoising_has_the_levels_variance(made, teacher):
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_consistency_on_every_grid(made, teacher, grid):
-    """None of the levels is sigma_min, where `logsnr` and `karras` end and the function is the identity."""
-    sampler = samplers.get(f"consistency:student={made}:grid={grid}")
-    rows = told_by(sampler, teacher, start_of(teacher), steps=3)
-    ends_there = grid in ("logsnr", "karras")
-    levels = sigmas(teacher.schedule, 4 if ends_there else 3, grid)
-    assert [t for _, t, _, _ in rows] == pytest.approx([*levels[1:3], 0.0])
-    assert all(t > 0.003 for _, t, _, _ in rows[:-1])
+    """Its first level is sigma_max, its last before 0 the end, 1 by default, and refused where the student has none."""
+    for end, option in ((1.0, ""), (0.4, ":end=0.4")):
+        sampler = samplers.get(f"consistency:student={made}:grid={grid}{option}")
+        rows = told_by(sampler, teacher, start_of(teacher), steps=3)
+        assert [t for _, t, _, _ in rows] == sigmas(teacher.schedule, 3, grid, end=end)[1:]
+        assert rows[1][1] == end
+    with pytest.raises(UserError, match=r"no walk ends at sigma 90 here; give an end from 0\.002 to below 80"):
+        samplers.get(f"consistency:student={made}:grid={grid}:end=90").prepare(teacher, "cpu", 1)
 
 
 @pytest.mark.parametrize(("method", "steps"), [("progressive", 4), ("consistency", 1), ("consistency", 4)])
 def test_callback_is_told_of_every_step(made, teacher, method, steps):
     rows = told_by(samplers.get(f"{method}:student={made}"), teacher, start_of(teacher), steps=steps)
     assert [i for i, *_ in rows] == list(range(steps))
-    assert [t for _, t, _, _ in rows] == sigmas(teacher.schedule, steps, "uniform_t")[1:]
+    own = {"grid": "uniform_t"} if method == "progressive" else {"grid": "logsnr", "end": 1.0}
+    assert [t for _, t, _, _ in rows] == sigmas(teacher.schedule, steps, **own)[1:]
     assert rows[-1][1] == 0
     assert all(x.shape == image.shape == (3, 1, 8, 8) for _, _, x, image in rows)
 

@@ -14,7 +14,8 @@ from samplers.schedule import Cosine, sigmas
 
 diffusers = pytest.importorskip("diffusers")
 
-STEPS = 16  # from 15 on diffusers does not lower the order at the end by itself
+STEPS = 16  # from 15 on diffusers does not lower the order at the end by itself, but UniPC's always
+SHORT = 7
 SCHEDULE = Cosine(0.002, 80.0)
 
 
@@ -31,13 +32,17 @@ def to_vp(x: torch.Tensor, sigma: float) -> torch.Tensor:
     return x / (1 + sigma**2) ** 0.5
 
 
-def ours(spec: str, denoiser) -> list[tuple[float, torch.Tensor]]:
+def ours(spec: str, denoiser, steps: int = STEPS) -> list[tuple[float, torch.Tensor]]:
     """(sigma, VP state) after each step."""
     states = []
     samplers.get(spec).sample(
-        denoiser, starting_noise(denoiser), steps=STEPS, callback=lambda i, t, x, d: states.append((t, to_vp(x, t)))
+        denoiser, starting_noise(denoiser), steps=steps, callback=lambda i, t, x, d: states.append((t, to_vp(x, t)))
     )
     return states
+
+
+def levels_of(spec: str, denoiser, steps: int) -> list[float]:
+    return samplers.get(spec).levels(denoiser, steps)
 
 
 def predict(denoiser, x_vp: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -106,11 +111,15 @@ def test_ddpm(denoiser, monkeypatch):
     assert_same(ours("ddpm", denoiser), states)
 
 
-@pytest.mark.parametrize("grid", ["uniform_t", "logsnr", "karras"])
-def test_dpmpp_2m(grid, denoiser):
-    levels = sigmas(SCHEDULE, STEPS, grid)
-    scheduler = diffusers.DPMSolverMultistepScheduler(solver_order=2, prediction_type="sample", final_sigmas_type="zero")
-    assert_same(ours(f"dpmpp_2m:grid={grid}", denoiser), walk(set_levels(scheduler, levels), denoiser, levels))
+@pytest.mark.parametrize("steps", [2, SHORT, 14, STEPS])
+@pytest.mark.parametrize("last", ["", ":last=denoise", ":grid=karras:last=denoise"])
+@pytest.mark.parametrize(("name", "order"), [("dpmpp_2m", 2), ("dpmpp_3m", 3)])
+def test_dpmpp_as_published(name, order, last, steps, denoiser):
+    """Their defaults, which lower the order at the end of fewer than 15 steps; to the end of ours, and to 0."""
+    levels = levels_of(name + last, denoiser, steps)
+    final = "zero" if last else "sigma_min"
+    scheduler = diffusers.DPMSolverMultistepScheduler(solver_order=order, prediction_type="sample", final_sigmas_type=final)
+    assert_same(ours(name + last, denoiser, steps), walk(set_levels(scheduler, levels), denoiser, levels))
 
 
 @pytest.mark.parametrize("grid", ["uniform_t", "logsnr", "karras"])
@@ -130,7 +139,7 @@ def test_dpmpp_3m_with_the_missing_factor_put_back(grid, denoiser, monkeypatch):
         return update(self, outputs, *args, sample=sample, noise=noise, **kwargs) + missing
 
     monkeypatch.setattr(kind, "multistep_dpm_solver_third_order_update", completed)
-    mine = ours(f"dpmpp_3m:grid={grid}", denoiser)
+    mine = ours(f"dpmpp_3m:variant=corrected:grid={grid}:last=denoise", denoiser)
     assert_same(mine, walk(set_levels(scheduler, levels), denoiser, levels))
     monkeypatch.undo()
     bare = diffusers.DPMSolverMultistepScheduler(solver_order=3, prediction_type="sample", final_sigmas_type="zero")
@@ -143,7 +152,8 @@ def test_dpmpp_3m_with_the_missing_factor_put_back(grid, denoiser, monkeypatch):
 def test_dpm_solver_singlestep(order, denoiser):
     """Their sub-steps are nodes of their grid: s, s_1, (s_2,) t. DPM-Solver-3 mixes their two types of update:
     its u_2 is their second-order "heun", its x_t their third-order "midpoint" (from eps_2 alone)."""
-    levels = sigmas(SCHEDULE, STEPS, "logsnr")
+    spec = f"dpm_solver_{order}:last=denoise"
+    levels = levels_of(spec, denoiser, STEPS)
     fine = []
     for s, t in pairwise(levels[:-1]):
         fine += [s * (t / s) ** (k / order) for k in range(order)]
@@ -167,24 +177,26 @@ def test_dpm_solver_singlestep(order, denoiser):
         if sub_step == order:
             states.append(x)
     states.append(predict(denoiser, x, levels[-2]))
-    assert_same(ours(f"dpm_solver_{order}", denoiser), states)
+    assert_same(ours(spec, denoiser), states)
 
 
-@pytest.mark.parametrize("grid", ["logsnr", "uniform_t", "karras"])
-def test_unipc(grid, denoiser):
-    """UniPC-3 bh2 with data prediction. Their step returns the predictor's x, as ours does; the last one goes to sigma 0, where
-    their lambda is infinite, so it is made here: D at the predicted x, as they do with lower_order_final."""
-    levels = sigmas(SCHEDULE, STEPS, grid)
+@pytest.mark.parametrize("steps", [2, SHORT, STEPS])
+@pytest.mark.parametrize("variant", ["bh1", "bh2"])
+@pytest.mark.parametrize("setting", ["", ":grid=uniform_t", ":grid=karras:last=denoise", ":grid=uniform_t:last=denoise"])
+def test_unipc_as_published(setting, variant, steps, denoiser):
+    """UniPC-3 with data prediction and lower orders at the end. Their step returns the predictor's x, as ours does; to sigma 0
+    their lambda is infinite, so that last one is made here: D at the predicted x, as theirs is by its first order."""
+    spec = f"unipc:variant={variant}{setting}"
+    levels = levels_of(spec, denoiser, steps)
     scheduler = diffusers.UniPCMultistepScheduler(
-        solver_order=3, solver_type="bh2", predict_x0=True, prediction_type="sample", lower_order_final=False
+        solver_order=3, solver_type=variant, predict_x0=True, prediction_type="sample", lower_order_final=True
     )
     set_levels(scheduler, levels)
     x, states = to_vp(starting_noise(denoiser) * levels[0], levels[0]), []
-    for s, timestep in zip(levels[:-2], scheduler.timesteps[:-1], strict=True):
-        x = scheduler.step(predict(denoiser, x, s), timestep, x).prev_sample
+    for s, t, timestep in zip(levels[:-1], levels[1:], scheduler.timesteps, strict=True):
+        x = predict(denoiser, x, s) if t == 0 else scheduler.step(predict(denoiser, x, s), timestep, x).prev_sample
         states.append(x)
-    states.append(predict(denoiser, x, levels[-2]))
-    assert_same(ours(f"unipc:grid={grid}", denoiser), states)
+    assert_same(ours(spec, denoiser, steps), states)
 
 
 @pytest.mark.parametrize("grid", ["karras", "uniform_t"])

@@ -12,8 +12,10 @@ from exact import walk_at
 from scipy.integrate import quad
 
 import samplers
-from samplers import Cosine
+from samplers import Cosine, UserError
+from samplers.schedule import VP
 from samplers.solvers.adams import exponential_weights
+from samplers.solvers.dpm_solver import mixed_orders
 from samplers.solvers.unipc import coefficients
 
 SCHEDULE = Cosine(0.002, 80.0)
@@ -50,10 +52,10 @@ def walk_of_denoised(denoised, nodes):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_deis_is_exact_for_polynomials_in_time(count):
-    """With k past values, for degree k - 1: dx/dsigma = eps, so x_t = x_s + the integral of eps over sigma."""
+    """With k past values, for degree k - 1 in linear VP time: x_t = x_s + the integral of eps over sigma."""
 
     def eps(sigma):
-        return polynomial(SCHEDULE.t(sigma), count - 1)
+        return polynomial(VP.t(sigma), count - 1)
 
     got = samplers.get("deis").step(walk_of_eps(eps, NODES[-count:]), T)
     assert close(got, X + integral(eps, NODES[-1], T))
@@ -61,7 +63,7 @@ def test_deis_is_exact_for_polynomials_in_time(count):
 
 def test_deis_is_not_exact_one_degree_higher():
     def eps(sigma):
-        return polynomial(SCHEDULE.t(sigma), 3)
+        return polynomial(VP.t(sigma), 3)
 
     got = samplers.get("deis").step(walk_of_eps(eps, NODES[-3:]), T)
     assert not torch.allclose(got, X + integral(eps, NODES[-1], T), atol=1e-5)
@@ -101,10 +103,19 @@ def polynomial_in_lambda(degree: int):
     return lambda sigma: polynomial(-math.log(sigma), degree)
 
 
-def test_dpmpp_3m_is_exact_for_a_parabola_in_lambda():
-    denoised = polynomial_in_lambda(2)
-    got = samplers.get("dpmpp_3m").step(walk_of_denoised(denoised, NODES[-3:]), T)
-    assert close(got, exact_from_denoised(denoised, NODES[-1], T))
+def test_dpmpp_3m_is_exact_for_a_parabola_in_lambda_once_corrected():
+    """As published it is exact for a line alone: half of the second derivative's term is missing."""
+    for degree, variant, right in [(2, "corrected", True), (1, "published", True), (2, "published", False)]:
+        denoised = polynomial_in_lambda(degree)
+        got = samplers.get(f"dpmpp_3m:variant={variant}").step(walk_of_denoised(denoised, NODES[-3:]), T)
+        assert close(got, exact_from_denoised(denoised, NODES[-1], T)) == right
+
+
+def test_unknown_variants():
+    with pytest.raises(UserError, match="unknown variant of dpmpp_3m 'corected'; did you mean 'corrected'"):
+        samplers.get("dpmpp_3m:variant=corected")
+    with pytest.raises(UserError, match="unknown variant of unipc 'bh3'"):
+        samplers.get("unipc:variant=bh3")
 
 
 def test_dpmpp_2m_misses_a_line_in_lambda_by_what_its_formula_leaves_out():
@@ -120,7 +131,9 @@ def test_dpmpp_2m_misses_a_line_in_lambda_by_what_its_formula_leaves_out():
     assert left_out.abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["ddim", "euler", "dpm_solver_1", "dpmpp_2m", "dpmpp_3m", "unipc", "deis", "ipndm"])
+@pytest.mark.parametrize(
+    "name", ["ddim", "euler", "dpm_solver", "dpm_solver_1", "dpmpp_2m", "dpmpp_3m", "unipc", "deis", "ipndm"]
+)
 def test_first_step_is_eulers(name):
     """x_t = D + (t / s) (x - D)."""
     denoised = polynomial(1.0, 3)
@@ -128,9 +141,9 @@ def test_first_step_is_eulers(name):
     assert close(got, denoised + 0.25 * (X - denoised))
 
 
-def unipc_predicts(nodes, denoised, t):
+def unipc_predicts(nodes, denoised, t, variant="bh1"):
     """UniPC's predictor from points, without the correction that `step` makes first: that point's x is set back to X."""
-    solver, walk = samplers.get("unipc"), walk_of_denoised(denoised, nodes)
+    solver, walk = samplers.get(f"unipc:variant={variant}"), walk_of_denoised(denoised, nodes)
     solver._correct = lambda walk: None
     return solver.step(walk, t)
 
@@ -148,7 +161,8 @@ def test_unipc_looks_back_on_three_values_at_most():
 def test_unipc_predictor_with_two_values_is_dpmpp_2m():
     denoised = polynomial_in_lambda(3)
     expected = samplers.get("dpmpp_2m").step(walk_of_denoised(denoised, NODES[-2:]), T)
-    assert close(unipc_predicts(NODES[-2:], denoised, T), expected)
+    assert close(unipc_predicts(NODES[-2:], denoised, T, "bh2"), expected)
+    assert not close(unipc_predicts(NODES[-2:], denoised, T, "bh1"), expected)
 
 
 @pytest.mark.parametrize("count", [3, 4])
@@ -162,12 +176,57 @@ def test_unipc_corrector_is_exact_for_one_degree_more(count):
     assert close(walk.points[-1].x, exact_from_denoised(denoised, NODES[-1], T))
 
 
-def test_unipc_first_correction_is_the_trapezoid_in_d():
-    """The paper's rho = 1/2 for one node: (1 - e^-h) (D_s + D_t) / 2."""
+def test_unipc_first_correction_takes_rho_one_half():
+    """The paper's for one node: -B(h) (D_t - D_s) / 2, B_2 = e^-h - 1 (the trapezoid) or B_1 = -h."""
     denoised = polynomial_in_lambda(3)
-    walk = walk_of_denoised(denoised, [2.0, 0.5])
-    samplers.get("unipc").step(walk, 0.2)
-    assert close(walk.points[-1].x, 0.25 * X + 0.75 * (denoised(2.0) + denoised(0.5)) / 2)
+    for variant, size in (("bh2", 0.75), ("bh1", math.log(4))):
+        walk = walk_of_denoised(denoised, [2.0, 0.5])
+        samplers.get(f"unipc:variant={variant}").step(walk, 0.2)
+        expected = 0.25 * X + 0.75 * denoised(2.0) + size / 2 * (denoised(0.5) - denoised(2.0))
+        assert close(walk.points[-1].x, expected)
+
+
+@pytest.mark.parametrize(("name", "orders"), [("unipc", [1, 2, 3, 3, 2, 1]), ("dpmpp_3m", [1, 2, 3, 3, 2, 1])])
+def test_order_is_lowered_at_the_end(name, orders):
+    """Seen from what a step reads: D of points further back than its order may be anything."""
+    levels = [9.0, 7.0, 4.0, 2.9, 1.3, 0.8, 0.4]
+    denoised, solver = polynomial_in_lambda(3), samplers.get(name)
+    solver._correct = lambda walk: None
+    for i, order in enumerate(orders):
+        steps = []
+        for spoiled in (0.0, 1e3):
+            walk = walk_of_denoised(denoised, levels[: i + 1])
+            walk.levels, walk.done = levels, i
+            read = len(walk.points) - order
+            for k in range(read):
+                walk.points[k] = walk.points[k]._replace(denoised=walk.points[k].denoised + spoiled)
+            steps.append(solver.step(walk, levels[i + 1]))
+        assert torch.equal(*steps), f"step {i} reads more than {order} values"
+        if order > 1:
+            walk.points[-order] = walk.points[-order]._replace(denoised=walk.points[-order].denoised + 1.0)
+            assert not torch.equal(solver.step(walk, levels[i + 1]), steps[1])
+
+
+def test_dpmpp_keeps_its_order_from_15_steps_on():
+    levels = [80 * 0.6**i for i in range(16)]
+    ends = []
+    for n in (14, 15):
+        walk = walk_of_denoised(polynomial_in_lambda(3), levels[n - 2 : n])
+        walk.levels, walk.done = levels[: n + 1], n - 1
+        ends.append(samplers.get("dpmpp_2m").step(walk, levels[n]))
+        s, t, d = levels[n - 1], levels[n], walk.points[-1].denoised
+        assert close(ends[-1], d + t / s * (X - d)) == (n == 14)
+
+
+@pytest.mark.parametrize("calls", range(1, 40))
+def test_mixed_orders_spend_the_calls(calls):
+    """floor(N / 3) + 1 intervals; the last two are of orders 2 and 1, or the last is of 1 or 2."""
+    orders = mixed_orders(calls)
+    assert sum(orders) == calls
+    assert len(orders) == calls // 3 + 1
+    ends = {0: [2, 1], 1: [1], 2: [2]}[calls % 3]
+    assert orders[len(orders) - len(ends) :] == ends
+    assert set(orders[: len(orders) - len(ends)]) <= {3}
 
 
 @pytest.mark.parametrize("h", [1.0, 0.1, 1e-3])
@@ -227,6 +286,6 @@ def test_constant_denoised_image_is_reached(name):
     z = samplers.noise(0, range(2), (2, 1, 1), dtype=torch.float64)
     seen = []
     out = samplers.get(name).sample(OnePoint(), z, steps=6, callback=lambda i, t, x, d: seen.append((t, x)))
-    assert torch.allclose(out, image.expand_as(z))
+    assert torch.allclose(out, image + seen[-1][0] * (z - image / 80.0))
     for t, x in seen:
         assert torch.allclose(x, image + t * (z - image / 80.0), rtol=0, atol=1e-12)

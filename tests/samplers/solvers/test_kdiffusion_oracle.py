@@ -11,7 +11,7 @@ import torch
 from exact import Gaussian, Mixture, walk_at
 
 import samplers
-from samplers.schedule import Cosine, sigmas
+from samplers.schedule import Cosine, sigmas, vp_end
 
 pytest.importorskip("torchdiffeq", reason="k-diffusion's samplers import it")
 pytest.importorskip("torchsde", reason="k-diffusion's samplers import it")
@@ -55,14 +55,13 @@ def ours(spec: str, denoiser) -> list[torch.Tensor]:
     return states
 
 
-def levels(denoiser, grid: str) -> torch.Tensor:
-    schedule = Cosine(denoiser.sigma_min, denoiser.sigma_max)
-    return torch.tensor(sigmas(schedule, STEPS, grid), dtype=torch.float64)
+def levels(denoiser, spec: str) -> torch.Tensor:
+    return torch.tensor(samplers.get(spec).levels(denoiser, STEPS), dtype=torch.float64)
 
 
-def theirs(function, denoiser, grid: str, **options) -> list[torch.Tensor]:
-    """The state after each step: their callback tells the state before it."""
-    states, grid_levels = [], levels(denoiser, grid)
+def theirs(function, denoiser, spec: str, **options) -> list[torch.Tensor]:
+    """The state after each step, on our levels: their callback tells the state before it."""
+    states, grid_levels = [], levels(denoiser, spec)
     start = starting_noise(denoiser) * grid_levels[0]
     out = function(denoiser, start, grid_levels, callback=lambda info: states.append(info["x"]), disable=True, **options)
     return [*states[1:], out]
@@ -87,31 +86,45 @@ def assert_same(a: list[torch.Tensor], b: list[torch.Tensor]) -> None:
     ],
 )
 def test_equals_their_sampler(name, function, grid, denoiser):
-    assert_same(ours(f"{name}:grid={grid}", denoiser), theirs(getattr(K, function), denoiser, grid))
+    spec = f"{name}:grid={grid}:last=denoise"
+    assert_same(ours(spec, denoiser), theirs(getattr(K, function), denoiser, spec))
 
 
 def test_euler_ancestral_with_our_noise_is_ddpm(denoiser):
     fresh, step = samplers.FreshNoise(starting_noise(denoiser)), iter(range(STEPS))
-    expected = theirs(K.sample_euler_ancestral, denoiser, "uniform_t", noise_sampler=lambda s, t: fresh(next(step)))
+    expected = theirs(K.sample_euler_ancestral, denoiser, "ddpm", noise_sampler=lambda s, t: fresh(next(step)))
     assert_same(ours("ddpm", denoiser), expected)
 
 
 def test_ddim_eta_is_their_ancestral_eta(denoiser):
     fresh, step = samplers.FreshNoise(starting_noise(denoiser)), iter(range(STEPS))
-    expected = theirs(K.sample_euler_ancestral, denoiser, "uniform_t", eta=0.4, noise_sampler=lambda s, t: fresh(next(step)))
+    expected = theirs(K.sample_euler_ancestral, denoiser, "ddim", eta=0.4, noise_sampler=lambda s, t: fresh(next(step)))
     assert_same(ours("ddim:eta=0.4", denoiser), expected)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_equals_their_dpm_solver_class(order, denoiser):
-    solver = K.DPMSolver(denoiser)
-    grid_levels = levels(denoiser, "logsnr")
+    solver, spec = K.DPMSolver(denoiser), f"dpm_solver_{order}:last=denoise"
+    grid_levels = levels(denoiser, spec)
     x, states = starting_noise(denoiser) * grid_levels[0], []
     for s, t in pairwise(grid_levels[:-1]):
         x, _ = getattr(solver, f"dpm_solver_{order}_step")(x, solver.t(s), solver.t(t))
         states.append(x)
     states.append(denoiser(x, grid_levels[-2]))
-    assert_same(ours(f"dpm_solver_{order}", denoiser), states)
+    assert_same(ours(spec, denoiser), states)
+
+
+@pytest.mark.parametrize("calls", range(1, 14))
+def test_dpm_solver_is_their_fast_method(calls, denoiser, monkeypatch):
+    """Mixed orders, to where the published walk stops."""
+    linspace = torch.linspace
+    monkeypatch.setattr(torch, "linspace", lambda *args, **options: linspace(*args, **options, dtype=torch.float64))
+    mine, seen = samplers.get("dpm_solver").sample(denoiser, starting_noise(denoiser), steps=calls), []
+    solver = K.DPMSolver(lambda x, sigma: (seen.append(sigma), denoiser(x, sigma))[1])
+    ends = (solver.t(torch.tensor(s, dtype=torch.float64)) for s in (80.0, vp_end(calls)))
+    theirs = solver.dpm_solver_fast(starting_noise(denoiser) * 80.0, *ends, nfe=calls)
+    assert len(seen) == calls
+    torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
 
 
 def their_third_step(denoised, nodes, t):
@@ -129,8 +142,8 @@ def their_third_step(denoised, nodes, t):
     return seen[-1], out
 
 
-def test_dpmpp_3m_differs_from_theirs_by_half_of_the_second_derivative():
-    """x_t = (t / s) x + integral over the step of e^-(h - v) (D + D' v + D'' v^2 / 2) dv.
+def test_dpmpp_3m_corrected_differs_from_theirs_by_half_of_the_second_derivative():
+    """As published it is theirs. x_t = (t / s) x + integral over the step of e^-(h - v) (D + D' v + D'' v^2 / 2) dv.
 
     The last term is D'' (h^2 / 2 - (h - 1 + e^-h)). Their phi_3 is (h - 1 + e^-h) / h^2 - 1/2, so it is -phi_3 h^2 D''; they
     multiply phi_3 by d2 = (d1_0 - d1_1) / (r0 + r1), the second divided difference in units of h, which is h^2 D'' / 2.
@@ -144,7 +157,8 @@ def test_dpmpp_3m_differs_from_theirs_by_half_of_the_second_derivative():
 
     x, out = their_third_step(denoised, nodes, t)
     walk = walk_at([(s, x, denoised(s)) for s in nodes])
-    mine = samplers.get("dpmpp_3m").step(walk, t)
+    mine = samplers.get("dpmpp_3m:variant=corrected").step(walk, t)
+    torch.testing.assert_close(samplers.get("dpmpp_3m").step(walk, t), out, rtol=1e-12, atol=1e-12)
 
     l2, l1, l0, lt = (-torch.tensor([*nodes, t], dtype=torch.float64).log()).tolist()
     h = lt - l0
@@ -155,20 +169,21 @@ def test_dpmpp_3m_differs_from_theirs_by_half_of_the_second_derivative():
     assert (mine - out).abs().min() > 1e-3
 
 
-def test_their_3m_is_second_order_where_ours_is_third():
-    """By convergence, from the same exact start; on the full range, where the warm-up does not show."""
-    denoiser, errors = Mixture(), {"ours": [], "theirs": []}
+def test_3m_as_published_is_second_order_where_the_corrected_is_third():
+    """By convergence, and theirs as ours, from the same exact start; on the full range, where the warm-up does not show."""
+    denoiser, errors = Mixture(), {"published": [], "corrected": []}
     z = starting_noise(denoiser)
     end = denoiser.exact(z * 80.0, 80.0, [0.002])[0]
     exact = denoiser(end, 0.002)
     for n in (96, 192):
         grid_levels = torch.tensor(sigmas(Cosine(0.002, 80.0), n, "karras"), dtype=torch.float64)
-        out = K.sample_dpmpp_3m_sde(denoiser, z * 80.0, grid_levels, disable=True, eta=0.0, noise_sampler=lambda s, t: 0.0)
-        errors["theirs"].append(float((out - exact).norm()))
-        out = samplers.get("dpmpp_3m:grid=karras").sample(denoiser, z, steps=n)
-        errors["ours"].append(float((out - exact).norm()))
-    assert errors["theirs"][0] / errors["theirs"][1] == pytest.approx(2**2, rel=0.15)
-    assert errors["ours"][0] / errors["ours"][1] == pytest.approx(2**3, rel=0.15)
+        theirs = K.sample_dpmpp_3m_sde(denoiser, z * 80.0, grid_levels, disable=True, eta=0.0, noise_sampler=lambda s, t: 0.0)
+        for variant, found in errors.items():
+            out = samplers.get(f"dpmpp_3m:variant={variant}:grid=karras:last=denoise").sample(denoiser, z, steps=n)
+            found.append(float((out - exact).norm()))
+        assert float((theirs - exact).norm()) == pytest.approx(errors["published"][-1], rel=0.05)  # but for its second step
+    assert errors["published"][0] / errors["published"][1] == pytest.approx(2**2, rel=0.15)
+    assert errors["corrected"][0] / errors["corrected"][1] == pytest.approx(2**3, rel=0.15)
 
 
 def test_karras_grid_is_theirs():
