@@ -120,6 +120,10 @@ class Sampler(ABC):
             UserError: no student for this teacher or these steps, or files that cannot be used.
         """
 
+    def levels(self, denoiser: Denoiser, steps: int) -> list[float]:
+        """The noise levels of a run of so many steps, falling, the last the end; [] of a sampler without such."""
+        return []
+
     def networks(self) -> list[nn.Module]:
         """Networks of the sampler's own (a student's), so that the harness counts their calls too; known once prepared.
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 
 from rich.console import Console
 from rich.table import Table
@@ -35,6 +36,13 @@ def show(console: Console) -> None:
         table.add_row(name, str(c.order or "-"), kind, _formula(c.calls), c.grid or "-", c.paper, c.note)
     for name, why in refused(samplers.registry.GROUP).items():
         table.add_row(name, "-", "-", "-", "-", "-", f"not used: {why}")
+    console.print(table)
+    table = Table("sampler", "grid", "end at 10 steps", "last step", "where that comes from", title="default settings")
+    for name in samplers.names():
+        with suppress(UserError):
+            c = samplers.card(name)
+            if c.grid is not None or c.setting:
+                table.add_row(name, c.grid or "-", f"{c.end(10):.3g}" if c.end else "the teacher's", c.last, c.setting)
     console.print(table)
     table = Table("teacher", "shape", "classes", "predicts", "parameters", "trained for", title="teachers")
     for name in zoo("teacher"):

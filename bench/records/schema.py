@@ -7,28 +7,12 @@ title heads its column in tables (`columns`), its description stands at an axis;
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
 
+from bench.records.parts import Count, Number, Open, Part, Rare, Scalar, Text
 from samplers.settings import SpecText
 
 SCHEMA = 1  # version of what is written
-Text = Annotated[str, StringConstraints(max_length=2000)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-Scalar = bool | Count | Number | Text | None
-Rare: Any = Field(default=None, json_schema_extra={"column": False})  # in a table only where some record has it
-
-
-class Part(BaseModel):
-    """A part of a record: every key known, every value of its type, nothing changed once it is made."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Open(BaseModel):
-    """A part that others write (a card, the system), of which only some keys are ours."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
 
 class Network(Part):
@@ -226,6 +210,8 @@ class Record(Part):
     family: Text
     steps: Count
     grid: Text | None
+    end: Number | None = Rare
+    last_step: Text | None = Rare
     deterministic: bool
     order: Count | None
     teacher: Network = Field(title="teacher")

@@ -107,7 +107,7 @@ def _section(metric: str | None, rows: pd.DataFrame, ranking: Ranking = FRECHET)
     for own, field in (("fd", "value"), ("fd_low", "ci_low"), ("fd_high", "ci_high")):
         rows[own] = rows.get(f"quality.{metric}.{field}", float("nan"))
     rows["cost"] = ranking.sign * rows["fd"]
-    made = [c for c in ("grid", "precision", "seed", "device") if c in rows]
+    made = [c for c in ("grid", "last_step", "precision", "seed", "device") if c in rows]
     rows["label"] = _labelled(rows, made)
     rows["timed"] = _labelled(rows, [*made, "batch_size", "mode", *(c for c in MACHINE[1:] if c in rows)])
     rows = rows.sort_values(["counted.calls", "cost", "sampler", "cell", "run_id"], kind="stable").reset_index(drop=True)

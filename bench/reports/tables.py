@@ -44,8 +44,9 @@ def disturbed(rows: pd.DataFrame) -> "pd.Series[bool]":
 def main_tables(section: Section) -> list[Table]:
     """Every row of a section, a table for each band of calls with its best row and the statistical ties with it."""
     extra = [c for c in _VARYING if c in section.rows and section.rows[c].nunique(dropna=False) > 1]
-    texts = ("sampler", *extra, "grid")
-    columns = [*map(title_of, (*texts, *_COUNTS)), section.distance]
+    setting = [c for c in ("last_step", "end") if c in section.rows and section.rows[c].notna().any()]
+    texts, counts = ("sampler", *extra, "grid", *setting[:-1]), (*setting[-1:], *_COUNTS)
+    columns = [*map(title_of, (*texts, *counts)), section.distance]
     columns += map(title_of, (_ERROR, _AGREEMENT, _LATENCY, _RATE, _OVERHEAD))
     right, marked = range(len(texts), len(columns)), bool(disturbed(section.rows).any())
     columns += [title_of(_REASONS)] if marked else []
@@ -56,7 +57,7 @@ def main_tables(section: Section) -> list[Table]:
         lines = [
             [
                 *(cell(row[c]) for c in texts),
-                *(cell(row[c], num) for c in _COUNTS),
+                *(cell(row[c], num) for c in counts),
                 Cell(interval(row["fd"], row["fd_low"], row["fd_high"]), row["fd"], mark(best, index)),
                 cell(row[_ERROR], measured),
                 cell(row[_AGREEMENT], percent),

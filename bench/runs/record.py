@@ -1,5 +1,7 @@
 """The record of a measured cell: one JSON object, never edited."""
 
+from typing import Any
+
 from bench.machine.environment import environment
 from bench.records.schema import SCHEMA, Record, Time
 from bench.records.versions import validated
@@ -26,7 +28,7 @@ def record(m: Measurement, session: Session) -> Record:
         "sampler": m.cell.sampler,
         "family": m.card.family,
         "steps": m.cell.steps,
-        "grid": getattr(m.sampler, "grid", None),
+        **_setting(m, session),
         "deterministic": m.deterministic,
         "order": m.card.order,
         "teacher": {"name": teacher.name, "sha256": teacher.sha256},
@@ -51,3 +53,10 @@ def record(m: Measurement, session: Session) -> Record:
         return validated(values)
     except UserError as e:
         raise UserError(f"{m.cell.id} cannot be recorded ({e}); mend the sampler or its student's card and run again") from e
+
+
+def _setting(m: Measurement, session: Session) -> dict[str, Any]:
+    """Grid, lowest level above 0 and last step, of a sampler that has them."""
+    found: dict[str, Any] = {"grid": getattr(m.sampler, "grid", None)}
+    levels = m.sampler.levels(session.teacher, m.cell.steps) if m.error is None else []
+    return found | ({"end": min(v for v in levels if v > 0), "last_step": m.card.last} if levels else {})

@@ -108,10 +108,11 @@ class Consistency(DistilledSampler):
 
     def load(self, entry: ZooEntry, device: torch.device) -> tuple[int, int, int]:
         shape = super().load(entry, device)
+        assert self._denoiser is not None
         self.levels(self._denoiser, 2)  # refuses an end that the student does not have
         return shape
 
-    def levels(self, denoiser: Denoiser | None, steps: int) -> list[float]:
+    def levels(self, denoiser: Denoiser, steps: int) -> list[float]:
         """Where f is evaluated, `steps` levels, and 0; once the student is loaded.
 
         Raises:

@@ -27,7 +27,9 @@ def test_a_solver_is_listed_run_reported_and_passes_the_gate(small, install, tmp
 
     console = Console(record=True, width=200)
     show(console)
-    assert "DDIM by another name." in console.export_text()
+    told = console.export_text()
+    assert "DDIM by another name." in told
+    assert told.count("the paper's linear spacing") == 2
 
     frame = bench.run(out=tmp_path / "run", quiet=True, **{**small, "samplers": ("ddim", "twin"), "calls": (2,)})
     assert set(frame["status"]) == {"ok"}

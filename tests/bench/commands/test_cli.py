@@ -174,7 +174,11 @@ def test_doctor_finds_damaged_files_of_an_extractor(name, tmp_path, monkeypatch)
 def test_listed_students_and_counts_of_calls(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     _, out, _ = call(monkeypatch, capsys, "list")
-    rows = {line.split("│")[1].strip(): [c.strip() for c in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line}
+    cells = [[c.strip() for c in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
+    settings = {row[0]: row for row in cells}  # the later table
+    rows = {row[0]: row for row in reversed(cells)}
+    assert settings["heun"][1:4] == ["karras", "the teacher's", "denoise"]
+    assert settings["unipc"][1:4] == ["logsnr", "0.0105", "stop"]
     assert rows["dsno"][2:4] == ["trained, deterministic", "1"]
     assert rows["heun"][3] == "2N - 1"
     assert rows["consistency"][2] == "trained, stochastic from 2 steps"

@@ -55,6 +55,7 @@ def test_records_have_the_design_s_fields(small: dict, tmp_path: Path):
         assert (tmp_path / "run" / "samples" / f"{r['cell']}.png").stat().st_size > 0
     heun = next(r for r in records if r["sampler"] == "heun" and r["steps"] == 3)
     assert heun["counted"]["calls"] == 5
+    assert (heun["grid"], heun["end"], heun["last_step"]) == ("karras", 0.01, "denoise")
     # One step is D(sigma_max z) for every solver: the same images, so the same scores.
     one = [r["quality"]["fd_tinyfeatures"]["value"] for r in records if r["steps"] == 1]
     assert one[0] == pytest.approx(one[1], rel=1e-12)

@@ -57,6 +57,11 @@ def wrong_shape():
 def wrong_range():
     return Gaussian(3.0, 2.0)
 
+def early_end():
+    found = Gaussian(0.01, 20.0)
+    found.sigma_end = 0.001
+    return found
+
 def fails():
     raise ValueError("no\\nluck")
 
@@ -119,6 +124,7 @@ def test_what_a_denoiser_tells_is_kept():
         ("python:own_teachers:nothing", "returned a NoneType, no denoiser: it needs __call__"),
         ("python:own_teachers:wrong_shape", r"shape must be \(C, H, W\)"),
         ("python:own_teachers:wrong_range", "sigma_min and sigma_max must be numbers, the second the larger"),
+        ("python:own_teachers:early_end", "sigma_end must be a number from sigma_min to below sigma_max"),
         ("pyhton:own_teachers:analytic", "unknown teacher 'pyhton'; did you mean 'python'. .known: .*python.*zoo"),
         ("zoo:mnits32", "unknown teacher 'mnits32'; did you mean 'mnist32'"),
     ],

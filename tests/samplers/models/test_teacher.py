@@ -8,6 +8,7 @@ import torch
 from exact import Gaussian
 from torch import nn
 
+import samplers
 from samplers import Cosine, Denoiser, UNetTeacher, UserError, load_teacher
 from samplers.denoiser import schedule_of
 from samplers.models.scaling import VP
@@ -130,6 +131,17 @@ def rewrite(card, **changes):
     path, content, _ = card
     path.write_text(json.dumps(content | changes))
     return path
+
+
+def test_a_card_says_where_sampling_may_end(card):
+    """Without the key, as old cards are, at sigma_min; with it every walk ends there, and the schedule's range stays."""
+    assert load_teacher(card[0]).sigma_end == 0.01
+    teacher = load_teacher(rewrite(card, sigma_end=0.04))
+    assert (teacher.sigma_end, teacher.schedule.sigma_min) == (0.04, 0.01)
+    assert samplers.get("heun").levels(teacher, 5)[-2:] == [0.04, 0.0]
+    for wrong in (0.001, 50.0, "low"):
+        with pytest.raises(UserError, match="sigma_end"):
+            load_teacher(rewrite(card, sigma_end=wrong))
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def test_a_recipe_is_read_with_its_defaults(tmp_path):
         ("mine", "../mine", "name: String should match pattern"),
         ("x\n", "y\n", "unknown parameterisation 'y'"),
         ("80", "0.001", "sigma_max must be above sigma_min"),
+        ("  label_dropout", "  sigma_end: 0.001\n  label_dropout", "sigma_end must be from sigma_min to below sigma_max"),
         ("steps: 5", "steps: 5, lr: 1", "line 10: teacher: optimisation: unknown key 'lr'"),
         ("steps: 5", "steps: many", "optimisation: steps must be a whole number, not 'many'"),
         ("steps: 5", "steps: true", "steps must be a whole number, not True"),
