@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from bench.commands.converting import convert
 from bench.commands.judging import compare, gate
 from bench.commands.measuring import doctor, list_, profile, report, run
 from bench.commands.options import errors
@@ -16,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compare fast samplers of a diffusion model.",
 )
-for command in (run, list_, report, train, profile, compare, gate, doctor, campaign):
+for command in (run, list_, report, train, profile, compare, gate, doctor, convert, campaign):
     app.command(name=command.__name__.rstrip("_"))(command)
 
 

@@ -102,6 +102,11 @@ def vp(predicts: str, c_noise: TimeInput = logsnr) -> Scaling:
     return Scaling(predicts, lambda x, s: x / torch.sqrt(1 + s**2), _VP[predicts], c_noise)
 
 
+def ve(c_noise: TimeInput = lambda s: log(s / 2)) -> Scaling:
+    """A variance-exploding network, which sees x as it is and predicts the noise with the other sign (EDM's table 1, "VE")."""
+    return Scaling("ve", lambda x, s: x, lambda x, s, f: x + s * f, c_noise)
+
+
 def edm(sigma_data: float = 0.5, c_noise: TimeInput = lambda s: log(s) / 4) -> Scaling:
     """EDM's preconditioning, of data whose standard deviation is `sigma_data` (table 1, "Ours")."""
     return consistency(0.0, sigma_data, c_noise, name="edm")

@@ -1,5 +1,6 @@
 """The teacher that `bench train teacher` makes: our U-Net on the cosine VP schedule, which predicts x, eps or v."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,16 @@ class UNetTeacher(Teacher):
         return super().describe()._replace(trained=trained_for(took.get("seconds"), took.get("device")))
 
 
-def load(spec: str, device: torch.device | str) -> UNetTeacher:
-    """`zoo:NAME` or `zoo:PATH.json`, the kind of a teacher that names none.
+def load(spec: str, device: torch.device | str) -> Teacher:
+    """`zoo:NAME` or `zoo:PATH.json`, the kind of a teacher that names none; a card with an `architecture` is of another code.
 
     Raises:
         UserError: unknown name; a card without a key; weights missing, damaged, of another hash or of another network.
     """
-    return restore(find_card("teacher", spec), device)
+    entry = find_card("teacher", spec)
+    if "architecture" in entry.card:
+        return import_module("samplers.models.foreign.teacher").restore(entry, device)
+    return restore(entry, device)
 
 
 def restore(entry: ZooEntry, device: torch.device | str, stamped: tuple[str, ...] = ()) -> UNetTeacher:

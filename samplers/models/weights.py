@@ -41,14 +41,25 @@ def load_tensors(path: Path, expected_sha256: str | None = None) -> tuple[dict[s
     except (SafetensorError, ValueError, OSError, RecursionError) as e:
         said = f"{path} is not a whole safetensors file ({one_line(e)}); fetch it again (pickles are not read)"
         raise UserError(said) from e
+    check_finite(tensors, path)
+    return tensors, info
+
+
+def check_finite(tensors: Mapping[str, Tensor], where: str | Path) -> None:
+    """Refuse weights that are not numbers.
+
+    Raises:
+        UserError: NaN or infinity in one of them.
+    """
     bad = [k for k, v in tensors.items() if v.is_floating_point() and not torch.isfinite(v).all()]
     if bad:
-        raise UserError(f"{path}: NaN or infinite numbers in '{bad[0]}'; the training that made it diverged")
-    return tensors, info
+        raise UserError(f"{where}: NaN or infinite numbers in '{bad[0]}'; the training that made it diverged")
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], where: str | Path) -> None:
     """Copy tensors into a network of the same names and shapes, in the network's dtype.
+
+    One that was made on the meta device gets the tensors themselves.
 
     Raises:
         UserError: a name missing or extra, or a shape that differs.
@@ -59,4 +70,4 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], where: str | Path) -
     for name, tensor in tensors.items():
         if own[name].shape != tensor.shape:
             raise UserError(f"{where}: '{name}' is {list(tensor.shape)}, the network needs {list(own[name].shape)}")
-    network.load_state_dict(dict(tensors))
+    network.load_state_dict(dict(tensors), assign=any(t.is_meta for t in own.values()))

@@ -1,0 +1,18 @@
+"""`bench convert`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.commands.options import console
+
+
+def convert(
+    checkpoint: Annotated[str, typer.Argument(help="edm:FILE.pkl, adm:FILE.pt or cm:FILE.pt", metavar="IN")],
+    out: Annotated[Path, typer.Argument(help="the card, NAME.json; its weights are put beside it, NAME.safetensors")],
+) -> None:
+    """Write a checkpoint of EDM, EDM2, guided-diffusion or consistency_models as safetensors with a card."""
+    from samplers.models.foreign.convert import convert
+
+    console.print(f"card: {convert(checkpoint, out)}")
