@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samplers import DiscreteVP, LinearBeta
-from samplers.models.scaling import VP, consistency, edm, flow, time_of, vp
+from samplers.models.scaling import VP, consistency, edm, flow, time_of, ve, vp
 
 D, LOW = 0.5, 0.002
 FORMULAS = {
     "x": (vp("x"), lambda s: (0, 1, 1 / math.hypot(1, s), -2 * math.log(s))),
     "eps": (vp("eps"), lambda s: (1, -s, 1 / math.hypot(1, s), -2 * math.log(s))),
     "v": (vp("v"), lambda s: (1 / (1 + s * s), -s / math.hypot(1, s), 1 / math.hypot(1, s), -2 * math.log(s))),
+    "ve": (ve(), lambda s: (1, s, 1, math.log(s / 2))),
     "edm": (edm(D), lambda s: (D * D / (s * s + D * D), s * D / math.hypot(s, D), 1 / math.hypot(s, D), math.log(s) / 4)),
     "consistency": (
         consistency(LOW, D),
