@@ -95,9 +95,9 @@ def read(path: Path) -> Checkpoint:
             f"{path}: {outer.name} with {network.outputs} channels of {network.channels} is not known; fetch it again"
         )
     tensors = dict(_tensors(inner, ""))
-    latent = _vae(content.get("encoder"))
+    vae = _vae(content.get("encoder"))
     return Checkpoint(
-        path.stem, sha256(path), str(path), architecture, network, preconditioning, tensors, latent
+        path.stem, sha256(path), str(path), architecture, network, preconditioning, tensors, vae
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class Checkpoint:
         network: its sizes.
         preconditioning: what its output means.
         tensors: by the names of the original's state dict.
-        latent: the VAE whose latents it denoises; None of pixels.
+        vae: the VAE whose latents it denoises; None of pixels.
         data: SHA-256 of the data it was trained on, if known.
     """
 
@@ -53,7 +53,7 @@ class Checkpoint:
     network: Sizes
     preconditioning: Preconditioning
     tensors: Mapping[str, Tensor] = field(repr=False)
-    latent: str | None = None
+    vae: str | None = None
     data: str | None = None
 
     def card(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Checkpoint:
             "architecture": self.architecture,
             "network": self.network.values(),
             "preconditioning": self.preconditioning.values(),
-            **({"latent": self.latent} if self.latent else {}),
+            **({"vae": self.vae} if self.vae else {}),
             **({"data_sha256": self.data} if self.data else {}),
         }
 
@@ -78,7 +78,7 @@ class CheckpointTeacher(Teacher):
             found.name, shape, sizes.classes, process.schedule, scaling=process.scaling, sha256=found.sha256,
             data=found.data, card=card,
         )  # fmt: skip
-        self.network, self.latent = network_of(found), found.latent
+        self.network, self.vae = network_of(found), found.vae
         self.unconditional = not sizes.classes or getattr(sizes, "null_class", False)
 
     def forward(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
@@ -95,9 +95,9 @@ class CheckpointTeacher(Teacher):
         return [self.network]
 
     def decode(self, x: Tensor) -> Tensor:
-        if self.latent:
+        if self.vae:
             raise UserError(
-                f"{self.name} denoises latents of {self.latent}, which its file does not hold: its images cannot be scored; "
+                f"{self.name} denoises latents of {self.vae}, which its file does not hold: its images cannot be scored; "
                 "time, counts and trajectory error can be had with --metrics none"
             )
         return x
@@ -138,7 +138,7 @@ class _Card(CardPart):
     name: Line
     sha256: Sha256
     architecture: Line
-    latent: Line | None = None
+    vae: Line | None = None
     data_sha256: Line | None = None
 
 
@@ -160,7 +160,7 @@ def restore(entry: ZooEntry, device: torch.device | str) -> CheckpointTeacher:
         sizes,
         preconditioning_of(document),
         weights_of(entry, card.sha256, ("architecture",)),
-        card.latent,
+        card.vae,
         card.data_sha256,
     )
     return teacher_of(found, device)
