@@ -17,7 +17,9 @@ finally:
 """
 
 
-@pytest.mark.parametrize("words", [[], ["run"], ["compare"], ["profile"], ["train"]], ids=lambda w: w[0] if w else "bench")
+@pytest.mark.parametrize(
+    "words", [[], ["run"], ["tune"], ["compare"], ["profile"], ["train"]], ids=lambda w: w[0] if w else "bench"
+)
 def test_help_loads_no_torch(words: list[str]):
     program = PRINT.format(words=[*words, "--help"], heavy=set(HEAVY))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -7,15 +7,17 @@ import typer
 
 from bench.commands.options import Device, Quiet, Zoo, add_zoos, console, errors, options_of
 from bench.profiling.settings import ProfileSettings
-from bench.runs.plan import Plan, make_plan
+from bench.runs.plan import Plan, make_plan, read_plan
+from bench.runs.tuning_settings import TuningSettings
 from samplers.errors import UserError
 
 
-@options_of(Plan)
+@options_of(Plan, but="tables")
 def run(
     given: dict[str, Any],
     plan: Annotated[Path | None, typer.Option(help="YAML file with these flags as keys, or a shipped plan (cifar10)")] = None,
     out: Annotated[Path | None, typer.Option(help="the run's folder; default runs/RUN_ID")] = None,
+    tuned: Annotated[Path | None, typer.Option(help="tuned.yaml of 'bench tune', for a plan with samplers 'tuned'")] = None,
     zoo: Zoo = None,
     report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
     quiet: Quiet = False,
@@ -26,7 +28,7 @@ def run(
     from bench.runs.run import folder_of, run_plan
 
     add_zoos(zoo)
-    full = make_plan(plan, **given)
+    full = make_plan(plan, tuned=tuned, **given)
     folder = folder_of(full, out)
     records = run_plan(full, folder, quiet=quiet)
     console.print(f"{len(records)} records in {folder / 'records.jsonl'}")
@@ -37,6 +39,21 @@ def run(
         console.print(f"failed: {r.cell}: {r.error}", style="red")
     for line in caveats(records):
         console.print(line, style="yellow")
+
+
+@options_of(TuningSettings)
+def tune(
+    given: dict[str, Any],
+    plan: Annotated[Path, typer.Option(help="the study's plan, whose teacher, labels and metrics are used")],
+    out: Annotated[Path, typer.Option(help="folder of the run of all candidates, and of tuned.yaml")],
+    zoo: Zoo = None,
+    quiet: Quiet = False,
+) -> None:
+    """Choose each sampler's grid, end and last step on noises of their own, for a plan with samplers 'tuned'."""
+    from bench.runs.tuning import tune
+
+    add_zoos(zoo)
+    console.print(f"chosen: {tune(TuningSettings(**given), read_plan(plan), out, quiet=quiet)}")
 
 
 def list_() -> None:

@@ -65,7 +65,7 @@ def listed(flag: str, text: str, kind: type = str) -> tuple:
     try:
         return tuple(kind(item) for item in items)
     except ValueError as e:
-        raise UserError(f"--{flag}: {clipped(text)} is not a comma-separated list of whole numbers") from e
+        raise UserError(f"--{flag}: {clipped(text)} is not a comma-separated list of {'whole ' * (kind is int)}numbers") from e
 
 
 def flags(given: Mapping[str, Any]) -> list[str]:
@@ -84,7 +84,7 @@ def add_zoos(folders: list[Path] | None) -> None:
 def _item(field: FieldInfo) -> type | None:
     """The type of the items of a list; None of a field that is none."""
     kinds = list(members(field.annotation))
-    return (int if int in kinds else str) if any(get_origin(k) is tuple for k in kinds) else None
+    return next((k for k in (int, float) if k in kinds), str) if any(get_origin(k) is tuple for k in kinds) else None
 
 
 def _option(field: FieldInfo) -> Any:

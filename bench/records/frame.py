@@ -30,8 +30,8 @@ def load_records(runs: Sequence[Path]) -> pd.DataFrame:
         where = ", ".join(str(r) for r in runs) or "no folder was named"
         raise UserError(f"no records to report ({where}); run a plan first with 'bench run'")
     df = pd.json_normalize(list(rows.values()))
-    if (reasons := "time.conditions.reasons") in df:
-        df[reasons] = [("; ".join(r) or None) if isinstance(r, list) else None for r in df[reasons]]
+    for column in {"time.conditions.reasons", "tables"} & {*df.columns}:
+        df[column] = [("; ".join(r) or None) if isinstance(r, list) else None for r in df[column]]
     lists = ("time.raw.", "training.validation.")  # these stay in records.jsonl
     df = df.drop(columns=[c for c in df.columns if c.startswith(lists)])
     df = df.reindex(columns=[*df.columns, *(c for c in COLUMNS if c not in df.columns)])

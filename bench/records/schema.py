@@ -233,4 +233,5 @@ class Record(Part):
     rank_by: RankBy | None = Rare
     training: Training | None
     path: DecodedPath | None = Rare
+    tables: list[Text] | None = Rare
     environment: Environment = Field(json_schema_extra={"column": False})

@@ -56,7 +56,8 @@ def winner(rows: pd.DataFrame) -> Winner | None:
 
 def coinciding(rows: pd.DataFrame) -> Sequence[str]:
     """Solvers whose one-call rows have equal `fd` (to a thousandth), the largest such set; empty if fewer than two."""
-    once = rows[(rows["counted.calls"] == 1) & rows["fd"].notna() & rows["student.name"].isna()]
+    to_zero = ~rows["last_step"].eq("stop") if "last_step" in rows else True
+    once = rows[(rows["counted.calls"] == 1) & rows["fd"].notna() & rows["student.name"].isna() & to_zero]
     sets = [sorted(set(once["label"][np.isclose(once["fd"], fd, rtol=ROUNDING)])) for fd in once["fd"]]
     largest = max(sets, key=len, default=[])
     return largest if len(largest) > 1 else []

@@ -35,6 +35,7 @@ from bench.reports.quality_figures import quality_figures, trajectory_figure
 from bench.reports.ranking import winner
 from bench.reports.sample_figure import sample_figure
 from bench.reports.sections import Section, sections
+from bench.reports.setting_tables import front, names_of, setting_tables
 from bench.reports.student_figures import learning_figure, path_figure
 from bench.reports.student_tables import STUDENTS_TEXT, students_table
 from bench.reports.tables import blanks, failed_table, main_tables, summary_table, write_csv
@@ -100,11 +101,14 @@ def _figures(section: Section, out: Path, suffix: str) -> list[Figure]:
     return found
 
 
-def _section(section: Section, figures: Sequence[Figure]) -> list[Block]:
-    blocks: list[Block] = [Bullets(answer(section))]
-    if len(section.scored):
+def _section(section: Section, names: Sequence[str], out: Path, suffix: str) -> list[Block]:
+    first = front(section, names)
+    figures = _figures(first, out, suffix)
+    blocks: list[Block] = [Bullets(answer(first))]
+    if len(first.scored):
         heading = f"{section.distance} by budget of network calls"
-        blocks += [Heading(3, heading), summary_table(section)]
+        blocks += [Heading(3, heading), summary_table(first)]
+    blocks += setting_tables(section, names)
     blocks += [Heading(3, "Figures"), *figures, Heading(3, "Table")]
     blocks += [Paragraph(_reading(section))] if section.metric else []
     blocks += [*map(Paragraph, time_caveats(section)), *main_tables(section)]
@@ -141,7 +145,7 @@ def document(df: pd.DataFrame, out: Path) -> Document:
         blocks.append(Paragraph(text))
     for number, section in enumerate(groups, 1):
         name, suffix = ("The answer", "") if len(groups) == 1 else (f"Group {number}", f"_{number}")
-        blocks += [Heading(2, f"{name}: {section.key()}"), *_section(section, _figures(section, out, suffix))]
+        blocks += [Heading(2, f"{name}: {section.key()}"), *_section(section, names_of(df), out, suffix)]
     if not groups:
         blocks += [Heading(2, "The answer"), Paragraph("No cell gave a result, so there is nothing to rank.")]
     if len(bad):

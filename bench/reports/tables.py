@@ -94,12 +94,8 @@ def summary_table(section: Section) -> Table:
     """
     columns: dict[int, dict[str, Cell]] = {}
     ranks: dict[str, list[float]] = {}
-    for low, high in pairwise((0, *BUDGETS)):
-        rows = section.scored[_within(section.scored, low, high)].sort_values("counted.calls").groupby("label").tail(1)
-        best = winner(rows)
-        if best is None:
-            continue
-        columns[high] = {}
+    for high, rows in latest(section.scored).items():
+        best, columns[high] = winner(rows), {}
         for index, row in rows.iterrows():
             fewer = f"({num(row['counted.calls'])})" if row["counted.calls"] < high else ""
             columns[high][row["label"]] = Cell(measured(row["fd"]), row["fd"], mark(best, index), fewer)
@@ -108,6 +104,12 @@ def summary_table(section: Section) -> Table:
     order = sorted(ranks, key=lambda label: (sum(ranks[label]) / len(ranks[label]), label))
     lines = [[cell(label), *(found.get(label, Cell("")) for found in columns.values())] for label in order]
     return Table([title_of("sampler"), *(plural(high, "call") for high in columns)], lines, range(1, len(columns) + 1))
+
+
+def latest(rows: pd.DataFrame) -> dict[int, pd.DataFrame]:
+    """Budget of calls -> of each label the row with the most calls in the band that ends there, where there are any."""
+    bands = {high: rows[_within(rows, low, high)] for low, high in pairwise((0, *BUDGETS))}
+    return {high: own.sort_values("counted.calls").groupby("label").tail(1) for high, own in bands.items() if len(own)}
 
 
 def _within(rows: pd.DataFrame, low: float, high: float) -> pd.Series:

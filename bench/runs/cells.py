@@ -1,6 +1,7 @@
 """A plan becomes cells."""
 
 import bisect
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ import samplers
 from bench.records.schema import Record
 from bench.runs.plan import Plan
 from samplers.errors import UserError
+from samplers.protocol import Card
 from samplers.spec import Spec, file_name
 
 
@@ -38,8 +40,36 @@ def cells(plan: Plan) -> list[Cell]:
     Raises:
         UserError: an unknown sampler or option, or steps that a sampler cannot take.
     """
+    found = _cells(plan, plan.texts)
+    if not found:
+        raise UserError("no sampler of the plan fits its budgets of calls; raise --calls or give --steps")
+    return list(found)
+
+
+def tables_of(plan: Plan) -> dict[Cell, list[str]]:
+    """The tables that cells of a plan stand in, by name; a cell that is in none is left out.
+
+    Raises:
+        UserError: as `cells`.
+    """
+    found: dict[Cell, list[str]] = {}
+    for name, texts in plan.tables.items():
+        for cell in _cells(plan, texts):
+            found.setdefault(cell, []).append(name)
+    return found
+
+
+def most_steps(card: Card, calls: int) -> int:
+    """The most steps of a sampler within a budget of calls, 0 if there are none; more steps are never fewer calls."""
+    able = sorted(card.steps or ()) or range(1, calls + 1)
+    fits = bisect.bisect_right(able, calls, key=card.calls)
+    return able[fits - 1] if fits else 0
+
+
+def _cells(plan: Plan, texts: Sequence[str]) -> dict[Cell, None]:
+    """The cells of some of a plan's samplers."""
     found: dict[Cell, None] = {}
-    for spec, named in expand(plan).items():
+    for spec, named in expand(plan, texts).items():
         try:
             card = samplers.get(spec).card
         except UserError:
@@ -53,25 +83,20 @@ def cells(plan: Plan) -> list[Cell]:
                 raise UserError(f"{card.name} cannot take {wrong[0]} steps; it takes {', '.join(map(str, card.steps or ()))}")
             steps = tuple(n for n in steps if n not in wrong)  # "all" means those that can
         else:
-            # The most steps within a budget; more steps are never fewer calls.
-            able = sorted(card.steps or ()) or range(1, max(plan.calls) + 1)
-            fits = (bisect.bisect_right(able, budget, key=card.calls) for budget in plan.calls)
-            steps = tuple(able[n - 1] for n in fits if n)
+            steps = tuple(n for budget in plan.calls if (n := most_steps(card, budget)))
         for n in sorted(set(steps)):
             found[Cell(str(spec.at(None)), n, plan.batch_size, plan.precision, plan.mode)] = None
-    if not found:
-        raise UserError("no sampler of the plan fits its budgets of calls; raise --calls or give --steps")
-    return list(found)
+    return found
 
 
-def expand(plan: Plan) -> dict[Spec, bool]:
-    """The plan's samplers with "all" spelled out and its grid added to those that have one -> whether it names them.
+def expand(plan: Plan, texts: Sequence[str]) -> dict[Spec, bool]:
+    """Samplers of a plan with "all" spelled out and its grid added to those that have one -> whether they are named.
 
     Raises:
         UserError: an unknown sampler, or text that is no spec.
     """
     found: dict[Spec, bool] = {}
-    for text in plan.samplers:
+    for text in texts:
         for spec in [Spec(n) for n in samplers.names()] if text == "all" else [Spec.parse(text)]:
             with suppress(UserError):  # told by `cells`
                 if plan.grid is not None and "grid" not in dict(spec.options) and samplers.get(spec).card.grid is not None:

@@ -5,6 +5,7 @@ from bench.records.schema import Energy as Found
 from bench.records.store import Store
 from bench.runs.measurement import Measurement
 from bench.runs.phase import Phase
+from bench.runs.plan import Plan
 from bench.runs.session import Session
 from samplers.time_limit import stop_in_time
 
@@ -13,6 +14,9 @@ class Energy(Phase):
     """Fills the record's `energy`."""
 
     name = "energy"
+
+    def wanted(self, plan: Plan) -> bool:
+        return plan.repetitions > 0
 
     def measure(self, m: Measurement, session: Session, store: Store) -> None:
         kept = store.scratch.rows(m.cell.id, self.name, Found)

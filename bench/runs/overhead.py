@@ -32,7 +32,7 @@ class Overhead(Phase):
     name = "overhead"
 
     def wanted(self, plan: Plan) -> bool:
-        return plan.mode == "eager"
+        return plan.mode == "eager" and plan.repetitions > 0
 
     def cost(self, m: Measurement, session: Session, store: Store) -> int:
         left = PASSES - len(store.scratch.rows(m.cell.id, self.name, Fraction))

@@ -1,12 +1,14 @@
 """What to run: flags, a YAML file or Python arguments become a `Plan`."""
 
 import os
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from bench.instruments.choices import Mode, Precision
+from bench.runs.tuned import chosen
 from samplers.documents import parse_document, read_document
 from samplers.errors import UserError, unknown
 from samplers.schedule import GRIDS
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     Grid = str
 else:
     Grid = Literal[tuple(GRIDS)]
+TableName = Annotated[str, Field(pattern=r"^[\w (),.:=-]{1,80}$")]
 Count = Annotated[int, Field(ge=1, le=10_000)]
 """Steps or calls of one pass; a thousand is a converged solution."""
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -28,8 +31,11 @@ class Plan(Settings):
 
     samplers: tuple[SpecText, ...] = Field(
         ("ddim", "dpm_solver", "dpmpp_2m", "heun"),
-        min_length=1,
-        description="names with options, as ddim:eta=0.5, and steps, as ddim@50; all for every one; see 'bench list'",
+        description="names with options, as ddim:eta=0.5, and steps, as ddim@50; all for every one; tuned for those that "
+        "'bench tune' chose; see 'bench list'",
+    )
+    tables: dict[TableName, list[SpecText]] = Field(
+        {}, description="a table of the report each, by its name: more samplers to run, that are shown side by side"
     )
     teacher: str = Field("mnist32", description="name in the zoo, or path of a card (.json)")
     steps: tuple[Count, ...] = Field((), description="step counts instead of budgets")
@@ -43,7 +49,9 @@ class Plan(Settings):
     metrics: tuple[str, ...] = Field(("fd",), description="kinds of quality; see 'bench list'")
     rank_by: str | None = Field(None, description="metric to rank by; none: the Frechet distance")
     extractor: str | None = Field(None, description="feature extractor; none: the one of the teacher's data")
-    repetitions: int = Field(10, ge=3, le=1_000_000, description="timed repetitions per cell")
+    repetitions: int = Field(
+        10, ge=0, le=1_000_000, description="timed repetitions per cell, three or more; 0: nothing is timed"
+    )
     precision: Precision = Field("fp32", description="of the networks; bf16 by autocast")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, le=4096, description="CPU threads, 0 for all")
@@ -57,6 +65,12 @@ class Plan(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if not (self.samplers or self.tables):
+            raise ValueError("samplers must not be empty")
+        if self.repetitions in (1, 2):
+            raise ValueError("repetitions must be at least 3, or 0 where nothing is timed")
+        if not self.repetitions and (self.sweep or self.cold_start):
+            raise ValueError("repetitions must be at least 3 where sweep or cold_start is asked for")
         if self.batch_size > self.images:
             raise ValueError(f"batch_size {self.batch_size} is more than the {self.images} images of a cell; lower it")
         if not self.steps and not self.calls:
@@ -66,6 +80,11 @@ class Plan(Settings):
         if list(self.sweep) != sorted(set(self.sweep)):
             raise ValueError("sweep must be increasing batch sizes, as in 1,4,16,64")
         return self
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All samplers that it names, its tables' too."""
+        return (*self.samplers, *chain(*self.tables.values()))
 
     def run_id(self) -> str:
         """A name for the records of this plan: teacher and a hash of the fields that are not at their default.
@@ -100,13 +119,25 @@ def find_plan(name: str | Path) -> Path:
     return shipped[str(name)]
 
 
-def make_plan(file: str | Path | None = None, **options: Any) -> Plan:
+def make_plan(file: str | Path | None = None, *, tuned: Path | None = None, **options: Any) -> Plan:
     """A plan from a YAML file's keys (or those of a shipped plan), if one is given, and `options` (fields of `Plan`) over them.
 
-    Steps among the options replace the file's calls, and calls its steps.
+    Steps among the options replace the file's calls, and calls its steps. The samplers called "tuned" are those of the file
+    `tuned`, which 'bench tune' wrote.
 
     Raises:
-        UserError: an unknown field, a value of the wrong type, or one out of range.
+        UserError: an unknown field, a value of the wrong type, or one out of range; no such file where the plan needs one.
+    """
+    plan = read_plan(file, **options)
+    tables = {name: list(chosen(texts, tuned)) for name, texts in plan.tables.items()}
+    return plan.model_copy(update={"samplers": chosen(plan.samplers, tuned), "tables": tables})
+
+
+def read_plan(file: str | Path | None = None, **options: Any) -> Plan:
+    """As `make_plan`, with "tuned" as it stands.
+
+    Raises:
+        UserError: as `make_plan`.
     """
     if options.get("steps") and options.get("calls"):
         raise UserError("steps and calls are both given, and each decides the steps; leave out one")

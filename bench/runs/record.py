@@ -19,7 +19,7 @@ def record(m: Measurement, session: Session) -> Record:
     plan, teacher, student = session.plan, session.teacher, m.sampler.student
     ok, told = m.error is None, m.told
     measured = {key: told.get(key) if ok else None for key in ("time", "memory", "energy", "quality")}
-    if ok:  # what was not timed is told to be missing
+    if "time" in told and ok:  # what was not timed is told to be missing
         measured["time"] = dict.fromkeys(Time.model_fields) | told["time"]
     values = {
         "schema": SCHEMA,
@@ -47,6 +47,7 @@ def record(m: Measurement, session: Session) -> Record:
         **measured,
         "training": None if student is None else student.training,
         "path": told.get("path"),
+        **({"tables": tables} if (tables := session.tables.get(m.cell)) else {}),
         "environment": environment(session.device),
     }
     try:

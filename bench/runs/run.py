@@ -105,13 +105,19 @@ def _took(session: Session, cells: int, wall: float) -> dict[str, Any]:
 
 
 def run(
-    *, out: str | Path | None = None, plan: str | Path | None = None, quiet: bool = False, **options: Any
+    *,
+    out: str | Path | None = None,
+    plan: str | Path | None = None,
+    tuned: str | Path | None = None,
+    quiet: bool = False,
+    **options: Any,
 ) -> "pd.DataFrame":
     """Measure a plan and return its records, one row a cell.
 
     Args:
         out: the run's folder; runs/RUN_ID where None. A folder with part of this plan is gone on with.
         plan: a YAML file with fields of `bench.runs.plan.Plan`, or the name of one that ships.
+        tuned: `tuned.yaml` of `bench tune`, for a plan with samplers "tuned".
         quiet: no progress bar.
         **options: fields of `Plan`, over those of the file.
 
@@ -120,7 +126,7 @@ def run(
     """
     from bench.records.frame import load_records
 
-    full = make_plan(plan, **options)
+    full = make_plan(plan, tuned=None if tuned is None else Path(tuned), **options)
     folder = folder_of(full, out)
     run_plan(full, folder, quiet=quiet)
     return load_records([folder])

@@ -15,7 +15,7 @@ from bench.quality.extractor import Extractor, find_extractor
 from bench.quality.metrics import check_metrics, check_needs, load_metric
 from bench.quality.reference import Reference, find_reference
 from bench.quality.trajectory import Converged
-from bench.runs.cells import Cell, cells, expand
+from bench.runs.cells import Cell, cells, expand, tables_of
 from bench.runs.executor import Executor
 from bench.runs.plan import Plan
 from bench.runs.progress import Display
@@ -31,6 +31,7 @@ class Session:
     Attributes:
         plan: what is run.
         cells: of the plan.
+        tables: names of the tables that a cell stands in, where it is in some.
         device: of all networks.
         teacher, extractor: loaded.
         rank_by: the metric that ranks the records where it is not the Frechet distance: {metric, better}.
@@ -50,7 +51,7 @@ class Session:
 
     def __init__(self, plan: Plan, *, quiet: bool = False):
         self.plan = plan
-        self.cells = cells(plan)
+        self.cells, self.tables = cells(plan), tables_of(plan)
         check_metrics(plan.metrics, plan.images)
         self.rank_by = _rank_by(plan)
         self.device = resolve_device(plan.device)
@@ -102,7 +103,7 @@ class Session:
                 sampler.prepare(self.teacher, self.device, cell.steps)
                 self._check(spec, sampler.student)
         except UserError as e:
-            if spec in {str(s.at(None)) for s, named in expand(self.plan).items() if named}:
+            if spec in {str(s.at(None)) for s, named in expand(self.plan, self.plan.texts).items() if named}:
                 raise
             return str(e)
         return None

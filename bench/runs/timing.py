@@ -77,6 +77,9 @@ class Timing(Phase):
     def __init__(self, sink: Sink):
         self._sink = sink
 
+    def wanted(self, plan: Plan) -> bool:
+        return plan.repetitions > 0
+
     def cost(self, m: Measurement, session: Session, store: Store) -> int:
         p = session.plan
         left = max(p.repetitions - len(store.scratch.rows(m.cell.id, self.name, Repetition)), 0)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from bench.runs.plan import make_plan
+from bench.runs.plan import make_plan, read_plan
 from bench.runs.run import run_plan
 from bench.studies import parts as parcels
 from bench.studies.export import SLIM, items_of, load
@@ -64,7 +64,7 @@ class Campaign:
         for stage in self.needs:
             if stage not in MEASURED:
                 trainer_of(stage).check(recipe)
-        self.teacher = make_plan(self.settings.plan).teacher  # a mistake there would show at the very end
+        self.teacher = read_plan(self.settings.plan).teacher  # a mistake there would show at the very end
         data = DataSettings.of(recipe.section("data"))
         for path in (*sources_of(data, "train", self.data), *sources_of(data, "held_out", self.data)):
             if isinstance(path, Path) and not path.exists():

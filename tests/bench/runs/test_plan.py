@@ -190,6 +190,10 @@ def test_a_wrong_plan_file_is_told_with_line_and_key(tmp_path: Path, text: str, 
         ({"calls": (10**7,)}, "calls must be at most 10000"),
         ({"steps": (3,), "calls": (3,)}, "steps and calls are both given"),
         ({"samplers": ()}, "samplers must not be empty"),
+        ({"repetitions": 2}, "repetitions must be at least 3, or 0 where nothing is timed"),
+        ({"repetitions": 0, "sweep": (1, 4)}, "repetitions must be at least 3 where sweep or cold_start is asked for"),
+        ({"tables": {"a; b": ["ddim"]}}, "tables"),
+        ({"samplers": ("tuned",)}, "name its file with --tuned"),
         ({"mode": "compiled"}, "unknown mode 'compiled'; did you mean 'compile'?"),
         ({"time_precision": 0}, "time_precision must be above 0, got 0"),
         ({"time_precision": "2"}, "time_precision must be below 1, got '2'"),
@@ -222,11 +226,14 @@ def test_all_means_those_that_can_take_the_steps():
 def test_shipped_plans_are_whole_and_known_by_name(path, tmp_path, monkeypatch):
     """Each names the teacher and the extractor of the recipe whose campaign runs it; a file of the name wins."""
     monkeypatch.chdir(tmp_path)
-    plan = bench.make_plan(path.stem, images=100, batch_size=50)
-    assert plan == bench.make_plan(path, images=100, batch_size=50)
+    choice = {"samplers": ["ddim:end=0.02@5"], "teacher": "x", "seed": 1, "images": 20, "candidates": 1}
+    (tmp_path / "tuned.yaml").write_text(yaml.safe_dump(choice | {"ranked_by": {}, "scores": {}}))
+    options = {"images": 100, "batch_size": 50, "tuned": tmp_path / "tuned.yaml"}
+    plan = bench.make_plan(path.stem, **options)
+    assert plan == bench.make_plan(path, **options)
     assert len(cells(plan)) > 20
-    recipes = [yaml.safe_load(p.read_text()) for p in RECIPES.glob("*.yaml")]
-    (own,) = (r for r in recipes if r.get("campaign", {}).get("plan") == path.stem)
+    own = yaml.safe_load((RECIPES / path.name).read_text())
+    assert own.get("campaign", {}).get("plan", path.stem) == path.stem
     assert (own["teacher"]["name"], own["extractor"]["name"]) == (plan.teacher, plan.extractor)
     (tmp_path / path.stem).write_text("teacher: mine\n")
     assert bench.make_plan(path.stem).teacher == "mine"
