@@ -1,7 +1,6 @@
 """`bench list`: what can be run, read from the cards."""
 
 import inspect
-from collections.abc import Callable
 from contextlib import suppress
 
 from rich.console import Console
@@ -10,10 +9,11 @@ from rich.table import Table
 import samplers
 from bench.quality.extractor import GROUP as EXTRACTORS
 from bench.quality.metrics import Metric, load_metric, metric_names
-from samplers.errors import UserError
+from samplers.errors import UserError, foreign
 from samplers.models.cards import StudentCard, trained_for
 from samplers.models.zoo import CardPart, zoo
-from samplers.registry import entries, load_entry, refused
+from samplers.protocol import Card
+from samplers.registry import MEND, entries, load_entry, refused
 from samplers.students import StudentSampler
 
 
@@ -33,13 +33,13 @@ def show(console: Console) -> None:
             if c.noise_from < 2
             else f"stochastic from {c.noise_from} steps"
         )
-        table.add_row(name, str(c.order or "-"), kind, _formula(c.calls), c.grid or "-", c.paper, c.note)
+        table.add_row(name, str(c.order or "-"), kind, _formula(c), c.grid or "-", c.paper, c.note)
     for name, why in refused(samplers.registry.GROUP).items():
         table.add_row(name, "-", "-", "-", "-", "-", f"not used: {why}")
     console.print(table)
     table = Table("sampler", "grid", "end at 10 steps", "last step", "where that comes from", title="default settings")
     for name in samplers.names():
-        with suppress(UserError):
+        with suppress(UserError), foreign(f"sampler '{name}' does not say its setting", MEND):
             c = samplers.card(name)
             if c.grid is not None or c.setting:
                 table.add_row(name, c.grid or "-", f"{c.end(10):.3g}" if c.end else "the teacher's", c.last, c.setting)
@@ -57,9 +57,11 @@ def show(console: Console) -> None:
     for name in samplers.names():
         try:
             sampler = samplers.get(name)
+            with foreign(f"sampler '{name}' does not list its students", MEND):
+                students = sampler.students() if isinstance(sampler, StudentSampler) else []
         except UserError:
-            continue  # told above
-        for entry in sampler.students() if isinstance(sampler, StudentSampler) else ():
+            continue  # told above, or when it is run
+        for entry in students:
             try:
                 of = entry.read(StudentCard)
             except UserError as e:
@@ -114,10 +116,11 @@ def _first_line(group: str, name: str) -> str:
         return str(e)
 
 
-def _formula(calls: Callable[[int], int]) -> str:
+def _formula(card: Card) -> str:
     """A linear count of calls in words: its slope and constant from two values."""
-    slope = calls(3) - calls(2)
-    constant = calls(2) - 2 * slope
+    low, high = (card.steps or (2, 3))[0], (card.steps or (2, 3))[-1]
+    slope = (card.calls(high) - card.calls(low)) // max(high - low, 1)
+    constant = card.calls(low) - low * slope
     if slope == 0:
         return str(constant)
     return f"{slope if slope > 1 else ''}N{f' {constant:+d}' if constant else ''}".replace(" -", " - ").replace(" +", " + ")

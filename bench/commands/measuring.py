@@ -22,7 +22,10 @@ def run(
     report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
     quiet: Quiet = False,
 ) -> None:
-    """Measure samplers: quality, calls, work, time. Resumes what was interrupted; renders the report."""
+    """Measure samplers: quality, calls, work, time. Resumes what was interrupted; renders the report.
+
+    Exit code 0, or 1 where a cell failed (its record says why; the others are measured), 2 for a mistake in what was asked.
+    """
     from bench.records.caveats import caveats
     from bench.reports.report import write_report
     from bench.runs.run import folder_of, run_plan
@@ -39,6 +42,8 @@ def run(
         console.print(f"failed: {r.cell}: {r.error}", style="red")
     for line in caveats(records):
         console.print(line, style="yellow")
+    if failed:
+        raise typer.Exit(1)
 
 
 @options_of(TuningSettings)

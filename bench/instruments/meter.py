@@ -15,10 +15,14 @@ from samplers import Denoiser, Sampler
 
 @dataclass
 class Count:
-    """Calls, and forwards (one network evaluation of one image each), since the meter was reset."""
+    """Calls, and forwards (one network evaluation of one image each), since the meter was reset.
+
+    `asked` are the calls as the sampler made them: one of a denoiser is one, however many networks that calls (guidance).
+    """
 
     calls: int = 0
     forwards: int = 0
+    asked: int = 0
 
 
 class Meter:
@@ -47,17 +51,20 @@ class Meter:
         return getattr(self._denoiser, name)
 
     def __call__(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
-        if not self._bare:
-            return self._denoiser(x, sigma, labels)
-        self._begin(self._denoiser, (x,), {})
+        self.count.asked += self._depth == 0
+        self._inside = True
+        if self._bare:
+            self._begin(self._denoiser, (x,), {})
         try:
             return self._denoiser(x, sigma, labels)
         finally:
-            self._end()
+            self._inside = False
+            if self._bare:
+                self._end()
 
     def reset(self) -> None:
         """Forget all counts and times."""
-        self.count, self._spans, self._depth = Count(), list[Span](), 0
+        self.count, self._spans, self._depth, self._inside = Count(), list[Span](), 0, False
 
     def network_seconds(self) -> float:
         """Seconds inside network calls since the reset; on a GPU call it after a synchronisation."""
@@ -80,6 +87,7 @@ class Meter:
         self._depth += 1
         if self._depth == 1:
             self.count.calls += 1
+            self.count.asked += not self._inside
             self.count.forwards += evaluations(network, args, kwargs)
             self._spans.append(self._clock.start())
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import samplers
 from bench.records.schema import Record
 from bench.runs.plan import Plan
-from samplers.errors import UserError
+from samplers.errors import PluginError, UserError, foreign, package_at
 from samplers.protocol import Card
+from samplers.registry import MEND
 from samplers.spec import Spec, file_name
 
 
@@ -34,8 +35,12 @@ class Cell:
         return cls(record.sampler, record.steps, record.batch_size, record.precision, record.mode)
 
 
-def cells(plan: Plan) -> list[Cell]:
-    """The cells of a plan, each once, in the plan's order.
+UNKNOWN = Card("unknown", "unknown", paper="", order=None)
+"""Of a plug-in that cannot be used: a call a step, as most."""
+
+
+def cells(plan: Plan) -> dict[Cell, str | None]:
+    """The cells of a plan, each once, in the plan's order, and of those whose plug-in cannot be used why.
 
     Raises:
         UserError: an unknown sampler or option, or steps that a sampler cannot take.
@@ -43,7 +48,7 @@ def cells(plan: Plan) -> list[Cell]:
     found = _cells(plan, plan.texts)
     if not found:
         raise UserError("no sampler of the plan fits its budgets of calls; raise --calls or give --steps")
-    return list(found)
+    return found
 
 
 def tables_of(plan: Plan) -> dict[Cell, list[str]]:
@@ -66,27 +71,37 @@ def most_steps(card: Card, calls: int) -> int:
     return able[fits - 1] if fits else 0
 
 
-def _cells(plan: Plan, texts: Sequence[str]) -> dict[Cell, None]:
-    """The cells of some of a plan's samplers."""
-    found: dict[Cell, None] = {}
+def _cells(plan: Plan, texts: Sequence[str]) -> dict[Cell, str | None]:
+    """As `cells`, of some of a plan's samplers."""
+    found: dict[Cell, str | None] = {}
     for spec, named in expand(plan, texts).items():
+        why = None
         try:
-            card = samplers.get(spec).card
-        except UserError:
-            if named:
-                raise
-            continue  # "all" means those that can be used; 'bench list' says why another cannot
-        if spec.steps or plan.steps:
-            steps = (spec.steps,) if spec.steps else plan.steps
-            wrong = [n for n in steps if card.steps is not None and n not in card.steps]
-            if wrong and named:
-                raise UserError(f"{card.name} cannot take {wrong[0]} steps; it takes {', '.join(map(str, card.steps or ()))}")
-            steps = tuple(n for n in steps if n not in wrong)  # "all" means those that can
-        else:
-            steps = tuple(n for budget in plan.calls if (n := most_steps(card, budget)))
+            sampler = samplers.get(spec)
+            with foreign(f"sampler '{spec.name}' does not say its calls", MEND, package_at(sampler)):
+                steps = _steps(sampler.card, spec, plan, named)
+                if wrong := [n for n in steps if not sampler.card.calls(n) > 0]:
+                    raise ValueError(f"{sampler.card.calls(wrong[0])} calls for {wrong[0]} steps")
+        except PluginError as e:
+            why, steps = str(e), _steps(UNKNOWN, spec, plan, named)
         for n in sorted(set(steps)):
-            found[Cell(str(spec.at(None)), n, plan.batch_size, plan.precision, plan.mode)] = None
+            found[Cell(str(spec.at(None)), n, plan.batch_size, plan.precision, plan.mode)] = why
     return found
+
+
+def _steps(card: Card, spec: Spec, plan: Plan, named: bool) -> Sequence[int]:
+    """The step counts of a sampler in a plan.
+
+    Raises:
+        UserError: one that it is asked for by name and cannot take.
+    """
+    if spec.steps or plan.steps:
+        steps = (spec.steps,) if spec.steps else plan.steps
+        wrong = [n for n in steps if card.steps is not None and n not in card.steps]
+        if wrong and named:
+            raise UserError(f"{card.name} cannot take {wrong[0]} steps; it takes {', '.join(map(str, card.steps or ()))}")
+        return [n for n in steps if n not in wrong]  # "all" means those that can
+    return [n for budget in plan.calls if (n := most_steps(card, budget))]
 
 
 def expand(plan: Plan, texts: Sequence[str]) -> dict[Spec, bool]:

@@ -19,12 +19,15 @@ from bench.runs.cells import Cell
 from bench.runs.phase import Phase
 from bench.runs.plan import Plan
 from samplers.models.zoo import add_zoo, added_zoos
+from samplers.time_limit import at_most
 
 if TYPE_CHECKING:
     from bench.records.store import Store
     from bench.runs.measurement import Measurement
     from bench.runs.session import Session
 
+LONGEST = 1800.0
+"""Seconds that it may take; to compile takes minutes."""
 STAGES = ("load", "compile", "first_image")
 
 
@@ -67,11 +70,16 @@ def cold_start(
     begin = now()
     marks, last = {}, "no message"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as process:
-        for line in process.stdout or ():
-            word = line.strip()
-            if word in STAGES:
-                marks[word] = now()
-            last = word or last
+        try:
+            with at_most(LONGEST):
+                for line in process.stdout or ():
+                    word = line.strip()
+                    if word in STAGES:
+                        marks[word] = now()
+                    last = word or last
+        except BaseException:
+            process.kill()
+            raise
     if process.returncode or "first_image" not in marks:
         raise RuntimeError(f"cold start: the process ended with {process.returncode} ({last})")
     return between(begin, marks)
@@ -118,7 +126,7 @@ def _start(setting: dict[str, Any]) -> None:
     def done(stage: str) -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        print(stage, flush=True)
+        print(f"\n{stage}", flush=True)  # whatever a sampler has printed before
 
     run: Run = sample
     done("load")

@@ -11,9 +11,19 @@ from bench.records.store import Store
 from bench.runs.measurement import Measurement
 from bench.runs.phase import Phase
 from bench.runs.session import Session
+from samplers.errors import PluginError, defined
 
 PATHS = 4
 """Noises whose decoded paths are kept of a sampler that decodes them."""
+
+
+def _mismatch(m: Measurement, claimed: int, counted: int) -> PluginError:
+    """That another count than the card's fails a cell, and what its author must do."""
+    where = defined(type(m.sampler))
+    return PluginError(
+        f"claimed {claimed} calls for {m.cell.steps} steps, counted {counted}{where and f', {where}'}; networks() must return "
+        "each network that it calls (as a module: its forward() is not seen), and its card's calls say how often"
+    )
 
 
 class Counting(Phase):
@@ -25,12 +35,15 @@ class Counting(Phase):
         return m.card.calls(m.cell.steps)
 
     def measure(self, m: Measurement, session: Session, store: Store) -> None:
-        executor, steps = session.executor, m.cell.steps
+        executor, claimed = session.executor, m.card.calls(m.cell.steps)
         count = executor.metered(m, range(1)).count
+        if count.asked != claimed:
+            raise _mismatch(m, claimed, count.asked)
         z, labels = session.inputs(range(1))
-        work = flops(m.sampler.sample, session.teacher, z, steps=steps, labels=labels)
-        with torch.no_grad(), executor.autocast(), Operations() as operations:
-            m.sampler.sample(session.teacher, z, steps=steps, labels=labels)
+        with executor.patience(m, 1):
+            work = flops(executor.call, m, session.teacher, z, labels)
+        with executor.patience(m, 1), torch.no_grad(), executor.autocast(), Operations() as operations:
+            executor.call(m, session.teacher, z, labels)
         m.tell(
             "counted",
             calls=count.calls,
@@ -54,7 +67,8 @@ class Counting(Phase):
             levels.append(sigma)
             decoded.append(denoised)
 
-        m.sampler.sample(session.teacher, z, steps=m.cell.steps, labels=labels, callback=keep)
+        with session.executor.patience(m, len(z)):
+            session.executor.call(m, session.teacher, z, labels, callback=keep)
         if len(levels) <= m.told["counted"]["calls"]:
             return
         true = true_path(session.teacher, z, labels, levels)

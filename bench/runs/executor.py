@@ -5,7 +5,10 @@ own (`metered`), which carry the meter's marks.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,8 +21,16 @@ from bench.machine.device import peak_memory, peak_memory_start
 from bench.runs.cells import Cell
 from bench.runs.measurement import Measurement
 from bench.runs.plan import Plan
+from samplers.denoiser import Denoiser
+from samplers.errors import PluginError, UserError, defined, described, package_at
 from samplers.models.teacher import Teacher
 from samplers.noises import labels
+from samplers.time_limit import at_most
+
+LEAST = 60.0
+"""Seconds that any pass may take."""
+SLACK = 100
+"""Times what a pass should take, that it may."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,8 @@ class Metered:
 class Executor:
     """Samples for a plan on one device, and adds up `sampling_s`, the seconds inside passes.
 
-    Owns the compiled and captured runs of cells in other modes than eager.
+    Owns the compiled and captured runs of cells in other modes than eager. A pass that takes far too long is stopped (see
+    `patience`), and what it returns must be images like its noise; a sampler that fails in either is told of by `PluginError`.
 
     Args:
         plan: seed, labels, precision and mode.
@@ -74,7 +86,7 @@ class Executor:
         def run(z: Tensor, labels: Tensor | None) -> Tensor:
             # Autocast is entered in here, so that a graph holds none of the casts that an earlier pass has cached.
             with self.autocast():
-                return m.sampler.sample(self.teacher, z, steps=m.cell.steps, labels=labels)
+                return self.call(m, self.teacher, z, labels)
 
         return run
 
@@ -82,13 +94,37 @@ class Executor:
         """The cell's call at a batch size that `ready` has made ready."""
         return self._bare(m) if m.cell.mode == "eager" else self._runs[m.cell, size]
 
+    @cached_property
+    def forward_seconds(self) -> float:
+        """What one forward of the teacher takes, of one image."""
+        z, labels = self.inputs(range(1))
+        with torch.no_grad():
+            return min(self.clock.time(lambda: self.teacher(z, 1.0, labels))[1].seconds for _ in range(2))
+
+    def patience(self, m: Measurement, images: int) -> AbstractContextManager[None]:
+        """How long a pass may take: LEAST seconds, and SLACK times what its calls should.
+
+        That is what its first pass took, of one image, or before that its claimed calls of the teacher. So a heavy sampler on
+        a slow machine has its hours and one that hangs is left after a minute or a few, without a limit for anyone to choose.
+        """
+        one = m.card.calls(m.cell.steps) * self.forward_seconds if m.seconds is None else m.seconds
+        return at_most(LEAST + SLACK * images * one)
+
+    def call(self, m: Measurement, denoiser: Denoiser, z: Tensor, labels: Tensor | None, **more: Any) -> Tensor:
+        """The sampler's bare call. What it takes for a user's mistake is its own fault here, where all was checked before."""
+        try:
+            return m.sampler.sample(denoiser, z, steps=m.cell.steps, labels=labels, **more)
+        except UserError as e:
+            raise PluginError(described(e, package_at(m.sampler))) from e
+
     @torch.no_grad()
     def metered(self, m: Measurement, indices: range) -> Metered:
         """A pass in mode eager whose calls are counted and timed; no network is compiled yet."""
         z, labels = self.inputs(indices)
-        with self.meter.watching(m.sampler), self.autocast():
-            images, elapsed = self.clock.time(lambda: m.sampler.sample(self.meter, z, steps=m.cell.steps, labels=labels))
-        self._done(images, elapsed, self.meter.count.forwards)
+        with self.patience(m, len(z)), self.meter.watching(m.sampler), self.autocast():
+            images, elapsed = self.clock.time(lambda: self.call(m, self.meter, z, labels))
+        m.seconds = m.seconds or elapsed.seconds
+        self._done(m, images, z, elapsed, self.meter.count.forwards)
         return Metered(elapsed, self.meter.network_seconds(), self.meter.count)
 
     @torch.no_grad()
@@ -97,20 +133,32 @@ class Executor:
 
         Raises:
             ModeError: a network had to be compiled again.
-            FloatingPointError: images that are not finite.
+            PluginError: images of another shape or dtype than the noise, or that are not finite.
         """
         z, labels = self.inputs(indices)
         run = self._run(m, len(indices))
-        with unchanged(m.cell.mode):
+        with self.patience(m, len(z)), unchanged(m.cell.mode):
             images, elapsed = self.clock.time(lambda: run(z, labels))
-        return Pass(self._done(images, elapsed, m.told["counted"]["forwards"] * len(indices)), elapsed)
+        return Pass(self._done(m, images, z, elapsed, m.told["counted"]["forwards"] * len(indices)), elapsed)
 
-    def _done(self, images: Tensor, elapsed: Elapsed, forwards: int) -> Tensor:
+    def _done(self, m: Measurement, images: Tensor, z: Tensor, elapsed: Elapsed, forwards: int) -> Tensor:
         self.sampling_s += elapsed.seconds
         self._advance(forwards)
-        if not torch.isfinite(images).all():
-            raise FloatingPointError("images are not finite (NaN or infinity)")
+        if wrong := self._wrong(images, z):
+            where = defined(type(m.sampler))
+            raise PluginError(f"{wrong}{where and f', {where}'}")
         return images.float()
+
+    def _wrong(self, images: Any, z: Tensor) -> str:
+        """What is wrong with what a sampler returned for noise z; "" where nothing is."""
+        if not isinstance(images, Tensor):
+            return f"it returns no tensor but a {type(images).__name__}"
+        if images.shape != z.shape:
+            return f"it returns images of shape {tuple(images.shape)} for noise of {tuple(z.shape)}"
+        rounded = self.plan.precision == "bf16" and images.dtype == torch.bfloat16
+        if (images.dtype != z.dtype and not rounded) or images.device != z.device:
+            return f"it returns images of {images.dtype} on {images.device} for noise of {z.dtype} on {z.device}"
+        return "" if torch.isfinite(images).all() else "images are not finite (NaN or infinity)"
 
     def again(self, m: Measurement, size: int) -> Callable[[], float]:
         """A pass on the same noises again and again, with nothing else between two: returns the host's seconds of one."""
@@ -118,7 +166,8 @@ class Executor:
         run = self._run(m, size)
 
         def once() -> float:
-            _, elapsed = self.clock.time(lambda: run(z, labels))
+            with self.patience(m, size):
+                _, elapsed = self.clock.time(lambda: run(z, labels))
             return elapsed.seconds if elapsed.host_seconds is None else elapsed.host_seconds
 
         return torch.no_grad()(once)

@@ -5,14 +5,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from bench.runs.cells import Cell
-from samplers.errors import UserError, one_line
+from bench.runs.cells import UNKNOWN, Cell
+from samplers.errors import PluginError, UserError, described, one_line, package_at
 from samplers.protocol import Card, Sampler
 
 
 class DeviceLostError(UserError):
     """A fault of the device itself, after which a process cannot use it any more."""
+
+
+class Unusable(Sampler):
+    """In the place of a plug-in that cannot be used, or says of itself what no record can hold."""
+
+    card = UNKNOWN
+
+    def sample(self, *_: Any, **__: Any) -> Tensor:
+        raise NotImplementedError
 
 
 @dataclass
@@ -25,6 +35,7 @@ class Measurement:
         told: the record's keys (`bench.records.schema`) that phases have filled, each as its part's keys.
         error: why it has no result.
         skipped: whether it could not be measured from the start.
+        seconds: what its first pass of one image took, None before.
     """
 
     cell: Cell
@@ -32,6 +43,7 @@ class Measurement:
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
     error: str | None = None
     skipped: bool = False
+    seconds: float | None = None
 
     @property
     def card(self) -> Card:
@@ -56,9 +68,11 @@ class Measurement:
             return
         try:
             work(self)
+        except PluginError as e:
+            self.error = one_line(e, 600)
         except (UserError, KeyboardInterrupt):
             raise  # a full disk, say: not the sampler's fault
         except BaseException as e:  # a stranger's code may even ask to exit
-            self.error = f"{type(e).__name__}: {one_line(e)}"
+            self.error = described(e, package_at(self.sampler))
             if isinstance(e, torch.AcceleratorError):  # whatever comes after it in this process fails too
                 raise DeviceLostError(f"the device failed in {self.cell.id} ({self.error}); the same command goes on") from e

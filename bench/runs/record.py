@@ -5,17 +5,23 @@ from typing import Any
 from bench.machine.environment import environment
 from bench.records.schema import SCHEMA, Record, Time
 from bench.records.versions import validated
-from bench.runs.measurement import Measurement
+from bench.runs.measurement import Measurement, Unusable
 from bench.runs.session import Session
-from samplers.errors import UserError
+from samplers.errors import PluginError, UserError, foreign, one_line, package_at
+from samplers.registry import MEND
 
 
 def record(m: Measurement, session: Session) -> Record:
-    """What became of a cell: measured, failed or skipped.
+    """What became of a cell: measured, failed or skipped; failed where what its plug-ins tell of themselves fits no record."""
+    try:
+        with foreign("what it tells of itself cannot be recorded", MEND, package_at(m.sampler)):
+            return _record(m, session)
+    except PluginError as e:
+        m.sampler, m.error, m.told = Unusable(), m.error or one_line(e, 600), {}
+        return _record(m, session)
 
-    Raises:
-        UserError: what a sampler or its student's card tells of itself cannot stand in a record; names it.
-    """
+
+def _record(m: Measurement, session: Session) -> Record:
     plan, teacher, student = session.plan, session.teacher, m.sampler.student
     ok, told = m.error is None, m.told
     measured = {key: told.get(key) if ok else None for key in ("time", "memory", "energy", "quality")}
@@ -53,7 +59,7 @@ def record(m: Measurement, session: Session) -> Record:
     try:
         return validated(values)
     except UserError as e:
-        raise UserError(f"{m.cell.id} cannot be recorded ({e}); mend the sampler or its student's card and run again") from e
+        raise ValueError(str(e)) from e
 
 
 def _setting(m: Measurement, session: Session) -> dict[str, Any]:

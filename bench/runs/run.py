@@ -1,7 +1,9 @@
 """A plan measured into a folder: what `bench run` does, as functions."""
 
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from bench.runs.converging import Converging
 from bench.runs.counting import Counting
 from bench.runs.energy import Energy
 from bench.runs.generating import Generating, keep_batch
-from bench.runs.measurement import DeviceLostError, Measurement
+from bench.runs.measurement import DeviceLostError, Measurement, Unusable
 from bench.runs.overhead import Overhead
 from bench.runs.phase import Phase
 from bench.runs.plan import Plan, make_plan
@@ -22,6 +24,7 @@ from bench.runs.scoring import Scoring
 from bench.runs.session import Session
 from bench.runs.sweep import Sweep
 from bench.runs.timing import Timing
+from samplers.errors import one_line
 from samplers.files import alone_in
 
 if TYPE_CHECKING:
@@ -53,14 +56,15 @@ def run_plan(plan: Plan, folder: Path, *, quiet: bool = False) -> list[Record]:
         session = Session(plan, quiet=quiet)
         store = Store(folder, plan.text_in(folder), session.identity())
         done = {Cell.of(r) for r in store.records()}
-        cells = [Measurement(c, session.samplers[c]) for c in session.cells if c not in done]
-        for m in [m for m in cells if m.cell in session.unready]:
-            m.error, m.skipped = session.unready[m.cell], True
+        cells = [Measurement(c, session.samplers.get(c) or Unusable()) for c in session.cells if c not in done]
+        for m in [m for m in cells if m.cell not in session.samplers]:
+            m.skipped = m.cell in session.unready
+            m.error = one_line((session.unready if m.skipped else session.broken)[m.cell], 600)
             store.add(record(m, session))
             cells.remove(m)
         if cells:
             try:
-                with session.display:
+                with session.display, redirect_stdout(sys.stderr):  # where what samplers print does not come between
                     _measure(cells, session, store)
             except DeviceLostError:
                 kept = {Cell.of(r) for r in store.records()}

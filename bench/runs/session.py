@@ -19,10 +19,14 @@ from bench.runs.cells import Cell, cells, expand, tables_of
 from bench.runs.executor import Executor
 from bench.runs.plan import Plan
 from bench.runs.progress import Display
-from samplers.errors import UserError, foreign, one_line, unknown
+from samplers.errors import PluginError, UserError, foreign, one_line, package_at, unknown
 from samplers.models.teacher import Teacher
 from samplers.protocol import Sampler, Student
+from samplers.registry import MEND
 from samplers.training.cards import machine
+
+READYING = 600.0
+"""Seconds that a sampler may take to load its student: a download is slow, ten minutes are not."""
 
 
 class Session:
@@ -31,6 +35,7 @@ class Session:
     Attributes:
         plan: what is run.
         cells: of the plan.
+        broken: those of them that a plug-in's fault keeps from being measured, and why.
         tables: names of the tables that a cell stands in, where it is in some.
         device: of all networks.
         teacher, extractor: loaded.
@@ -38,7 +43,7 @@ class Session:
         watch: of the conditions, None where the system tells nothing.
         display: the progress bar.
         executor: makes images, timed or not.
-        samplers: of each cell its own, since a student may be of certain steps only.
+        samplers: of each cell that is to be measured its own, since a student may be of certain steps only.
         unready: cells that "all" brought in and that cannot be measured, and why.
         real: features of real images, which the metrics compare with.
         labelled: whether images are made of classes.
@@ -51,7 +56,9 @@ class Session:
 
     def __init__(self, plan: Plan, *, quiet: bool = False):
         self.plan = plan
-        self.cells, self.tables = cells(plan), tables_of(plan)
+        planned = cells(plan)
+        self.cells, self.tables = list(planned), tables_of(plan)
+        self.broken = {c: why for c, why in planned.items() if why is not None}
         check_metrics(plan.metrics, plan.images)
         self.rank_by = _rank_by(plan)
         self.device = resolve_device(plan.device)
@@ -68,8 +75,10 @@ class Session:
             self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)
             z, labels = self.inputs(range(1))
             self.teacher_flops = flops(self.teacher, z, 1.0, labels)
-        self.samplers = {c: samplers.get(c.sampler) for c in self.cells}
-        self.unready = {c: why for c, s in self.samplers.items() if (why := self._ready(c, s)) is not None}
+        self.samplers: dict[Cell, Sampler] = {}
+        self.unready: dict[Cell, str] = {}
+        for cell in [c for c in self.cells if c not in self.broken]:
+            self._ready(cell)
         self.converged: Converged | None = None
 
     def inputs(self, indices: range) -> tuple[Tensor, Tensor | None]:
@@ -91,22 +100,25 @@ class Session:
             **({"students": hashes} if hashes else {}),
         }
 
-    def _ready(self, cell: Cell, sampler: Sampler) -> str | None:
-        """Let a sampler load its student; why it cannot be measured, where "all" brought in one that cannot.
+    def _ready(self, cell: Cell) -> None:
+        """Make a cell's sampler and let it load its student, or tell why it cannot be measured.
 
         Raises:
-            UserError: the same, of a sampler that the plan names.
+            UserError: the user's own mistake, of a sampler that the plan names and "all" has not just brought in.
         """
         spec = cell.sampler
         try:
-            with foreign(f"{one_line(spec)} cannot be made ready", "its author must mend it"):
+            sampler = samplers.get(spec)
+            with foreign(f"{one_line(spec)} cannot be made ready", MEND, package_at(sampler), READYING):
                 sampler.prepare(self.teacher, self.device, cell.steps)
                 self._check(spec, sampler.student)
+            self.samplers[cell] = sampler
+        except PluginError as e:
+            self.broken[cell] = str(e)
         except UserError as e:
             if spec in {str(s.at(None)) for s, named in expand(self.plan, self.plan.texts).items() if named}:
                 raise
-            return str(e)
-        return None
+            self.unready[cell] = str(e)
 
     def _check(self, spec: str, student: Student | None) -> None:
         """Refuse a student whose images of this plan would not be held out, or are of other labels."""

@@ -18,7 +18,7 @@ from bench.runs.phase import Phase
 from bench.runs.plan import Plan
 from bench.runs.session import Session
 from bench.runs.timing import watched
-from samplers.errors import UserError, one_line
+from samplers.errors import PluginError, UserError, one_line
 from samplers.time_limit import stop_in_time
 
 GROWTH = 1.03
@@ -120,9 +120,11 @@ def _ending(work: Work, m: Measurement, point: BatchSize, session: Session) -> N
     """Do some work whose failure ends that cell's sweep, and nothing else."""
     try:
         work(m, point, session)
-    except UserError:
+    except PluginError as e:
+        point.error = one_line(e)
+    except (UserError, KeyboardInterrupt):
         raise
-    except Exception as e:
+    except BaseException as e:  # a stranger's code may even ask to exit
         point.error = why(e)
 
 
@@ -138,7 +140,7 @@ def stopped(points: Sequence[BatchSize], sizes: Sequence[int]) -> str | None:
     return "every size was measured" if last.batch_size == sizes[-1] else None
 
 
-def why(error: Exception) -> str:
+def why(error: BaseException) -> str:
     """What ended a sweep, in a few words."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):  # the CPU's allocator
         return "out of memory"

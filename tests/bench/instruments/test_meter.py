@@ -99,6 +99,7 @@ def test_a_teacher_s_calls(call, networks, calls, forwards, bare):
     with meter.watching():
         image = samplers.get("heun").sample(teacher if bare else meter, z, steps=2)
     assert (meter.count.calls, meter.count.forwards) == (3 * calls, 3 * forwards)
+    assert meter.count.asked == 3 * (calls if bare else 1), "a call of the denoiser is one"
     assert meter.network_seconds() > 0
     assert hooks(teacher) == 0
     teacher(z, 1.0)
@@ -123,6 +124,7 @@ def test_a_student_s_networks_are_counted_beside_the_teacher_s():
         student.sample(meter, z, steps=2)
         meter(z, 1.0)
     assert (meter.count.calls, meter.count.forwards) == (2 * 3 + 1, 2 * (5 + 15 + 5) + 5)
+    assert meter.count.asked == 2 * 3 + 1
     with meter.watching(samplers.get("ddim")):
         pass
     assert (meter.count.calls, meter.network_seconds()) == (0, 0)
@@ -144,7 +146,7 @@ def test_a_denoiser_without_networks_is_counted_by_its_calls():
     assert not hasattr(meter, "sha256")
     with meter.watching(samplers.get("heun")):
         (_, elapsed) = CLOCK.time(lambda: samplers.get("heun").sample(meter, z, steps=2))
-    assert (meter.count.calls, meter.count.forwards) == (3, 15)
+    assert (meter.count.calls, meter.count.forwards, meter.count.asked) == (3, 15, 3)
     assert 0.03 <= meter.network_seconds() <= elapsed.seconds, "its naps lie inside the network's share, that inside the whole"
 
 

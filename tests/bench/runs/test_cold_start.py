@@ -24,7 +24,7 @@ def test_stages_follow_one_another():
 def test_a_fresh_process_makes_an_image_from_any_folder(tiny: dict[str, str], tmp_path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     own = plan(tiny)
-    found = cold_start(own, cells(own)[0], "cpu", 1)
+    found = cold_start(own, next(iter(cells(own))), "cpu", 1)
     assert found["load"] > 0
     assert found["first_image"] > 0
     assert found["compile"] is None
@@ -33,7 +33,7 @@ def test_a_fresh_process_makes_an_image_from_any_folder(tiny: dict[str, str], tm
 def test_a_process_that_fails_is_told_by_its_last_line(tiny: dict[str, str]):
     own = plan(tiny | {"teacher": "nowhere"})
     with pytest.raises(RuntimeError, match=r"cold start: the process ended with 1 \(.*unknown teacher 'nowhere'"):
-        cold_start(own, cells(own)[0], "cpu", 1)
+        cold_start(own, next(iter(cells(own))), "cpu", 1)
 
 
 def test_each_line_is_a_reading_of_the_clock_and_other_output_is_not(tiny: dict[str, str], monkeypatch: pytest.MonkeyPatch):
@@ -55,11 +55,11 @@ def test_each_line_is_a_reading_of_the_clock_and_other_output_is_not(tiny: dict[
     monkeypatch.setattr("bench.runs.cold_start.subprocess.Popen", Process)
     ticks = iter([0.0, 2.0, 7.0, 7.5])
     own = plan(tiny, mode="compile")
-    found = cold_start(own, cells(own)[0], "cpu", 3, now=lambda: next(ticks))
+    found = cold_start(own, next(iter(cells(own))), "cpu", 3, now=lambda: next(ticks))
     assert found == {"load": 2.0, "compile": 5.0, "first_image": 0.5, "total": 7.5}
     Process.returncode, ticks = 1, iter([0.0, 2.0, 7.0, 7.5])
     with pytest.raises(RuntimeError, match="ended with 1"):
-        cold_start(own, cells(own)[0], "cpu", 3, now=lambda: next(ticks))
+        cold_start(own, next(iter(cells(own))), "cpu", 3, now=lambda: next(ticks))
     assert (asked["mode"], asked["threads"], asked["steps"], asked["caches"]) == ("compile", 3, 2, "1")
 
 
@@ -67,4 +67,4 @@ def test_the_process_finds_the_trainings_that_this_one_was_told_of(tiny: dict[st
     monkeypatch.setattr("samplers.models.zoo._trained", [])
     add_zoo(Path(tiny["teacher"]).parent)
     own = plan(tiny | {"teacher": "tiny"})
-    assert cold_start(own, cells(own)[0], "cpu", 1)["first_image"] > 0
+    assert cold_start(own, next(iter(cells(own))), "cpu", 1)["first_image"] > 0

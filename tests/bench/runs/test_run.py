@@ -129,19 +129,15 @@ def test_the_converged_solution_is_by_no_solver_that_is_looked_up(one: dict, tmp
 
 
 class Odd(Sampler):
-    card = Card("odd", "odd", "none", None)
-    student = 5  # type: ignore[assignment]
+    card = Card("odd", "odd", "none", None, calls=lambda n: 1)
 
     def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
         return 1e30 * denoiser(noise, 1.0, labels)
 
 
-def test_what_a_sampler_tells_wrongly_or_makes_too_large_is_told(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_a_sampler_makes_too_large_is_told(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     load = samplers.registry.load
     monkeypatch.setattr(samplers.registry, "load", lambda name: Odd if name == "odd" else load(name))
-    with pytest.raises(UserError, match=r"odd cannot be made ready \(AttributeError: .*; its author must mend it"):
-        bench.run(out=tmp_path / "run", quiet=True, **one | {"samplers": ("odd",)})
-    monkeypatch.setattr(Odd, "student", None)
     frame = bench.run(out=tmp_path / "run", quiet=True, **one | {"samplers": ("odd", "ddim")}).set_index("sampler")
     assert list(frame.loc[["odd", "ddim"], "status"]) == ["failed", "ok"]
     assert "too far from the converged solution" in frame.loc["odd", "error"]
