@@ -1,6 +1,8 @@
 """The command line: `bench COMMAND`."""
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -11,12 +13,28 @@ from bench.commands.options import errors
 from bench.commands.training import campaign, train
 from samplers.errors import UserError, in_short, one_line
 
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"bench {version('sampler-bench')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Compare fast samplers of a diffusion model.",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def bench(
+    asked: Annotated[bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Compare fast samplers of a diffusion model."""
+
+
 for command in (run, list_, report, tune, train, profile, compare, gate, doctor, convert, campaign):
     app.command(name=command.__name__.rstrip("_"))(command)
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -24,6 +24,8 @@ class Settings(BaseModel):
     ValueError with a message that completes "KEY ..." ("must be ...") or stands alone.
     """
 
+    headings: ClassVar[Mapping[str, str]] = {}
+    """Of groups of fields, by the first field of each, for a command's help."""
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=False)
 
     def __init__(self, **values: Any):

@@ -26,15 +26,18 @@ def run(
 
     Exit code 0, or 1 where a cell failed (its record says why; the others are measured), 2 for a mistake in what was asked.
     """
+    from bench.presentation import terminal
     from bench.records.caveats import caveats
-    from bench.reports.report import write_report
+    from bench.records.frame import load_records
+    from bench.reports.report import headline, write_report
     from bench.runs.run import folder_of, run_plan
 
     add_zoos(zoo)
     full = make_plan(plan, tuned=tuned, **given)
     folder = folder_of(full, out)
     records = run_plan(full, folder, quiet=quiet)
-    console.print(f"{len(records)} records in {folder / 'records.jsonl'}")
+    terminal.show(headline(load_records([folder])), console)
+    console.print(f"\n{len(records)} records in {folder / 'records.jsonl'}")
     if report:
         console.print(f"report: {write_report([folder])}")
     failed = [r for r in records if r.status == "failed"]

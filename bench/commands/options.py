@@ -33,9 +33,11 @@ def options_of(settings: type[Settings], *, but: str = "") -> Callable[[Callable
         but: a field that is no option.
     """
     fields = {k: f for k, f in settings.model_fields.items() if k != but}
-    options = [
-        inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(f)) for k, f in fields.items()
-    ]
+    options, panel = [], None
+    for k, f in fields.items():
+        panel = settings.headings.get(k, panel)
+        kind = _option(f, panel)
+        options.append(inspect.Parameter(k, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -87,14 +89,14 @@ def _item(field: FieldInfo) -> type | None:
     return next((k for k in (int, float) if k in kinds), str) if any(get_origin(k) is tuple for k in kinds) else None
 
 
-def _option(field: FieldInfo) -> Any:
+def _option(field: FieldInfo, panel: str | None) -> Any:
     """The type that Typer reads: lists and shares as words, which `listed` and the settings take apart."""
     kinds = list(members(field.annotation))
     share = any(isinstance(m, BeforeValidator) for m in (*kinds, *field.metadata))
     kind = next((k for k in (bool, int, float) if k in kinds and not share and _item(field) is None), str)
-    default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+    default = ", ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
     notes = [", ".join(get_args(k)) for k in kinds if get_origin(k) is Literal]
     notes += ["comma-separated"] if _item(field) else []
     notes += [f"default: {'on' if default is True else default}"] if default not in (None, "", False) or default == 0 else []
     help_text = f"{field.description} ({'; '.join(notes)})" if notes else field.description
-    return Annotated[kind | None, typer.Option(help=help_text)]
+    return Annotated[kind | None, typer.Option(help=help_text, rich_help_panel=panel)]

@@ -98,6 +98,15 @@ class Store:
         write_whole(self.folder / "influence" / f"{cell}.npy", buffer.getvalue())
 
 
+def threads_of(folder: Path) -> int | None:
+    """The CPU threads that the run in a folder chose when it began; None where it did not choose, or nothing tells."""
+    try:
+        told = json.loads((folder / "identity.json").read_bytes())["threads"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None  # `Store` says what is wrong
+    return told if type(told) is int and told > 0 else None
+
+
 def read_records(path: Path) -> list[Record]:
     """The records of a `records.jsonl`; a last line without its end is left out.
 

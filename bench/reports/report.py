@@ -1,6 +1,7 @@
 """The report of one or several runs, from their records alone: report.md, results.csv and figures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -122,6 +123,17 @@ def _section(section: Section, names: Sequence[str], out: Path, suffix: str) -> 
             blocks += [Heading(3, heading), table, *([Paragraph(text)] if text else [])]
     if empty := blanks(section):
         blocks += [Paragraph("Blank cells:"), Bullets(empty)]
+    return blocks
+
+
+def headline(df: pd.DataFrame) -> Document:
+    """What the report begins with, without its figures: the answer and the table by budget, for each group of rows."""
+    blocks: list[Block] = []
+    for section in sections(df):
+        blocks += [Heading(2, section.key()), Bullets(answer(section))]
+        if len(section.scored):
+            caption = f"{section.distance} by budget of network calls; best bold, ties with it underlined"
+            blocks.append(replace(summary_table(section), caption=caption))
     return blocks
 
 

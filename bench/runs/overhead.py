@@ -41,6 +41,7 @@ class Overhead(Phase):
     def run(self, cells: Sequence[Measurement], session: Session, store: Store) -> None:
         found = {m.cell.id: store.scratch.rows(m.cell.id, self.name, Fraction) for m in cells}
         for turn in range(PASSES):
+            session.display.now(f"overhead, round {turn + 1} of {PASSES}")
             behind = [m for m in cells if m.error is None and len(found[m.cell.id]) <= turn]
             for m in behind:
                 m.attempt(lambda m: self._measure(m, found[m.cell.id], session, store))

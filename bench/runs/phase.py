@@ -33,7 +33,7 @@ class Phase:
         Raises:
             TimeUpError: the time limit around it is over; what was measured is kept.
         """
-        for m in cells:
+        for m in session.display.each(cells, self.name) if len(cells) > 1 else cells:
             m.attempt(lambda m: self.measure(m, session, store))
 
     def measure(self, m: "Measurement", session: "Session", store: "Store") -> None:

@@ -1,11 +1,12 @@
 """What to run: flags, a YAML file or Python arguments become a `Plan`."""
 
 import os
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from bench.instruments.choices import Mode, Precision
 from bench.runs.tuned import chosen
@@ -14,6 +15,12 @@ from samplers.errors import UserError, unknown
 from samplers.schedule import GRIDS
 from samplers.settings import Settings, Share, SpecText
 
+
+def _threads(value: Any) -> Any:
+    """None for auto, and the number that a word is."""
+    return None if value == "auto" else int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 if TYPE_CHECKING:
     Grid = str
 else:
@@ -21,6 +28,7 @@ else:
 TableName = Annotated[str, Field(pattern=r"^[\w (),.:=-]{1,80}$")]
 Count = Annotated[int, Field(ge=1, le=10_000)]
 """Steps or calls of one pass; a thousand is a converged solution."""
+Threads = Annotated[int | None, BeforeValidator(_threads, json_schema_input_type=int | Literal["auto"] | None)]
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 PLANS = Path(__file__).parent / "plans"
 """Those that ship."""
@@ -28,6 +36,8 @@ PLANS = Path(__file__).parent / "plans"
 
 class Plan(Settings):
     """Everything that decides a run's records. Each field is a key of the YAML plan and a flag of `bench run`."""
+
+    headings: ClassVar[Mapping[str, str]] = {"samplers": "What is measured", "images": "Quality", "repetitions": "Time"}
 
     samplers: tuple[SpecText, ...] = Field(
         ("ddim", "dpm_solver", "dpmpp_2m", "heun"),
@@ -54,7 +64,7 @@ class Plan(Settings):
     )
     precision: Precision = Field("fp32", description="of the networks; bf16 by autocast")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(0, ge=0, le=4096, description="CPU threads, 0 for all")
+    threads: Threads = Field(None, ge=0, le=4096, description="CPU threads, 0 for all cores, or auto: by a short measurement")
     mode: Mode = Field("eager", description="plainly, by torch.compile of the networks, or as a CUDA graph of a whole pass")
     time_precision: Share | None = Field(
         None, gt=0, lt=1, description="half width of the median's 95 % interval to reach, as 2%; none: exactly the repetitions"
@@ -62,6 +72,14 @@ class Plan(Settings):
     time_budget: float = Field(30.0, gt=0, le=1e9, description="seconds of timed repetitions per cell to reach it in")
     sweep: tuple[BatchSize, ...] = Field((), description="increasing batch sizes to measure throughput at")
     cold_start: bool = Field(False, description="time load, compilation and first image in a fresh process")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_images(cls, values: Any) -> Any:
+        """Fewer images than the default batch are one batch, where none is asked for."""
+        usual, images = cls.model_fields["batch_size"].default, values.get("images") if isinstance(values, dict) else None
+        few = type(images) is int and "batch_size" not in values and 1 <= images < usual
+        return {**values, "batch_size": images} if few else values
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

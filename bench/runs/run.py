@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.records.schema import Record
-from bench.records.store import Store
+from bench.records.store import Store, threads_of
 from bench.runs.cells import Cell
 from bench.runs.cold_start import ColdStart
 from bench.runs.converging import Converging
@@ -53,7 +53,7 @@ def run_plan(plan: Plan, folder: Path, *, quiet: bool = False) -> list[Record]:
     """
     begin = time.perf_counter()
     with alone_in(folder):
-        session = Session(plan, quiet=quiet)
+        session = Session(plan, quiet=quiet, threads=threads_of(folder))
         store = Store(folder, plan.text_in(folder), session.identity())
         done = {Cell.of(r) for r in store.records()}
         cells = [Measurement(c, session.samplers.get(c) or Unusable()) for c in session.cells if c not in done]
@@ -84,13 +84,14 @@ def _measure(cells: Sequence[Measurement], session: Session, store: Store) -> No
     def left(phases: Sequence[Phase]) -> int:
         return sum(p.cost(m, session, store) for p in phases for m in cells if m.error is None)
 
+    session.display.now("converged solution")
     for phase in first:
         phase.run(cells, session, store)
     session.display.begin(left([*together, *apart]), len(cells))
     for phase in together:
         phase.run(cells, session, store)
     session.display.rest(left(apart))
-    for m in cells:
+    for m in session.display.each(cells, "images"):
         for phase in apart:
             phase.run([m], session, store)
         store.add(record(m, session))

@@ -11,6 +11,7 @@ from bench.instruments.meter import flops
 from bench.instruments.modes import check_mode
 from bench.machine.conditions import watch
 from bench.machine.device import prepare_process, resolve_device
+from bench.machine.threads import choose_threads
 from bench.quality.extractor import Extractor, find_extractor
 from bench.quality.metrics import check_metrics, check_needs, load_metric
 from bench.quality.reference import Reference, find_reference
@@ -48,13 +49,14 @@ class Session:
         real: features of real images, which the metrics compare with.
         labelled: whether images are made of classes.
         converged: the solution of the plan's ODE, once its phase has run.
+        threads: of an earlier process that began the plan with `auto`, which are kept.
         teacher_flops: of one forward of one image.
 
     Raises:
         UserError: anything asked for that cannot be.
     """
 
-    def __init__(self, plan: Plan, *, quiet: bool = False):
+    def __init__(self, plan: Plan, *, quiet: bool = False, threads: int | None = None):
         self.plan = plan
         planned = cells(plan)
         self.cells, self.tables = list(planned), tables_of(plan)
@@ -63,8 +65,7 @@ class Session:
         self.rank_by = _rank_by(plan)
         self.device = resolve_device(plan.device)
         check_mode(plan.mode, self.device)
-        prepare_process(self.device, plan.threads)
-        self.watch = watch(self.device, torch.get_num_threads())
+        prepare_process(self.device, threads or plan.threads or 0)
         self.teacher: Teacher = samplers.load_teacher(plan.teacher, device=self.device)
         self.extractor: Extractor = find_extractor(plan.extractor, self.teacher)
         self.real: Reference = find_reference(self.extractor)
@@ -75,6 +76,9 @@ class Session:
             self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)
             z, labels = self.inputs(range(1))
             self.teacher_flops = flops(self.teacher, z, 1.0, labels)
+        if plan.threads is None and not threads and self.device.type == "cpu":
+            self.display.say(choose_threads(self._network_pass).why)
+        self.watch = watch(self.device, torch.get_num_threads())
         self.samplers: dict[Cell, Sampler] = {}
         self.unready: dict[Cell, str] = {}
         for cell in [c for c in self.cells if c not in self.broken]:
@@ -84,6 +88,14 @@ class Session:
     def inputs(self, indices: range) -> tuple[Tensor, Tensor | None]:
         """Noise and labels of images `indices`."""
         return self.executor.inputs(indices)
+
+    @torch.no_grad()
+    def _network_pass(self) -> None:
+        """One call of the teacher with one image and one with a batch, as a round of timing has them."""
+        for size in (1, self.plan.batch_size):
+            z, labels = self.inputs(range(size))
+            with self.executor.autocast():
+                self.teacher(z, 1.0, labels)
 
     def identity(self) -> dict[str, Any]:
         """What the records depend on besides the plan."""
@@ -97,6 +109,7 @@ class Session:
             "extractor": self.extractor.sha256,
             "reference": self.real.sha256,
             "device": f"{self.device}, {machine(self.device)}",
+            **({"threads": torch.get_num_threads()} if self.plan.threads is None else {}),
             **({"students": hashes} if hashes else {}),
         }
 

@@ -80,6 +80,7 @@ class Sweep(Phase):
         sizes, order = session.plan.sweep, random.Random(session.plan.seed)
         found = {m.cell.id: store.scratch.rows(m.cell.id, self.name, BatchSize) for m in cells}
         for size in sizes:
+            session.display.now(f"sweep, batch {size}")
             going = [m for m in cells if m.error is None and stopped(found[m.cell.id], sizes) is None]
             here = [(m, BatchSize(batch_size=size)) for m in going if size not in {p.batch_size for p in found[m.cell.id]}]
             for m, point in here:

@@ -88,11 +88,12 @@ class Timing(Phase):
     def run(self, cells: Sequence[Measurement], session: Session, store: Store) -> None:
         timed = {m.cell.id: store.scratch.rows(m.cell.id, self.name, Repetition) for m in cells}
         warm = {m.cell.id: store.scratch.rows(m.cell.id, "warm_up", WarmUp) for m in cells}
-        for m in cells:
+        for m in session.display.each(cells, "warm-up"):
             if not warm[m.cell.id] or _pending(timed[m.cell.id], session.plan):
                 m.attempt(lambda m: self._warm_up(m, warm[m.cell.id], session, store))
         order, turn = random.Random(session.plan.seed), 0
         while pending := [m for m in cells if m.error is None and _pending(timed[m.cell.id], session.plan)]:
+            session.display.now(f"timing, round {turn + 1} of {max(session.plan.repetitions, turn + 1)}")
             behind = [m for m in pending if len(timed[m.cell.id]) <= turn]
             order.shuffle(behind)
             for m in behind:

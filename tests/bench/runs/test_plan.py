@@ -180,7 +180,7 @@ def test_a_wrong_plan_file_is_told_with_line_and_key(tmp_path: Path, text: str, 
     [
         ({"images": 1}, "images must be at least 2, got 1"),
         ({"images": 10**5000}, "images must be at most 10000000, got a number of thousands of digits"),
-        ({"images": 50}, "batch_size 64 is more than the 50 images"),
+        ({"images": 50, "batch_size": 64}, "batch_size 64 is more than the 50 images"),
         ({"seed": 2**32}, "seed must be below 4294967296"),
         ({"precision": "fp16"}, "unknown precision 'fp16'"),
         ({"labels": "balance"}, "did you mean 'balanced'?"),
