@@ -1,5 +1,6 @@
 """The command line: `bench COMMAND`."""
 
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -12,6 +13,11 @@ from bench.commands.measuring import doctor, list_, profile, report, run, tune
 from bench.commands.options import errors
 from bench.commands.training import campaign, train
 from samplers.errors import UserError, in_short, one_line
+
+SPINS = "30000"
+"""Turns that an idle thread of torch waits for work before it sleeps, read when torch is loaded. With the OpenMP runtime's own
+millions of them, threads that wait take the cores from those that work on a loaded machine (up to 40 times the time of a pass);
+with none (OMP_WAIT_POLICY=PASSIVE) a pass of one small image takes three times as long on an idle one."""
 
 
 def _version(asked: bool) -> None:
@@ -41,6 +47,7 @@ for command in (run, list_, report, tune, train, profile, compare, gate, doctor,
 
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     try:
         code = app(standalone_mode=False)
     except (UserError, OSError) as e:

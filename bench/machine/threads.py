@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from bench.presentation.text import num
 from samplers.training.precision import available_cores
 
 ROUNDS = 5
@@ -68,5 +69,5 @@ def choose_threads(
     medians = {n: statistics.median(taken) for n, taken in times.items()}
     best = choose(medians)
     take(best)
-    others = ", ".join(f"{1e3 * s:.3g} ms with {n}" for n, s in medians.items() if n != best)
-    return Choice(best, f"threads: {best} of {cores} cores; a network pass took {1e3 * medians[best]:.3g} ms ({others})")
+    others = ", ".join(f"{num(1e3 * s)} ms with {n}" for n, s in medians.items() if n != best)
+    return Choice(best, f"threads: {best} of {cores} cores; a network pass took {num(1e3 * medians[best])} ms ({others})")

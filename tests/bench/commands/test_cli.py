@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -245,3 +246,17 @@ def test_trainings_count_as_shipped_where_they_are_told_of(tiny, tmp_path, monke
     code, out, _ = call(monkeypatch, capsys, *words, "--zoo", str(Path(tiny["teacher"]).parent))
     assert code == 0
     assert "1 records" in out
+
+
+@pytest.mark.parametrize(("own", "kept"), [(None, "30000"), ("7", "7")])
+def test_waiting_threads_sleep_soon_unless_the_user_says_how(own: str | None, kept: str, monkeypatch: pytest.MonkeyPatch):
+    from bench.cli import main
+
+    monkeypatch.setattr("sys.argv", ["bench", "--version"])
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if own is not None:
+        monkeypatch.setenv("GOMP_SPINCOUNT", own)
+    with pytest.raises(SystemExit) as e:
+        main()
+    assert not e.value.code
+    assert os.environ["GOMP_SPINCOUNT"] == kept
