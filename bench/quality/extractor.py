@@ -97,19 +97,22 @@ def find_extractor(spec: str | Path | None, teacher: Teacher) -> Extractor:
         UserError: as `load_extractor`, no extractor for the teacher's data, or one for images of another shape.
     """
     if spec is None:
-        data = teacher.data
-        cards = known_cards("extractor").items()
-        fitting = [n for n, entry in cards if data is not None and entry.card.get("data_sha256") == data]
-        if not fitting:
+        spec = extractor_of(teacher.data)
+        if spec is None:
             raise UserError(f"no extractor was trained on the data of teacher '{teacher.name}'; name one with --extractor")
-        spec = fitting[0]
     extractor = load_extractor(spec)
-    if not _takes(extractor, teacher.shape):
+    if not _takes(extractor, teacher.image_shape):
         raise UserError(
             f"extractor '{extractor.name}' scores images [{_text(extractor.shape)}], "
-            f"teacher '{teacher.name}' makes {list(teacher.shape)}"
+            f"teacher '{teacher.name}' makes {list(teacher.image_shape)}; name another with --extractor, or --metrics none"
         )
     return extractor
+
+
+def extractor_of(data: str | None) -> str | None:
+    """The name of the extractor in the zoo that was trained on a teacher's data, by its hash; None where there is none."""
+    cards = known_cards("extractor").items()
+    return next((n for n, entry in cards if data is not None and entry.card.get("data_sha256") == data), None)
 
 
 def features_of(extractor: Extractor, images: Tensor) -> Features:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from samplers.models.teacher import Teacher
+
 ROUNDING = "nearest"
 """What a reference's key calls the rule."""
 
@@ -13,3 +15,10 @@ def to_uint8(images: Tensor) -> Tensor:
     EDM's formula. Truncating instead moves four pixels in ten by a level; skipping the clamp lets values wrap.
     """
     return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+
+
+@torch.no_grad()
+def pictures(teacher: Teacher, states: Tensor) -> Tensor:
+    """uint8 images [..., C', H', W'] of a teacher's denoised states [..., C, H, W]: what is scored and shown, decoded."""
+    images = teacher.decode(states.flatten(0, -4))
+    return to_uint8(images).unflatten(0, states.shape[:-3])

@@ -1,4 +1,4 @@
-"""What a reader of records should be told about their times."""
+"""What a reader of records should be told about their times, and what they lack."""
 
 from collections.abc import Sequence
 from math import inf
@@ -12,7 +12,7 @@ def _missed(time: Time) -> bool:
 
 
 def caveats(records: Sequence[Record]) -> list[str]:
-    """What a reader of these records should be told about their times: one line each, none where all is well."""
+    """What a reader of these records should be told about their times and scores: one line each, none where all is well."""
     times = [(r.cell, r.time) for r in records if r.time is not None]
     lines = []
     wide = [(t.precision_reached or inf, cell) for cell, t in times if _missed(t)]
@@ -28,5 +28,11 @@ def caveats(records: Sequence[Record]) -> list[str]:
         lines.append(
             f"conditions: {len(disturbed)} of {len(times)} cells were timed while something disturbed them, so their times are "
             f"marked invalid ({cell}: {'; '.join(conditions.reasons)})"
+        )
+    bare = [r.cell for r in records if r.quality is not None and not r.quality.__pydantic_extra__]
+    if bare:
+        lines.append(
+            f"quality: {len(bare)} of {len(records)} cells have no score of their images (metrics none, or no extractor of the "
+            "teacher's data); name one with --extractor"
         )
     return lines

@@ -60,6 +60,15 @@ class Conditions(Open):
     reasons: list[Text] = Field(title="times not valid, because")
 
 
+class Decode(Part):
+    """Making images of latents, apart from sampling, which `Time` tells; and the medians of both together."""
+
+    latency_ms: Spread = Field(title="decode ms, batch 1")
+    images_per_s: Spread = Field(title="decoded images/s")
+    total_latency_ms: Number = Field(title="both ms, batch 1")
+    total_images_per_s: Number = Field(title="images/s, both")
+
+
 class SweepPoint(Part):
     """Throughput at one batch size."""
 
@@ -93,6 +102,7 @@ class Time(Part):
     host_latency_ms: Spread | None = Rare
     launch_gap_ms: Spread | None = Rare
     images_per_s: Spread = Field(title="images/s")
+    decode: Decode | None = Rare
     precision_asked: Number | None = Rare
     precision_reached: Number | None = Rare
     cold_start_s: ColdStart | None = None

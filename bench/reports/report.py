@@ -40,7 +40,7 @@ from bench.reports.setting_tables import front, names_of, setting_tables
 from bench.reports.student_figures import learning_figure, path_figure
 from bench.reports.student_tables import STUDENTS_TEXT, students_table
 from bench.reports.tables import blanks, failed_table, main_tables, summary_table, write_csv
-from bench.reports.time_tables import cost_table, sweep_table, time_caveats
+from bench.reports.time_tables import cost_table, decode_table, sweep_table, time_caveats
 from samplers.errors import UserError
 
 
@@ -115,6 +115,7 @@ def _section(section: Section, names: Sequence[str], out: Path, suffix: str) -> 
     blocks += [*map(Paragraph, time_caveats(section)), *main_tables(section)]
     for heading, table, text in (
         ("Throughput by batch size, images a second", sweep_table(section), ""),
+        ("Sampling latents, decoding them, and both", decode_table(section), ""),
         ("Cold start and energy", cost_table(section), ""),
         ("What training the students took", students_table(section), STUDENTS_TEXT),
         ("When a training has paid for itself", break_even_table(section), BREAK_EVEN_TEXT),

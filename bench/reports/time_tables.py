@@ -1,5 +1,7 @@
 """What else was timed, where it was asked for: throughput over batch sizes, cold start, energy; and what times suffer from."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from bench.presentation.document import Cell, Mark, Table, cell
@@ -11,6 +13,15 @@ from bench.reports.tables import disturbed
 
 COSTS = (*(f"time.cold_start_s.{stage}" for stage in ColdStart.model_fields), "energy.joules_per_image")
 """Columns of the table of cold start and energy."""
+DECODE = (
+    "time.latency_ms.median",
+    "time.decode.latency_ms.median",
+    "time.decode.total_latency_ms",
+    "time.images_per_s.median",
+    "time.decode.images_per_s.median",
+    "time.decode.total_images_per_s",
+)
+"""Columns of the table of decoding."""
 
 
 def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
@@ -45,10 +56,19 @@ def sweep_table(section: Section) -> Table | None:
 
 def cost_table(section: Section) -> Table | None:
     """Cold start and energy, a row a cell that has either; columns without a value are left out; None if that is all."""
-    there = [c for c in COSTS if c in section.rows and section.rows[c].notna().any()]
+    return _table(section, [c for c in COSTS if c in section.rows and section.rows[c].notna().any()])
+
+
+def decode_table(section: Section) -> Table | None:
+    """Sampling latents, decoding them, and both, a row a cell of a teacher of latents; None without one."""
+    return _table(section, DECODE if DECODE[1] in section.rows else ())
+
+
+def _table(section: Section, there: Sequence[str]) -> Table | None:
+    """The rows that have a value in some of the columns."""
     if not there:
         return None
-    rows = _sorted(section.rows[section.rows[there].notna().any(axis=1)])
+    rows = _sorted(section.rows[section.rows[list(there)].notna().any(axis=1)])
     lines = [[cell(r["timed"]), cell(r["steps"], num), *(cell(r[c], measured) for c in there)] for _, r in rows.iterrows()]
     return Table([*map(title_of, ("sampler", "steps", *there))], lines, range(1, len(there) + 2))
 

@@ -60,7 +60,7 @@ def cold_start(
     Raises:
         RuntimeError: the process ended before it had made an image.
     """
-    names = ("teacher", "seed", "labels", "precision")
+    names = ("teacher", "guidance", "guidance_calls", "guide", "seed", "labels", "precision")
     setting = {k: getattr(plan, k) for k in names} | {"sampler": cell.sampler, "steps": cell.steps, "mode": cell.mode}
     setting |= {"device": device, "threads": threads, "zoo": [str(folder) for folder in added_zoos()]}
     root = str(Path(__file__).parents[2])
@@ -102,6 +102,7 @@ def _start(setting: dict[str, Any]) -> None:
 
     import samplers
     from bench.instruments.modes import Run, ready
+    from samplers.models.guidance import guided
     from samplers.training.precision import reproducible_float32
 
     for folder in setting["zoo"]:
@@ -111,7 +112,9 @@ def _start(setting: dict[str, Any]) -> None:
         torch.cuda.set_device(device.index or 0)  # graphs take the current device
     torch.set_num_threads(setting["threads"])
     reproducible_float32()
+    guide = None if setting["guide"] is None else samplers.load_teacher(setting["guide"], device=device)
     teacher = samplers.load_teacher(setting["teacher"], device=device)
+    teacher = guided(teacher, setting["guidance"], setting["guidance_calls"], guide)
     sampler = samplers.get(setting["sampler"])
     sampler.prepare(teacher, device, setting["steps"])
     z = samplers.noise(setting["seed"], range(1), teacher.shape, device=device)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.quality.images import to_uint8
+from bench.quality.images import pictures
 from bench.quality.trajectory import converged
 from bench.records.store import Store
 from bench.runs.generating import ROW
@@ -24,4 +24,4 @@ class Converging(Phase):
         z, labels = session.inputs(range(session.plan.trajectory_images))
         session.converged, seconds = converged(session.teacher, z, labels, session.plan.seed, session.display.advance)
         session.executor.sampling_s += seconds
-        store.save_row("reference", to_uint8(session.converged.images[:ROW]).cpu().numpy())
+        store.save_row("reference", pictures(session.teacher, session.converged.images[:ROW]).cpu().numpy())

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from bench.instruments.meter import flops
 from bench.instruments.operations import Operations
-from bench.quality.images import to_uint8
+from bench.quality.images import pictures
 from bench.quality.trajectory import true_path
 from bench.records.store import Store
 from bench.runs.measurement import Measurement
@@ -73,5 +73,5 @@ class Counting(Phase):
             return
         true = true_path(session.teacher, z, labels, levels)
         rows = torch.stack([torch.stack(decoded, dim=1), true], dim=1).flatten(0, 1)  # [2 B, L, C, H, W]
-        store.save_grid(f"{m.cell.id}.path", to_uint8(rows).cpu().numpy())
+        store.save_grid(f"{m.cell.id}.path", pictures(session.teacher, rows).cpu().numpy())
         m.tell("path", sigmas=levels, noises=len(z))

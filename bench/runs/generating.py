@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from bench.quality.extractor import features_of
-from bench.quality.images import to_uint8
+from bench.quality.images import pictures
 from bench.records.store import Store
 from bench.runs.measurement import Measurement
 from bench.runs.phase import Phase
@@ -17,9 +17,12 @@ ROW = 10
 
 def keep_batch(m: Measurement, k: int, images: Tensor, session: Session, store: Store) -> None:
     """Keep batch k: features, logits, and squared errors against the converged solution; of the first one a picture too."""
-    pixels = to_uint8(images)
-    seen = features_of(session.extractor, pixels)
-    arrays = {name: v.cpu().numpy() for name, v in seen._asdict().items() if v is not None}
+    arrays = {}
+    if session.extractor is not None or k == 0:
+        pixels = pictures(session.teacher, images)
+    if session.extractor is not None:
+        seen = features_of(session.extractor, pixels)
+        arrays = {name: v.cpu().numpy() for name, v in seen._asdict().items() if v is not None}
     if session.converged is not None and m.deterministic:
         arrays["error"] = session.converged.squared_error(images, k * session.plan.batch_size)
     store.scratch.save_batch(m.cell.id, k, arrays)
@@ -27,16 +30,18 @@ def keep_batch(m: Measurement, k: int, images: Tensor, session: Session, store: 
         store.save_row(m.cell.id, pixels[:ROW].cpu().numpy())
 
 
-def batches(plan: Plan) -> range:
-    """Numbers of a cell's batches."""
-    return range(-(-plan.images // plan.batch_size))
+def batches(session: Session) -> range:
+    """Numbers of a cell's batches; where none is scored, of those that are held against the converged solution or shown."""
+    plan = session.plan
+    images = plan.images if session.extractor is not None else min(plan.images, max(plan.trajectory_images, 1))
+    return range(-(-images // plan.batch_size))
 
 
 def fill(m: Measurement, session: Session, store: Store) -> None:
     """Make and keep the batches that are not there."""
     size, images = session.plan.batch_size, session.plan.images
     session.executor.ready(m, size)
-    for k in batches(session.plan):
+    for k in batches(session):
         if store.scratch.has_batch(m.cell.id, k):
             continue
         start, end = k * size, min((k + 1) * size, images)
@@ -52,7 +57,7 @@ class Generating(Phase):
 
     def cost(self, m: Measurement, session: Session, store: Store) -> int:
         p = session.plan
-        left = sum(not store.scratch.has_batch(m.cell.id, k) for k in batches(p))
+        left = sum(not store.scratch.has_batch(m.cell.id, k) for k in batches(session))
         return m.card.calls(m.cell.steps) * min(left * p.batch_size, p.images)
 
     def measure(self, m: Measurement, session: Session, store: Store) -> None:

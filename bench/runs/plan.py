@@ -30,6 +30,8 @@ Count = Annotated[int, Field(ge=1, le=10_000)]
 """Steps or calls of one pass; a thousand is a converged solution."""
 Threads = Annotated[int | None, BeforeValidator(_threads, json_schema_input_type=int | Literal["auto"] | None)]
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
+NONE = "none"
+"""In the place of metrics: images are not scored, only held against the converged solution."""
 PLANS = Path(__file__).parent / "plans"
 """Those that ship."""
 
@@ -56,7 +58,15 @@ class Plan(Settings):
     batch_size: BatchSize = Field(64, description="images per call of a sampler, in throughput and where they are scored")
     seed: int = Field(0, ge=0, lt=2**32, description="of the noises")
     labels: Literal["balanced", "none"] = Field("balanced", description="image i is of class i mod K, or unconditional")
-    metrics: tuple[str, ...] = Field(("fd",), description="kinds of quality; see 'bench list'")
+    guidance: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="weight w: prediction without a class + w (with - without); none, and 1: no guidance",
+    )
+    guidance_calls: int = Field(1, ge=1, le=2, description="network calls of a guided prediction: 1 of twice the batch, or 2")
+    guide: str | None = Field(None, description="worse teacher that guides in the place of the teacher without a class")
+    metrics: tuple[str, ...] = Field(("fd",), description="kinds of quality, or none; see 'bench list'")
     rank_by: str | None = Field(None, description="metric to rank by; none: the Frechet distance")
     extractor: str | None = Field(None, description="feature extractor; none: the one of the teacher's data")
     repetitions: int = Field(
@@ -95,6 +105,10 @@ class Plan(Settings):
             raise ValueError("neither steps nor calls are given; give --steps or --calls")
         if self.steps and self.calls != type(self).model_fields["calls"].default:
             raise ValueError("steps and calls are both given, and each decides the steps; leave out one")
+        if NONE in self.metrics and (len(self.metrics) > 1 or self.rank_by is not None):
+            raise ValueError("metrics are none and yet some; leave out 'none', or the others and rank_by")
+        if self.guide is not None and self.guidance is None:
+            raise ValueError("guide needs a weight; give --guidance, as 1.5")
         if list(self.sweep) != sorted(set(self.sweep)):
             raise ValueError("sweep must be increasing batch sizes, as in 1,4,16,64")
         return self
@@ -103,6 +117,11 @@ class Plan(Settings):
     def texts(self) -> tuple[str, ...]:
         """All samplers that it names, its tables' too."""
         return (*self.samplers, *chain(*self.tables.values()))
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The metrics, () for none."""
+        return () if self.metrics == (NONE,) else self.metrics
 
     def run_id(self) -> str:
         """A name for the records of this plan: teacher and a hash of the fields that are not at their default.

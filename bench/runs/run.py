@@ -13,6 +13,7 @@ from bench.runs.cells import Cell
 from bench.runs.cold_start import ColdStart
 from bench.runs.converging import Converging
 from bench.runs.counting import Counting
+from bench.runs.decoding import Decoding
 from bench.runs.energy import Energy
 from bench.runs.generating import Generating, keep_batch
 from bench.runs.measurement import DeviceLostError, Measurement, Unusable
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 FIRST: tuple[Phase, ...] = (Converging(),)
 """Phases before the progress bar knows its length."""
-TOGETHER: tuple[Phase, ...] = (Counting(), ColdStart(), Timing(keep_batch), Overhead(), Sweep(), Energy())
+TOGETHER: tuple[Phase, ...] = (Counting(), ColdStart(), Timing(keep_batch), Decoding(), Overhead(), Sweep(), Energy())
 """Phases that measure all cells side by side, in this order."""
 APART: tuple[Phase, ...] = (Generating(), Scoring())
 """Phases of one cell after another, each of which then has its record: so the features of one cell alone lie on the disk."""

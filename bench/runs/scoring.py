@@ -26,22 +26,25 @@ class Scoring(Phase):
             raise FloatingPointError("images are too far from the converged solution for a finite error")
         if session.labelled:
             kept["labels"] = np.arange(plan.images) % session.teacher.num_classes
-        seen = Sample.of(**kept)
-        found, influences = score(seen, session.extractor, session.real, plan.metrics, plan.seed)
-        quality: dict[str, Any] = dict(found)
-        ranked = session.rank_by["metric"] if session.rank_by else FRECHET.metric
-        if ranked in influences:  # of another metric they would tell nothing about ties
-            store.save_influence(m.cell.id, influences[ranked])
+        quality: dict[str, Any] = {}
+        extractor, real = session.extractor, session.real
+        seen = None if extractor is None else Sample.of(**kept)
+        if seen is not None and extractor is not None and real is not None:
+            found, influences = score(seen, extractor, real, plan.scores, plan.seed)
+            quality |= found
+            ranked = session.rank_by["metric"] if session.rank_by else FRECHET.metric
+            if ranked in influences:  # of another metric they would tell nothing about ties
+                store.save_influence(m.cell.id, influences[ranked])
         if error is not None and session.converged is not None:
             quality["trajectory_error"] = relative_rmse(error, session.converged)
-        if seen.labels is not None and seen.logits is not None:
-            quality["label_agreement"] = label_agreement(seen.logits, seen.labels, session.extractor)
+        if seen is not None and extractor is not None and seen.labels is not None and seen.logits is not None:
+            quality["label_agreement"] = label_agreement(seen.logits, seen.labels, extractor)
         m.tell("quality", **quality)
 
 
 def _kept(m: Measurement, session: Session, store: Store) -> dict[str, np.ndarray]:
     """Features, logits and errors of all images of a cell, as far as there are any; batches damaged since are made again."""
-    numbers = batches(session.plan)
+    numbers = batches(session)
     found = [store.scratch.batch(m.cell.id, k) for k in numbers]
     if None in found:
         fill(m, session, store)

@@ -12,7 +12,7 @@ from bench.instruments.modes import check_mode
 from bench.machine.conditions import watch
 from bench.machine.device import prepare_process, resolve_device
 from bench.machine.threads import choose_threads
-from bench.quality.extractor import Extractor, find_extractor
+from bench.quality.extractor import Extractor, extractor_of, find_extractor
 from bench.quality.metrics import check_metrics, check_needs, load_metric
 from bench.quality.reference import Reference, find_reference
 from bench.quality.trajectory import Converged
@@ -21,6 +21,7 @@ from bench.runs.executor import Executor
 from bench.runs.plan import Plan
 from bench.runs.progress import Display
 from samplers.errors import PluginError, UserError, foreign, one_line, package_at, unknown
+from samplers.models.guidance import guided
 from samplers.models.teacher import Teacher
 from samplers.protocol import Sampler, Student
 from samplers.registry import MEND
@@ -39,18 +40,20 @@ class Session:
         broken: those of them that a plug-in's fault keeps from being measured, and why.
         tables: names of the tables that a cell stands in, where it is in some.
         device: of all networks.
-        teacher, extractor: loaded.
+        teacher: loaded, and guided.
+        extractor: of the images; None where they are not scored: the plan's metrics are none, or it names neither extractor
+            nor other metrics than the usual and there is none of the teacher's data.
         rank_by: the metric that ranks the records where it is not the Frechet distance: {metric, better}.
         watch: of the conditions, None where the system tells nothing.
         display: the progress bar.
         executor: makes images, timed or not.
         samplers: of each cell that is to be measured its own, since a student may be of certain steps only.
         unready: cells that "all" brought in and that cannot be measured, and why.
-        real: features of real images, which the metrics compare with.
+        real: features of real images, which the metrics compare with; None without an extractor.
         labelled: whether images are made of classes.
         converged: the solution of the plan's ODE, once its phase has run.
         threads: of an earlier process that began the plan with `auto`, which are kept.
-        teacher_flops: of one forward of one image.
+        teacher_flops: of one forward of one image, without guidance.
 
     Raises:
         UserError: anything asked for that cannot be.
@@ -61,21 +64,29 @@ class Session:
         planned = cells(plan)
         self.cells, self.tables = list(planned), tables_of(plan)
         self.broken = {c: why for c, why in planned.items() if why is not None}
-        check_metrics(plan.metrics, plan.images)
+        check_metrics(plan.scores, plan.images)
         self.rank_by = _rank_by(plan)
         self.device = resolve_device(plan.device)
         check_mode(plan.mode, self.device)
         prepare_process(self.device, threads or plan.threads or 0)
-        self.teacher: Teacher = samplers.load_teacher(plan.teacher, device=self.device)
-        self.extractor: Extractor = find_extractor(plan.extractor, self.teacher)
-        self.real: Reference = find_reference(self.extractor)
+        bare: Teacher = samplers.load_teacher(plan.teacher, device=self.device)
+        guide = None if plan.guide is None else samplers.load_teacher(plan.guide, device=self.device)
+        self.teacher = guided(bare, plan.guidance, plan.guidance_calls, guide)
         self.labelled = plan.labels == "balanced" and self.teacher.num_classes > 0
-        check_needs(plan.metrics, self.extractor, self.real, self.labelled)
+        if not self.labelled and not self.teacher.unconditional:
+            raise UserError(f"teacher '{self.teacher.name}' needs a class for each image; ask for --labels balanced")
+        self.extractor: Extractor | None = None
+        self.real: Reference | None = None
+        usual = plan.metrics == type(plan).model_fields["metrics"].default and plan.rank_by is None
+        if plan.scores and not (usual and plan.extractor is None and extractor_of(self.teacher.data) is None):
+            self.extractor = find_extractor(plan.extractor, self.teacher)
+            self.real = find_reference(self.extractor)
+            check_needs(plan.scores, self.extractor, self.real, self.labelled)
         self.display = Display(quiet)
         with foreign(f"teacher '{one_line(plan.teacher)}' cannot denoise", "its author must mend it"):
             self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)
             z, labels = self.inputs(range(1))
-            self.teacher_flops = flops(self.teacher, z, 1.0, labels)
+            self.teacher_flops = flops(bare, z, 1.0, labels)
         if plan.threads is None and not threads and self.device.type == "cpu":
             self.display.say(choose_threads(self._network_pass).why)
         self.watch = watch(self.device, torch.get_num_threads())
@@ -106,8 +117,8 @@ class Session:
         hashes = {spec: next(iter(found)) if len(found) == 1 else list(found) for spec, found in students.items()}
         return {
             "teacher": self.teacher.sha256,
-            "extractor": self.extractor.sha256,
-            "reference": self.real.sha256,
+            "extractor": self.extractor and self.extractor.sha256,
+            "reference": self.real and self.real.sha256,
             "device": f"{self.device}, {machine(self.device)}",
             **({"threads": torch.get_num_threads()} if self.plan.threads is None else {}),
             **({"students": hashes} if hashes else {}),
@@ -153,7 +164,7 @@ def _rank_by(plan: Plan) -> dict[str, str] | None:
     """
     if plan.rank_by is None:
         return None
-    metrics = [load_metric(name) for name in plan.metrics]
+    metrics = [load_metric(name) for name in plan.scores]
     found = {output: m.better for m in metrics for output in m.outputs}
     found |= {m.name: m.better for m in metrics if len(m.outputs) == 1}
     if plan.rank_by not in found:

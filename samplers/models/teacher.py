@@ -80,6 +80,11 @@ class Teacher(nn.Module, ABC):
         """Images [B, C', H', W'] in [-1, 1] of denoised states [B, C, H, W]: the same, unless it works in a latent space."""
         return x
 
+    @property
+    def latent(self) -> bool:
+        """Whether its states are decoded into images."""
+        return self.image_shape != self.shape
+
     def describe(self) -> Description:
         """What `bench list` says of it."""
         parameters = sum(p.numel() for p in self.parameters())
