@@ -101,6 +101,10 @@ def find_extractor(spec: str | Path | None, teacher: Teacher) -> Extractor:
         if spec is None:
             raise UserError(f"no extractor was trained on the data of teacher '{teacher.name}'; name one with --extractor")
     extractor = load_extractor(spec)
+    if teacher.image_shape is None:
+        raise UserError(
+            f"teacher '{teacher.name}' cannot decode its latents, so its images cannot be scored; use --metrics none"
+        )
     if not _takes(extractor, teacher.image_shape):
         raise UserError(
             f"extractor '{extractor.name}' scores images [{_text(extractor.shape)}], "

@@ -24,4 +24,5 @@ class Converging(Phase):
         z, labels = session.inputs(range(session.plan.trajectory_images))
         session.converged, seconds = converged(session.teacher, z, labels, session.plan.seed, session.display.advance)
         session.executor.sampling_s += seconds
-        store.save_row("reference", pictures(session.teacher, session.converged.images[:ROW]).cpu().numpy())
+        if session.teacher.image_shape is not None:
+            store.save_row("reference", pictures(session.teacher, session.converged.images[:ROW]).cpu().numpy())

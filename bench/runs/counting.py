@@ -73,5 +73,6 @@ class Counting(Phase):
             return
         true = true_path(session.teacher, z, labels, levels)
         rows = torch.stack([torch.stack(decoded, dim=1), true], dim=1).flatten(0, 1)  # [2 B, L, C, H, W]
-        store.save_grid(f"{m.cell.id}.path", pictures(session.teacher, rows).cpu().numpy())
+        if session.teacher.image_shape is not None:
+            store.save_grid(f"{m.cell.id}.path", pictures(session.teacher, rows).cpu().numpy())
         m.tell("path", sigmas=levels, noises=len(z))

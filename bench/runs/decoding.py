@@ -10,20 +10,18 @@ from bench.instruments.statistics import summarise
 from bench.instruments.warm_up import warm_up
 from bench.records.store import Store
 from bench.runs.measurement import Measurement
+from bench.runs.phase import Phase
 from bench.runs.plan import Plan
 from bench.runs.session import Session
 
 
-class Decoding:
+class Decoding(Phase):
     """Fills `time.decode`: one image and one batch, as often as sampling is timed; the same for all cells, so measured once."""
 
     name = "decoding"
 
     def wanted(self, plan: Plan) -> bool:
-        return True
-
-    def cost(self, m: Measurement, session: Session, store: Store) -> int:
-        return 0  # no network that is counted
+        return plan.repetitions > 0
 
     @torch.no_grad()
     def run(self, cells: Sequence[Measurement], session: Session, store: Store) -> None:
@@ -34,7 +32,7 @@ class Decoding:
 
         def once(n: int) -> Elapsed:
             with session.executor.autocast():
-                return session.clock.time(lambda: teacher.decode(latents[:n]))[1]
+                return session.executor.clock.time(lambda: teacher.decode(latents[:n]))[1]
 
         warm_up(lambda: once(1).seconds + once(plan.batch_size).seconds)
         pairs = [(once(1).seconds, once(plan.batch_size).seconds) for _ in range(plan.repetitions)]

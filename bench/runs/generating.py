@@ -7,7 +7,6 @@ from bench.quality.images import pictures
 from bench.records.store import Store
 from bench.runs.measurement import Measurement
 from bench.runs.phase import Phase
-from bench.runs.plan import Plan
 from bench.runs.session import Session
 from samplers.time_limit import stop_in_time
 
@@ -18,7 +17,8 @@ ROW = 10
 def keep_batch(m: Measurement, k: int, images: Tensor, session: Session, store: Store) -> None:
     """Keep batch k: features, logits, and squared errors against the converged solution; of the first one a picture too."""
     arrays = {}
-    if session.extractor is not None or k == 0:
+    shown = k == 0 and session.teacher.image_shape is not None
+    if session.extractor is not None or shown:
         pixels = pictures(session.teacher, images)
     if session.extractor is not None:
         seen = features_of(session.extractor, pixels)
@@ -26,7 +26,7 @@ def keep_batch(m: Measurement, k: int, images: Tensor, session: Session, store: 
     if session.converged is not None and m.deterministic:
         arrays["error"] = session.converged.squared_error(images, k * session.plan.batch_size)
     store.scratch.save_batch(m.cell.id, k, arrays)
-    if k == 0:
+    if shown:
         store.save_row(m.cell.id, pixels[:ROW].cpu().numpy())
 
 

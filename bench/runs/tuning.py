@@ -39,7 +39,20 @@ def tune(settings: TuningSettings, study: Plan, folder: Path, *, quiet: bool = F
     if settings.seed == study.seed:
         raise UserError(f"seed {study.seed} is the study's; choose on other noises, with --seed")
     tried = _tried(settings, study)
-    own = {"teacher", "labels", "metrics", "rank_by", "extractor", "precision", "device", "threads", "mode"}
+    own = {
+        "teacher",
+        "labels",
+        "guidance",
+        "guidance_calls",
+        "guide",
+        "metrics",
+        "rank_by",
+        "extractor",
+        "precision",
+        "device",
+        "threads",
+        "mode",
+    }
     plan = Plan.of(
         **{k: v for k, v in dict(study).items() if k in own},
         samplers=tuple(dict.fromkeys(text for texts in tried.values() for text in texts)),

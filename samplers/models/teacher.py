@@ -39,7 +39,8 @@ class Teacher(nn.Module, ABC):
         scaling: what its network's output means; None of a denoiser that is not a network and a scaling.
         card: all else that is recorded of it.
         unconditional: whether it takes labels None and -1; one that does not needs a class for each image.
-        image_shape: (C', H', W') of what `decode` makes: `shape`, unless it works in a latent space.
+        image_shape: (C', H', W') of what `decode` makes: `shape`, unless it works in a latent space; None of latents that it
+            cannot decode.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class Teacher(nn.Module, ABC):
         self.schedule, self.scaling = schedule, scaling
         self.sigma_min, self.sigma_max = schedule.sigma_min, schedule.sigma_max
         self.sigma_end = self.sigma_min if sigma_end is None else sigma_end
-        self.unconditional, self.image_shape = True, shape
+        self.unconditional = True
+        self.image_shape: tuple[int, int, int] | None = shape
 
     @abstractmethod
     def forward(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
@@ -77,13 +79,17 @@ class Teacher(nn.Module, ABC):
         """
 
     def decode(self, x: Tensor) -> Tensor:
-        """Images [B, C', H', W'] in [-1, 1] of denoised states [B, C, H, W]: the same, unless it works in a latent space."""
+        """Images [B, C', H', W'] in [-1, 1] of denoised states [B, C, H, W]: the same, unless it works in a latent space.
+
+        Raises:
+            UserError: one whose `image_shape` is None.
+        """
         return x
 
     @property
     def latent(self) -> bool:
         """Whether its states are decoded into images."""
-        return self.image_shape != self.shape
+        return self.image_shape is not None and self.image_shape != self.shape
 
     def describe(self) -> Description:
         """What `bench list` says of it."""

@@ -80,6 +80,7 @@ class CheckpointTeacher(Teacher):
         )  # fmt: skip
         self.network, self.vae = network_of(found), found.vae
         self.unconditional = not sizes.classes or getattr(sizes, "null_class", False)
+        self.image_shape = None if self.vae else shape
 
     def forward(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
         if labels is None and not self.unconditional:

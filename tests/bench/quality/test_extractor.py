@@ -177,14 +177,17 @@ def test_a_network_that_cannot_be_is_refused(network, told):
 
 
 def test_extractor_of_the_teachers_data_is_found(mnist):
-    teacher = SimpleNamespace(name="t", shape=(1, 32, 32), data=mnist.card["data_sha256"])
+    teacher = SimpleNamespace(name="t", image_shape=(1, 32, 32), data=mnist.card["data_sha256"])
     assert find_extractor(None, teacher).name == "mnist"
     teacher.data = None
     with pytest.raises(UserError, match="no extractor was trained on the data of teacher 't'"):
         find_extractor(None, teacher)
     assert find_extractor("mnist", teacher).name == "mnist"
-    teacher.shape = (3, 32, 32)
+    teacher.image_shape = (3, 32, 32)
     with pytest.raises(UserError, match=r"scores images \[1, 32, 32\], teacher 't' makes \[3, 32, 32\]"):
+        find_extractor("mnist", teacher)
+    teacher.image_shape = None
+    with pytest.raises(UserError, match="cannot decode its latents"):
         find_extractor("mnist", teacher)
 
 

@@ -19,14 +19,11 @@ def gaussian():
     return found
 
 class Latent(Teacher):
-    image_of = None
-
     def __init__(self):
         pixels = torch.linspace(0, 6, 16).reshape(4, 2, 2)
         self.exact = Gaussian(pixels.sin() / 2, 0.1 + pixels.cos() ** 2, 0.01, 20.0)
         super().__init__("latents", (4, 2, 2), 3, Power(0.01, 20.0))
         self.image_shape, self.unconditional = (1, 8, 8), False
-        self.asked = []
 
     def forward(self, x, sigma, labels=None):
         assert labels is not None
@@ -36,8 +33,15 @@ class Latent(Teacher):
         return []
 
     def decode(self, x):
-        self.asked.append(len(x))
         return x.reshape(-1, 1, 4, 4).repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+class Undecoded(Latent):
+    def __init__(self):
+        super().__init__()
+        self.image_shape = None
+
+    def decode(self, x):
+        raise AssertionError("it has no decoder")
 """
 
 
@@ -106,6 +110,18 @@ def test_latents_are_compared_and_their_images_scored(small: dict, python, tmp_p
     assert "Sampling latents, decoding them, and both" in write_report([tmp_path / "run"]).read_text()
     with pytest.raises(bench.UserError, match="teacher 'latents' needs a class for each image; ask for --labels balanced"):
         bench.run(out=tmp_path / "other", quiet=True, **options | {"labels": "none"})
+
+
+def test_latents_that_cannot_be_decoded_are_compared_and_timed(small: dict, python, tmp_path):
+    del small["extractor"]
+    options = small | {"teacher": f"{python}:Undecoded", "samplers": ("heun",), "calls": (5,), "trajectory_images": 4}
+    row = bench.run(out=tmp_path / "run", quiet=True, **options).iloc[0]
+    assert row["status"] == "ok", row["error"]
+    assert row["quality.trajectory_error.value"] > 0
+    assert "time.decode.latency_ms.median" not in row
+    assert "decoding" not in write_report([tmp_path / "run"]).read_text()
+    with pytest.raises(bench.UserError, match="'latents' cannot decode its latents"):
+        bench.run(out=tmp_path / "other", quiet=True, **options | {"extractor": "mnist"})
 
 
 def test_guidance_is_counted_against_the_bare_teacher(one: dict, tmp_path):

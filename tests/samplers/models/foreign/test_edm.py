@@ -204,6 +204,7 @@ def test_latents_are_not_decoded(tmp_path):
             UserError, match=r"latents of the VAE stabilityai/sd-vae-ft-mse, which its file does not hold.*--metrics none"
         ):
             load_teacher(spec).decode(torch.zeros(1, 1, 8, 8))
+        assert load_teacher(spec).image_shape is None
     x = torch.zeros(1, 1, 8, 8)
     assert load_teacher(f"edm:{tmp_path / 'rgb.pkl'}").decode(x) is x
 
