@@ -1,0 +1,69 @@
+"""The README's "Bring your model" runs as printed, on small models saved by the libraries themselves."""
+
+import re
+import shlex
+from pathlib import Path
+
+import command
+import diffusers
+import pickled
+import pytest
+from diffusers_models import unet
+
+from bench.records.frame import load_records
+from samplers.models.foreign.edm_unets import SongUNet
+from samplers.models.foreign.sizes import SongSizes
+
+ROOT = Path(__file__).parent.parent
+SECTION = (ROOT / "README.md").read_text().split("### Bring your model")[1].split("\n### ")[0]
+COMMANDS = [shlex.split(line, comments=True)[1:] for line in SECTION.splitlines() if line.startswith("bench ")]
+SMALL = shlex.split("--calls 2 --images 4 --trajectory-images 2 --repetitions 3 --device cpu --threads 1 --quiet --no-report")
+
+
+def denoiser() -> str:
+    """The class that docs/teachers.md prints, with a body."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "teachers.md").read_text(), re.DOTALL)
+    body = "return x / (1 + torch.as_tensor(sigma).reshape(-1, 1, 1, 1) ** 2)"
+    return "import torch\n\n" + re.sub(r"return \.\.\. .*", body, code)
+
+
+def pickle(path: Path) -> None:
+    sizes = {"channels": 1, "outputs": 1, "image_size": 8, "classes": 0, "width": 8, "multipliers": [1, 1], "blocks": 1}
+    told = {"img_resolution": 8, "in_channels": 1, "out_channels": 1, "model_channels": 8, "channel_mult": [1, 1]}
+    told |= {"num_blocks": 1, "attn_resolutions": [], "label_dim": 0}
+    network = pickled.shaken(SongUNet(SongSizes(**sizes, attention=[])))
+    ema = pickled.wrapped(network, "SongUNet", "EDMPrecond", told, sigma_min=0, sigma_max=float("inf"), sigma_data=0.5)
+    pickled.dump(path, pickled.EasyDict(ema=ema))
+
+
+def test_its_commands_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("bench.quality.trajectory.STEPS", 4)
+    diffusers.DDPMPipeline(unet(), diffusers.DDPMScheduler()).save_pretrained("my-model")
+    diffusers.DDPMPipeline(unet(num_class_embeds=11), diffusers.DDPMScheduler()).save_pretrained("my-classes")
+    pickle(tmp_path / "my-edm.pkl")
+    (tmp_path / "my_module.py").write_text(denoiser())
+    capsys.readouterr()
+    for i, words in enumerate(COMMANDS):
+        more = ["--out", str(i), *SMALL] if words[0] == "run" else []
+        code, out, err = command.call(monkeypatch, capsys, *words, *more)
+        assert code == 0, f"{words}: {out}{err}"
+    runs = [load_records([p.parent]) for p in sorted(tmp_path.glob("*/records.jsonl"))]
+    assert [set(r["teacher.name"]) for r in runs] == [
+        {"my-model"},
+        {"my-classes, guidance 2"},
+        {"my-edm"},
+        {"my_module:my_denoiser"},
+    ]
+    assert all((r["quality.trajectory_error.value"] > 0).all() for r in runs)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/teachers.md"])
+def test_its_links_are_there(page):
+    text = (ROOT / page).read_text()
+    for path, _, part in re.findall(r"\]\(((?:docs/)?[\w-]+\.md)(#([\w-]+))?\)", text):
+        found = (ROOT / page).parent / path
+        headings = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE)
+        slugs = [re.sub(r"[^\w-]", "", h.lower().replace(" ", "-")) for h in headings]
+        assert not part or part in slugs, f"{path}#{part}"
