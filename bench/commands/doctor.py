@@ -1,4 +1,4 @@
-"""`bench doctor`: what this machine can run, what is missing and how to get it, and how well it measures."""
+"""`bench doctor`: what this machine can run, what is missing and how to get it, how well it measures; and a teacher."""
 
 import importlib.util
 import os
@@ -9,15 +9,19 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from bench.instruments.teacher_facts import facts
+from bench.machine.device import prepare_process
 from bench.machine.energy import POWERCAP, CpuEnergy
 from bench.machine.noise import measure_machine
 from bench.machine.nvml import nvml
+from bench.presentation.text import num, plural
 from bench.quality.cache import cache_folder
 from bench.quality.extractor import load_extractor
 from bench.quality.reference import find_reference
-from samplers.errors import UserError
+from samplers.errors import UserError, foreign, one_line
 from samplers.files import write_json
 from samplers.models.teacher import load_teacher
 from samplers.models.zoo import zoo
@@ -101,6 +105,53 @@ def measure(console: Console, device: torch.device, out: Path | None, advance: C
     console.print(table)
     if out is not None:
         write_json(out, {"schema": 1} | found)
+
+
+def teacher(console: Console, spec: str, device: torch.device, out: Path | None) -> None:
+    """Print what a teacher is, what a forward takes, and what speaks against it; `out`, where given, gets it as JSON.
+
+    Raises:
+        UserError: it cannot be loaded, or denoises nothing; the file cannot be written.
+    """
+    prepare_process(device)
+    loaded = load_teacher(spec, device=device)
+    with foreign(f"teacher '{one_line(spec)}' cannot denoise", "its author must mend it"):
+        found = facts(loaded, device)
+    table = Table("teacher", "found", title=found["name"])
+    for row in teacher_rows(found):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    for line in found["doubts"]:
+        console.print(f"doubt: {line}", style="yellow", markup=False, soft_wrap=True)
+    if out is not None:
+        write_json(out, {"schema": 1} | found)
+
+
+def teacher_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """What `facts` found, to read."""
+    size = {k: found[k] and "x".join(map(str, found[k])) for k in ("states", "images")}
+    latent = "" if size["images"] == size["states"] else f", decoded to {size['images'] or 'nothing: it has no decoder'}"
+    classes = "none" if not found["classes"] else f"{found['classes']}, {'or' if found['unconditional'] else 'never'} none"
+    high, low = (f"{found[k]:.4g}" for k in ("sigma_max", "sigma_min"))
+    end = "" if found["sigma_end"] == found["sigma_min"] else f", to sample to {found['sigma_end']:.4g}"
+    told = [
+        ("SHA-256", found["sha256"] or "none, so nothing that comes from it is cached"),
+        ("states", size["states"] + latent),
+        ("classes", classes),
+        ("parameters", f"{found['parameters']:,}"),
+        ("predicts", found["predicts"] or "the image"),
+        ("noise levels", f"{low} to {high}{end}, {found['schedule']}"),
+    ]
+    if found["times"]:
+        told.append(("told as", " to ".join(f"{t:.4g}" for t in found["times"])))
+    if found["note"]:
+        told.append(("note", str(found["note"])))
+    told.append(("FLOPs of a forward", _rate(found["flops"]) if found["flops"] else "none counted: it is no network"))
+    for n, s in found["seconds"].items():
+        took = "not timed: too long, or too large for the memory" if s is None else f"{num(1e3 * s)} ms on {found['device']}"
+        told.append((f"a forward of {plural(int(n), 'image')}", took))
+    told.append(("two calls", "denoise" if not found["doubts"] else "speak against it"))
+    return told
 
 
 def rows(found: dict[str, Any]) -> list[tuple[str, str, str]]:

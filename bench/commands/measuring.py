@@ -110,17 +110,21 @@ def profile(
 
 
 def doctor(
+    teacher: Annotated[str | None, typer.Option(help="tell of this teacher instead, as --teacher of a run names it")] = None,
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="time the machine too, or only look")] = True,
     device: Annotated[str, typer.Option(help="to time: auto, cpu, cuda or cuda:N")] = "auto",
     out: Annotated[Path | None, typer.Option(help="file that gets what was measured, as JSON")] = None,
 ) -> None:
-    """What this machine can run, what is missing and how to get it, and how well it measures."""
+    """What this machine can run, what is missing and how to get it, and how well it measures; or all of a teacher."""
     from bench.commands import doctor
     from bench.machine.device import resolve_device
 
     timed = resolve_device(device)
     if out is not None and not measure:
         raise UserError("--out keeps what is measured; leave out --no-measure")
+    if teacher is not None:
+        doctor.teacher(console, teacher, timed, out)
+        return
     doctor.examine(console)
     if measure:
         with errors.status("measuring", spinner="dots") as status:

@@ -21,6 +21,7 @@ from bench.runs.executor import Executor
 from bench.runs.plan import Plan
 from bench.runs.progress import Display
 from samplers.errors import PluginError, UserError, foreign, one_line, package_at, unknown
+from samplers.models.doubts import doubts
 from samplers.models.guidance import guided
 from samplers.models.teacher import Teacher
 from samplers.protocol import Sampler, Student
@@ -87,6 +88,8 @@ class Session:
             self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)
             z, labels = self.inputs(range(1))
             self.teacher_flops = flops(bare, z, 1.0, labels)
+            for line in doubts(bare, self.device):
+                self.display.say(f"teacher '{bare.name}' is doubtful: {line}")
         if plan.threads is None and not threads and self.device.type == "cpu":
             self.display.say(choose_threads(self._network_pass).why)
         self.watch = watch(self.device, torch.get_num_threads())

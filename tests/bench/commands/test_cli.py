@@ -70,6 +70,7 @@ from samplers.models.zoo import ZOO
         (["profile", "--repetitions", "5"], "repetitions must be at least 6"),
         (["compare", "HEAD"], "not a git repository"),
         (["doctor", "--device", "tpu"], "device 'tpu'"),
+        (["doctor", "--teacher", "mnist23"], "unknown teacher 'mnist23'"),
         (["doctor", "--no-measure", "--out", "machine.json"], "leave out --no-measure"),
         (["nonsense"], "nonsense"),
     ],
@@ -129,6 +130,20 @@ def test_what_there_is(words, monkeypatch, capsys):
     assert code == 0
     assert "mnist32" in out
     assert "measured" not in out
+
+
+def test_a_teacher_is_told_of(monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, "doctor", "--device", "cpu", "--teacher", "mnist32")
+    assert code == 0
+    told = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in out.splitlines() if "│" in line}
+    assert (told["states"], told["classes"], told["parameters"], told["predicts"]) == (
+        "1x32x32",
+        "10, or none",
+        "1,229,524",
+        "x",
+    )
+    assert told["two calls"] == "denoise"
+    assert told["a forward of 64 images"].endswith("ms on cpu")
 
 
 def test_the_machine_is_measured_and_kept(tmp_path, monkeypatch, capsys):

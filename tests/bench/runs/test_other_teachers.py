@@ -1,7 +1,10 @@
 """Whole runs of other teachers than ours: of no network, of latents, guided, without an extractor that fits."""
 
+import json
+
 import numpy as np
 import pytest
+from command import call
 from PIL import Image
 
 import bench
@@ -17,6 +20,15 @@ def gaussian():
     found = Gaussian(pixels.sin() / 2, 0.1 + pixels.cos() ** 2, 0.01, 20.0)
     found.schedule = Power(0.01, 20.0)
     return found
+
+def flipped():
+    found = gaussian()
+    found.__class__, found.name = Flipped, "flipped"
+    return found
+
+class Flipped(Gaussian):
+    def __call__(self, x, sigma, labels=None):
+        return 2 * x - super().__call__(x, sigma)
 
 class Latent(Teacher):
     def __init__(self):
@@ -90,6 +102,21 @@ def test_without_an_extractor_counts_times_and_errors_are_left(small: dict, pyth
     assert "no sampler can be called best" in text
     with pytest.raises(bench.UserError, match="no extractor was trained on the data of teacher"):
         bench.run(out=tmp_path / "other", quiet=True, **options | {"metrics": ("fd", "kid")})
+
+
+def test_what_speaks_against_a_teacher_is_told_and_it_is_measured(small: dict, python, tmp_path, monkeypatch, capsys):
+    options = small | {"metrics": ("none",), "samplers": ("ddim",), "calls": (2,), "trajectory_images": 0}
+    for name, told in (("gaussian", False), ("flipped", True)):
+        bench.run(out=tmp_path / name, **options | {"teacher": f"{python}:{name}"})
+        assert ("teacher 'flipped' is doubtful: from pure noise" in capsys.readouterr().err) is told
+    code, out, _ = call(
+        monkeypatch, capsys, "doctor", "--device", "cpu", "--teacher", f"{python}:flipped", "--out", "facts.json"
+    )
+    assert code == 0
+    assert "doubt: from pure noise at its highest level, 20" in out
+    found = json.loads((tmp_path / "facts.json").read_text())
+    assert (found["states"], found["flops"], found["parameters"], len(found["doubts"])) == ([1, 8, 8], 0, 0, 2)
+    assert all(s > 0 for s in found["seconds"].values())
 
 
 def test_latents_are_compared_and_their_images_scored(small: dict, python, tmp_path):
