@@ -8,7 +8,7 @@ import command
 import diffusers
 import pickled
 import pytest
-from diffusers_models import unet
+from diffusers_models import autoencoder, dit, unet
 
 from bench.records.frame import load_records
 from samplers.models.foreign.edm_unets import SongUNet
@@ -42,6 +42,7 @@ def test_its_commands_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("bench.quality.trajectory.STEPS", 4)
     diffusers.DDPMPipeline(unet(), diffusers.DDPMScheduler()).save_pretrained("my-model")
     diffusers.DDPMPipeline(unet(num_class_embeds=11), diffusers.DDPMScheduler()).save_pretrained("my-classes")
+    diffusers.DiTPipeline(dit(), autoencoder(), diffusers.DDIMScheduler()).save_pretrained("my-dit")
     pickle(tmp_path / "my-edm.pkl")
     (tmp_path / "my_module.py").write_text(denoiser())
     capsys.readouterr()
@@ -53,9 +54,11 @@ def test_its_commands_run(tmp_path, monkeypatch, capsys):
     assert [set(r["teacher.name"]) for r in runs] == [
         {"my-model"},
         {"my-classes, guidance 2"},
+        {"my-dit, guidance 4"},
         {"my-edm"},
         {"my_module:my_denoiser"},
     ]
+    assert ["time.decode.latency_ms.median" in r for r in runs] == [False, False, True, False, False]
     assert all((r["quality.trajectory_error.value"] > 0).all() for r in runs)
 
 

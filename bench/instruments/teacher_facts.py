@@ -34,7 +34,7 @@ def facts(teacher: Teacher, device: torch.device) -> dict[str, Any]:
         "images": teacher.image_shape and list(teacher.image_shape),
         "classes": teacher.num_classes,
         "unconditional": teacher.unconditional,
-        "parameters": sum(p.numel() for p in teacher.parameters()),
+        "parameters": teacher.describe().parameters,
         "predicts": scaling.name if scaling else None,
         "sigma_min": teacher.sigma_min,
         "sigma_end": teacher.sigma_end,

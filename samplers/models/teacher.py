@@ -93,7 +93,7 @@ class Teacher(nn.Module, ABC):
 
     def describe(self) -> Description:
         """What `bench list` says of it."""
-        parameters = sum(p.numel() for p in self.parameters())
+        parameters = sum(p.numel() for network in self.networks() for p in network.parameters())
         predicts = self.scaling.name if self.scaling else "x0"
         return Description("x".join(map(str, self.shape)), self.num_classes, predicts, parameters, "")
 

@@ -63,3 +63,20 @@ def ours(spec: str, teacher: samplers.Teacher, scheduler, z: Tensor, labels: Ten
     levels = levels_of(scheduler, teacher)
     scale = (1 + levels[0] ** 2) ** 0.5 / levels[0]
     return samplers.get(spec).integrate(teacher, z * scale, levels, labels=labels)
+
+
+def dit(classes: int = 1000, **settings):
+    """A `DiTTransformer2DModel` of latents 4 x 8 x 8, with a learned variance."""
+    torch.manual_seed(0)
+    small = {"num_attention_heads": 2, "attention_head_dim": 8, "out_channels": 8, "num_layers": 2, "sample_size": 8}
+    network = shaken(diffusers.DiTTransformer2DModel(num_embeds_ada_norm=classes, **small | settings))
+    network.proj_out_2.weight.data.mul_(0.3)
+    return network
+
+
+def autoencoder(kind: str = "AutoencoderKL", **settings):
+    """Of images 3 x 16 x 16 and latents 4 x 8 x 8."""
+    torch.manual_seed(1)
+    small = {"block_out_channels": (8, 16), "latent_channels": 4, "norm_num_groups": 4, "sample_size": 16}
+    small |= {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    return shaken(getattr(diffusers, kind)(**small | settings))

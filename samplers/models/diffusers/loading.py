@@ -6,13 +6,16 @@ from pathlib import Path
 import torch
 
 from samplers.errors import UserError, unknown
-from samplers.models.diffusers import pixels
+from samplers.models.diffusers import dit, unet
 from samplers.models.diffusers.source import Source, find
 from samplers.models.teacher import Teacher
 from samplers.spec import Spec
 
 Family = Callable[[Source, Mapping[str, str]], Teacher]
-FAMILIES: dict[str, tuple[Family, tuple[str, ...]]] = {"UNet2DModel": (pixels.load, ("null",))}
+FAMILIES: dict[str, tuple[Family, tuple[str, ...]]] = {
+    "UNet2DModel": (unet.load, ("null",)),
+    "DiTTransformer2DModel": (dit.load, ("embedding",)),
+}
 """Class of the network -> (its loader, the options that it takes)."""
 PARTS = ("unet", "transformer")
 

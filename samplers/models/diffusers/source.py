@@ -28,6 +28,7 @@ class Source:
         root: the folder.
         index: of `model_index.json`; {} where there is none.
         read: paths of the files that what was loaded depends on.
+        told: options that change what it computes.
         fetch: brings files of some patterns into the folder, from the hub; nothing of a folder that the user gave.
     """
 
@@ -35,6 +36,7 @@ class Source:
     root: Path
     index: dict[str, Any]
     read: list[Path] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
     fetch: Callable[[list[str]], object] = lambda patterns: None
 
     def folder(self, part: str) -> Path:
@@ -68,11 +70,13 @@ class Source:
         raise UserError(f"no weights (.safetensors or .bin) in {folder}; save the model with save_pretrained, or fetch them")
 
     def sha256(self) -> str:
-        """Of all that was read: weights, settings, prompts; so what comes from other settings is never taken for the same."""
+        """Of all that was read and told: weights, settings, options; so what another makes is never taken for this one's."""
         whole = hashlib.sha256()
         for path in self.read:
             with open(path, "rb") as f:
                 whole.update(hashlib.file_digest(f, "sha256").digest())
+        for option in self.told:
+            whole.update(option.encode())
         return whole.hexdigest()
 
 

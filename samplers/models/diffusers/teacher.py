@@ -1,4 +1,4 @@
-"""Models of pixels: diffusers' `UNet2DModel` with the fields of its scheduler."""
+"""A network of diffusers as a teacher: its classes, its learned variance, its decoder."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samplers.errors import UserError, clipped, one_line
-from samplers.models.diffusers.networks import load_network
-from samplers.models.diffusers.process import Process, process_of
+from samplers.errors import UserError, clipped
+from samplers.models.diffusers.latents import Decoder
+from samplers.models.diffusers.process import Process
 from samplers.models.diffusers.source import Source
 from samplers.models.teacher import Description, Teacher
 
@@ -23,10 +23,18 @@ class NetworkTeacher(Teacher):
         size: (H, W) of its states.
         classes: K of labels; 0 for none.
         null: the row of no class in its table; None where it has none, and then each call needs labels.
+        decoder: of its latents; None of pixels.
     """
 
     def __init__(
-        self, source: Source, network: nn.Module, process: Process, size: tuple[int, int], classes: int, null: int | None
+        self,
+        source: Source,
+        network: nn.Module,
+        process: Process,
+        size: tuple[int, int],
+        classes: int,
+        null: int | None,
+        decoder: Decoder | None = None,
     ):
         config: Any = network.config
         channels = config.in_channels
@@ -36,16 +44,18 @@ class NetworkTeacher(Teacher):
                 "twice as many (a learned variance)"
             )
         note = {"note": process.note} if process.note else {}
+        shape = (channels, *size)
         super().__init__(
             source.name,
-            (channels, *size),
+            shape,
             classes,
             process.schedule,
             scaling=process.scaling,
             sha256=source.sha256(),
             card={"library": "diffusers", "class": type(network).__name__, "prediction": process.scaling.name} | note,
         )
-        self.network, self.null = network, null
+        self.network, self.null, self.decoder = network, null, decoder
+        self.image_shape = shape if decoder is None else decoder.image_shape(shape)
         self.unconditional = not classes or null is not None
 
     def forward(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
@@ -81,44 +91,11 @@ class NetworkTeacher(Teacher):
     def networks(self) -> list[nn.Module]:
         return [self.network]
 
+    def decode(self, x: Tensor) -> Tensor:
+        return x if self.decoder is None else self.decoder(x)
+
     def describe(self) -> Description:
         return super().describe()._replace(trained=self.card.get("note", ""))
-
-
-def load(source: Source, options: Mapping[str, str]) -> NetworkTeacher:
-    """A `UNet2DModel`; of the options, null=ROW is the row of its table of classes that was trained as no class.
-
-    Raises:
-        UserError: what cannot be used; names the field.
-    """
-    process = process_of(source.settings("scheduler", "scheduler_config.json"))
-    network, config = load_network(source, "unet", {"UNet2DModel"})
-    if config.time_embedding_type == "fourier":
-        raise UserError(f"{source.name}: time_embedding_type 'fourier' (a VE process) is not known; bring it by python:")
-    if config.class_embed_type is not None:
-        raise UserError(
-            f"{source.name}: class_embed_type {clipped(config.class_embed_type)} is not known; known is a table, null"
-        )
-    rows = config.num_class_embeds or 0
-    null = null_row(options, rows)
-    return NetworkTeacher(
-        source, network, process, size_of(source, config.sample_size), rows if null is None else rows - 1, null
-    )
-
-
-def null_row(options: Mapping[str, str], rows: int) -> int | None:
-    """The option null=ROW: the last row of a table of classes.
-
-    Raises:
-        UserError: another row, or a model without classes.
-    """
-    if "null" not in options:
-        return None
-    if not rows:
-        raise UserError("null=: the model has no classes, so no row of no class; leave the option out")
-    if options["null"] != str(rows - 1):
-        raise UserError(f"null={one_line(options['null'], 40)}: the row of no class is the last, {rows - 1}")
-    return rows - 1
 
 
 def size_of(source: Source, size: object) -> tuple[int, int]:
