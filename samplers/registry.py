@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from copy import copy
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, get_args, get_type_hints
@@ -17,6 +18,8 @@ OURS = "sampler-bench"
 LOADING = 120.0
 """Seconds that an import may take, or making a sampler: a large library on a busy machine needs one of these minutes."""
 MEND = "its author must mend it"
+HELD: dict[tuple[str, str], Any] = {}
+"""Objects of this process by group and name, found before entry points."""
 _TEXT = Annotated[str, Field(max_length=2000)]
 _FIELDS: dict[str, Any] = {key: (_TEXT if kind is str else kind, ...) for key, kind in get_type_hints(Card).items()}
 _CARD = create_model("_CARD", __config__=ConfigDict(strict=True), **_FIELDS)
@@ -133,7 +136,8 @@ def load(name: str) -> type[Sampler]:
         UserError: as `load_entry`.
         PluginError: as `load_entry`, or it is no class of samplers, or its card does not say what it must.
     """
-    found, told = load_entry(GROUP, name), _told("sampler", name)
+    held, told = HELD.get((GROUP, name)), _told("sampler", name)
+    found = load_entry(GROUP, name) if held is None else type(held) if isinstance(held, Sampler) else held
     with foreign(f"{told} cannot be looked at", MEND, package_at(found), LOADING):
         wrong = _wrong(name, found)
     if wrong:
@@ -164,7 +168,8 @@ def _wrong_card(name: str, own: Any) -> str:
         return f"has a card whose calls raise {type(e).__name__} ({one_line(e, 60)})"
     if not all(isinstance(n, int) and n > 0 for n in calls):
         return f"has a card whose calls are {one_line(calls, 60)}"
-    return "" if own.name == name.rpartition(":")[2] else f"has a card of the name {one_line(repr(own.name), 60)}"
+    called = own.name == name.rpartition(":")[2] or (GROUP, name) in HELD  # which is called by its class
+    return "" if called else f"has a card of the name {one_line(repr(own.name), 60)}"
 
 
 def card(name: str) -> Card:
@@ -183,10 +188,15 @@ def get(spec: Spec | str) -> Sampler:
         PluginError: a plug-in that cannot be used.
     """
     spec = Spec.parse(spec) if isinstance(spec, str) else spec
-    if find(GROUP, spec.name) is None and spec.head in entries(GROUP):
+    held = HELD.get((GROUP, spec.name))
+    if held is None and find(GROUP, spec.name) is None and spec.head in entries(GROUP):
         option = spec.name.rpartition(":")[2]
         raise UserError(f"{one_line(spec)}: write the option as {one_line(option)}=VALUE")
     kind = load(spec.name)
+    if isinstance(held, Sampler):
+        if spec.options:
+            raise UserError(f"{one_line(spec)}: an object has its options already; leave out {one_line(spec.options[0][0])}")
+        return copy(held)  # a cell's own: it may be made ready for other steps than the next
     options = {k: p for k, p in inspect.signature(kind).parameters.items() if p.kind is p.KEYWORD_ONLY}
     values: dict[str, float | int | str] = {}
     for key, text in spec.options:

@@ -82,13 +82,13 @@ class Store:
         self.save_grid(name, images[None])
 
     def save_grid(self, name: str, images: np.ndarray) -> None:
-        """Write images uint8 [R, B, C, H, W] as R rows, `samples/NAME.png`."""
+        """Write images uint8 [R, B, C, H, W] as R rows, `samples/NAME.png`: three of their channels, or one."""
         from PIL import Image
 
         rows, columns, channels, height, width = images.shape
         row = images.transpose(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)  # [R H, B W, C]
         buffer = io.BytesIO()
-        Image.fromarray(row[..., 0] if row.shape[2] == 1 else row).save(buffer, "PNG")
+        Image.fromarray(row[..., 0] if channels < 3 else row[..., :3]).save(buffer, "PNG")
         write_whole(self.folder / "samples" / f"{name}.png", buffer.getvalue())
 
     def save_influence(self, cell: str, values: np.ndarray) -> None:

@@ -17,6 +17,7 @@ from bench.runs.decoding import Decoding
 from bench.runs.energy import Energy
 from bench.runs.generating import Generating, keep_batch
 from bench.runs.measurement import DeviceLostError, Measurement, Unusable
+from bench.runs.objects import named
 from bench.runs.overhead import Overhead
 from bench.runs.phase import Phase
 from bench.runs.plan import Plan, make_plan
@@ -57,6 +58,8 @@ def run_plan(plan: Plan, folder: Path, *, quiet: bool = False) -> list[Record]:
         session = Session(plan, quiet=quiet, threads=threads_of(folder))
         store = Store(folder, plan.text_in(folder), session.identity())
         done = {Cell.of(r) for r in store.records()}
+        if done and session.teacher.sha256 is None:
+            session.display.say(f"nothing tells whether teacher '{session.teacher.name}' is that of the records in {folder}")
         cells = [Measurement(c, session.samplers.get(c) or Unusable()) for c in session.cells if c not in done]
         for m in [m for m in cells if m.cell not in session.samplers]:
             m.skipped = m.cell in session.unready
@@ -120,6 +123,9 @@ def run(
 ) -> "pd.DataFrame":
     """Measure a plan and return its records, one row a cell.
 
+    The teacher, its guide and samplers may be objects (a `Denoiser`, a `Sampler` or a class of such); records call them
+    MODULE:QUALNAME.
+
     Args:
         out: the run's folder; runs/RUN_ID where None. A folder with part of this plan is gone on with.
         plan: a YAML file with fields of `bench.runs.plan.Plan`, or the name of one that ships.
@@ -132,7 +138,8 @@ def run(
     """
     from bench.records.frame import load_records
 
-    full = make_plan(plan, tuned=None if tuned is None else Path(tuned), **options)
-    folder = folder_of(full, out)
-    run_plan(full, folder, quiet=quiet)
+    with named(options) as told:
+        full = make_plan(plan, tuned=None if tuned is None else Path(tuned), **told)
+        folder = folder_of(full, out)
+        run_plan(full, folder, quiet=quiet)
     return load_records([folder])

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from samplers.denoiser import Denoiser, schedule_of
 from samplers.errors import UserError, foreign, one_line
-from samplers.models.teacher import Teacher
+from samplers.models.teacher import GROUP, Teacher
+from samplers.registry import HELD
 
 
 class DenoiserTeacher(Teacher):
@@ -36,7 +37,8 @@ def load(spec: str, device: torch.device | str) -> Teacher:
 
     MODULE is imported, and so executed; it may lie in the current folder. A denoiser has sigma_min, sigma_max, shape (C, H, W)
     and num_classes, and may have name, schedule, sigma_end, sha256 (without it nothing that comes from it is cached), data
-    and networks(); it is given noise of the device, and modules are moved there.
+    and networks(); it is given noise of the device, and modules are moved there. An object of this process that has this name
+    (`samplers.registry.HELD`) is taken as it is.
 
     Raises:
         UserError: no such function, it raises, or what it returns is no denoiser.
@@ -46,12 +48,14 @@ def load(spec: str, device: torch.device | str) -> Teacher:
         raise UserError(f"python:{spec} names no function; write python:MODULE:FUNCTION")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a script of the environment does not look there
+    held = HELD.get((GROUP, spec))
     with foreign(f"python:{one_line(spec)} makes no teacher", "mend the function"):
-        made = getattr(importlib.import_module(module), function)()
+        made = getattr(importlib.import_module(module), function)() if held is None else held
     if not isinstance(made, Teacher):
         _check(made, spec)
         made = DenoiserTeacher(str(getattr(made, "name", spec)), made)
-    return made.to(device).eval().requires_grad_(False)
+    made = made.to(device).eval()
+    return made if held is not None else made.requires_grad_(False)
 
 
 def _check(made: Any, spec: str) -> None:
