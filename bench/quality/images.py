@@ -5,6 +5,8 @@ from torch import Tensor
 
 from samplers.models.teacher import Teacher
 
+DECODED = 16
+"""Images decoded at a time: an autoencoder takes more memory than the network whose latents they are."""
 ROUNDING = "nearest"
 """What a reference's key calls the rule."""
 
@@ -20,5 +22,5 @@ def to_uint8(images: Tensor) -> Tensor:
 @torch.no_grad()
 def pictures(teacher: Teacher, states: Tensor) -> Tensor:
     """uint8 images [..., C', H', W'] of a teacher's denoised states [..., C, H, W]: what is scored and shown, decoded."""
-    images = teacher.decode(states.flatten(0, -4))
-    return to_uint8(images).unflatten(0, states.shape[:-3])
+    parts = [to_uint8(teacher.decode(part)) for part in states.flatten(0, -4).split(DECODED)]
+    return torch.cat(parts).unflatten(0, states.shape[:-3])

@@ -88,6 +88,8 @@ class Session:
             self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)
             z, labels = self.inputs(range(1))
             self.teacher_flops = flops(bare, z, 1.0, labels)
+            if bare.image_shape is not None and bare.image_shape != (made := tuple(bare.decode(z).shape[1:])):
+                raise ValueError(f"it decodes images {list(made)}, and says {list(bare.image_shape)}")
             for line in doubts(bare, self.device):
                 self.display.say(f"teacher '{bare.name}' is doubtful: {line}")
         if plan.threads is None and not threads and self.device.type == "cpu":

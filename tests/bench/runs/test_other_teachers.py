@@ -47,6 +47,16 @@ class Latent(Teacher):
     def decode(self, x):
         return x.reshape(-1, 1, 4, 4).repeat_interleave(2, 2).repeat_interleave(2, 3)
 
+class Large(Latent):
+    def decode(self, x):
+        if len(x) > 15:
+            raise MemoryError("a batch is too large")
+        return super().decode(x)
+
+class Wrong(Latent):
+    def decode(self, x):
+        return x
+
 class Undecoded(Latent):
     def __init__(self):
         super().__init__()
@@ -135,6 +145,10 @@ def test_latents_are_compared_and_their_images_scored(small: dict, python, tmp_p
     for picture in (tmp_path / "run" / "samples").glob("*.png"):
         assert Image.open(picture).size[1] == 8
     assert "Sampling latents, decoding them, and both" in write_report([tmp_path / "run"]).read_text()
+    row = bench.run(out=tmp_path / "large", quiet=True, **options | {"teacher": f"{python}:Large"}).iloc[0]
+    assert (row["status"], row["error"]) == ("failed", "MemoryError: a batch is too large")
+    with pytest.raises(bench.UserError, match=r"it decodes images \[4, 2, 2\], and says \[1, 8, 8\].*its author must mend it"):
+        bench.run(out=tmp_path / "wrong", quiet=True, **options | {"teacher": f"{python}:Wrong"})
     with pytest.raises(bench.UserError, match="teacher 'latents' needs a class for each image; ask for --labels balanced"):
         bench.run(out=tmp_path / "other", quiet=True, **options | {"labels": "none"})
 
