@@ -125,5 +125,5 @@ def test_the_extractor_of_the_teachers_data_is_found_beside_a_damaged_card(copie
     for value in ({"data_sha256": 7}, {"data_sha256": ["x"]}, {}):
         copied.with_name("aaa.json").write_text(json.dumps({k: v for k, v in CARD.items() if k != "data_sha256"} | value))
         monkeypatch.setattr(small_teacher, "data", CARD["data_sha256"])
-        monkeypatch.setattr(small_teacher, "shape", (1, 32, 32))
+        monkeypatch.setattr(small_teacher, "image_shape", (1, 32, 32))
         assert find_extractor(None, small_teacher).name == "mnist"
