@@ -52,14 +52,14 @@ def refused(group: str) -> dict[str, str]:
 
 def package_of(entry: EntryPoint) -> str:
     """The installed package that an entry point comes from, as package indexes spell it."""
-    return _canonical(str(entry.dist.name)) if entry.dist is not None else ""
+    return canonical(str(entry.dist.name)) if entry.dist is not None else ""
 
 
 def find(group: str, name: str) -> EntryPoint | None:
     """The entry point of a group by its name, or by "PACKAGE:NAME", which tells any from its namesakes."""
     package, _, own = name.rpartition(":")
     known = entries(group)
-    theirs = (e for e in known.values() if package and (package_of(e), e.name) == (_canonical(package), own))
+    theirs = (e for e in known.values() if package and (package_of(e), e.name) == (canonical(package), own))
     return known.get(name) or next(theirs, None)
 
 
@@ -104,7 +104,8 @@ def _tellable(entry: EntryPoint) -> bool:
     return ":" not in entry.name
 
 
-def _canonical(package: str) -> str:
+def canonical(package: str) -> str:
+    """The name of a package as package indexes spell it."""
     return re.sub(r"[-_.]+", "-", package).lower()
 
 

@@ -4,20 +4,21 @@ Exact, the same on every machine and at any load, so it can hold each push. Oper
 on the version of PyTorch and the kind of device, so they are compared only with the same ones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, Field, ValidationError
 
-from bench.comparison.checkout import repository, state
-from bench.comparison.subject import AbsentError, Subject, told
+from bench.comparison.checkout import project_here, repository, state
+from bench.comparison.subject import AbsentError, Subject, under_test
 from bench.comparison.verdicts import Outcome, Row
-from bench.comparison.work import Work, compare_work, distance
+from bench.comparison.work import NOT_FINITE, Work, compare_work, finite
 from bench.machine.device import prepare_process, resolve_device
 from samplers.errors import UserError, one_line
 from samplers.files import read_json, write_json
+from samplers.registry import GROUP, OURS, find, package_of
 from samplers.spec import Spec
 
 SCHEMA = 1
@@ -58,15 +59,23 @@ def path_of(given: Path | None) -> Path:
 
 
 def count(
-    teacher: str = "mnist32", calls: int = 6, device: str = "cpu", advance: Callable[[str], None] = lambda _: None
+    teacher: str = "mnist32",
+    calls: int = 6,
+    device: str = "cpu",
+    advance: Callable[[str], None] = lambda _: None,
+    also: Collection[str] = (),
 ) -> dict[str, Any]:
-    """What every sampler does in one pass at a budget of calls: {schema, torch, device, teacher, calls, cells, failed}.
+    """What samplers do in one pass at a budget of calls: {schema, torch, device, teacher, calls, cells, failed, others}.
+
+    Counted are ours, those of the project whose checkout the current folder is in, and `also` these. The `others` that are
+    installed, each with its package, are not run: a stranger's that hangs or fails is no matter of this repository.
 
     Args:
         teacher: name in the zoo, or path of a card.
         calls: budget of network calls.
         device: "auto", "cpu", "cuda" or "cuda:N".
         advance: told the sampler at hand.
+        also: names of samplers.
 
     Raises:
         UserError: a bad teacher or device.
@@ -76,7 +85,10 @@ def count(
     prepare_process(where, threads=1)  # what is counted does not depend on them, and on a busy machine one is fastest
     try:
         side = Subject(teacher, where, calls)
-        cells, failed = _cells(side, advance)
+        packages = {name: entry for name in side.names() if (entry := find(GROUP, name)) is not None}
+        own = (OURS, project_here())
+        others = {n: package_of(e) for n, e in packages.items() if package_of(e) not in own and n not in also}
+        cells, failed = _cells(side, [n for n in side.names() if n not in others], advance)
     finally:
         torch.set_num_threads(threads)
     return {
@@ -87,13 +99,16 @@ def count(
         "calls": calls,
         "cells": cells,
         "failed": failed,
+        "others": others,
     }
 
 
-def _cells(side: Subject, advance: Callable[[str], None]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def _cells(
+    side: Subject, names: Sequence[str], advance: Callable[[str], None]
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """What each sampler does at its largest step count within the budget, by "sampler@steps"; and why others failed."""
     cells, failed = {}, {}
-    for name in side.names():
+    for name in names:
         advance(name)
         wanted = Spec.parse(name)
         try:
@@ -107,9 +122,10 @@ def _cells(side: Subject, advance: Callable[[str], None]) -> tuple[dict[str, dic
             failed[name] = str(e)
             continue
         try:
-            cells[f"{name}@{steps}"] = side.count(found, steps).model_dump()
-        except Exception as e:
-            failed[f"{name}@{steps}"] = told(e)
+            with under_test(found):
+                cells[f"{name}@{steps}"] = side.count(found, steps).model_dump()
+        except AbsentError as e:
+            failed[f"{name}@{steps}"] = str(e)
     return cells, failed
 
 
@@ -120,24 +136,30 @@ def check(stored: dict[str, Any], path: Path, advance: Callable[[str], None] = l
         UserError: its teacher is not there.
     """
     there = stored["device"] == "cpu" or torch.cuda.is_available()
-    now = count(stored["teacher"]["name"], stored["calls"], stored["device"] if there else "cpu", advance)
+    known = {str(Spec.parse(cell).at(None)) for cell in stored["cells"]}
+    now = count(stored["teacher"]["name"], stored["calls"], stored["device"] if there else "cpu", advance, known)
     return Outcome((path.as_posix(), "now"), compare_counts(stored, now), {"schema": SCHEMA, "stored": stored, "now": now})
 
 
 def compare_counts(stored: dict[str, Any], now: dict[str, Any]) -> list[Row]:
-    """A row for each count of each cell that either has; a sampler not stored yet is listed, and fails only if it makes NaN."""
+    """A row for each count of each cell that either has.
+
+    A sampler of ours that is not stored yet is listed, and fails only if it makes NaN; a stranger's is listed.
+    """
     rows: list[Row] = []
     other_build = (stored["torch"], stored["device"]) != (now["torch"], now["device"])
     other_teacher = stored["teacher"]["sha256"] != now["teacher"]["sha256"]
     known = {cell.partition("@")[0] for cell in stored["cells"]}
     for cell, why in now["failed"].items():
         rows.append(Row(cell, "cell", "", "", "wrong" if cell.partition("@")[0] in known else "skipped", why))
+    for name, package in now["others"].items():
+        rows.append(Row(name, "cell", "", "", "skipped", f"of {package}: not stored, so not judged"))
     for cell in sorted((stored["cells"].keys() | now["cells"].keys()) - now["failed"].keys()):
         if cell not in now["cells"]:
             rows.append(Row(cell, "cell", "counted", "", "not comparable", f"gone; if that is meant, {REMAKE}"))
         elif cell not in stored["cells"]:
-            finite = distance(now["cells"][cell]["images"], now["cells"][cell]["images"]) == 0
-            new = ("skipped", f"not stored yet; {REMAKE}") if finite else ("wrong", "images are not finite (NaN or infinity)")
+            sound = finite(now["cells"][cell]["images"])
+            new = ("skipped", f"not stored yet; {REMAKE}") if sound else ("wrong", NOT_FINITE)
             rows.append(Row(cell, "cell", "", "counted", *new))
         else:
             found = compare_work(cell, Work(**stored["cells"][cell]), Work(**now["cells"][cell]))
@@ -183,5 +205,6 @@ def update(path: Path, device: str = "cpu", advance: Callable[[str], None] = lam
     found = {"commit": now, **count(device=device, advance=advance)}
     if found["failed"]:
         raise UserError(f"nothing is stored: {'; '.join(f'{k}: {v}' for k, v in found['failed'].items())}")
+    del found["others"]
     write_json(path, found)
     return found

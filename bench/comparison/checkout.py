@@ -4,6 +4,7 @@ A revision is exported to a folder of its own (`export`), and its packages are i
 own names, one revision at a time in `sys.modules`. The harness, `bench`, is the running one for both.
 """
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import invalidate_caches
+from importlib.metadata import distributions
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 
 from samplers.errors import UserError, one_line
+from samplers.registry import GROUP, canonical
 
 HARNESS = __name__.partition(".")[0]
 WORKING_TREE = "working tree"
@@ -39,6 +42,21 @@ class Revision:
     commit: str
     root: Path
 
+    @property
+    def own(self) -> set[str]:
+        """Names of the samplers that its packages register; what else is installed here is of neither revision."""
+        return {e.name for d in distributions(path=[str(self.root)]) for e in d.entry_points if e.group == GROUP}
+
+    @property
+    def tree(self) -> str:
+        """A hash of all that it imports and registers: the files of its packages, and its entry points."""
+        found = hashlib.sha256()
+        for path in sorted(p for p in self.root.rglob("*") if p.is_file() and p.suffix != ".pyc" and p.parent != self.root):
+            found.update(
+                f"{path.relative_to(self.root).as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+            )
+        return found.hexdigest()
+
 
 def repository(start: Path | None = None) -> Path:
     """The top of the git checkout that holds `start` (the current folder).
@@ -57,6 +75,15 @@ def state(repo: Path) -> str:
     """
     head = _git(repo, "rev-parse", "HEAD").decode().strip()
     return head + ("+" if _git(repo, "status", "--porcelain", "--untracked-files=no").strip() else "")
+
+
+def project_here() -> str:
+    """The name of the project whose checkout the current folder is in, as package indexes spell it; "" where there is none."""
+    try:
+        project = tomllib.loads((repository() / "pyproject.toml").read_text())["project"]["name"]
+    except (UserError, OSError, ValueError, LookupError, TypeError):
+        return ""
+    return canonical(str(project))
 
 
 def is_revision(name: str, repo: Path) -> bool:

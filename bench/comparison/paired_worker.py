@@ -14,14 +14,14 @@ from typing import Any
 import torch
 
 from bench.comparison.checkout import Packages, Revision
-from bench.comparison.subject import AbsentError, Subject, told
+from bench.comparison.subject import AbsentError, Subject, is_broken, under_test
 from bench.comparison.verdicts import judge
-from bench.comparison.work import Work
+from bench.comparison.work import NOT_FINITE, Work
 from bench.instruments.clock import Clock
 from bench.instruments.paired import Paired, Rule, Task, measure
 from bench.machine.device import prepare_process, resolve_device
 from bench.machine.environment import environment
-from samplers.errors import UserError, unknown
+from samplers.errors import UserError, one_line, unknown
 from samplers.files import write_json
 from samplers.spec import Spec
 
@@ -31,7 +31,7 @@ class PairOfRevisions:
 
     def __init__(self, revisions: tuple[Revision, Revision], teacher: str, device: torch.device, calls: int, first: int):
         self.device = device
-        self.packages = tuple(Packages(r) for r in revisions)
+        self.packages, self.own = tuple(Packages(r) for r in revisions), tuple(r.own for r in revisions)
         card = revisions[0].root / "samplers" / "zoo" / f"{teacher}.json"
         named = str(card) if card.exists() else teacher  # the networks of side A for both
         sides: dict[int, Subject] = {}
@@ -47,12 +47,16 @@ class PairOfRevisions:
             yield self.sides[i]
 
     def every(self, cell: str) -> list[Spec]:
-        """The cell, or where it asks for "all" one of each sampler of either side."""
-        return [Spec.parse(name) for name in (sorted({*self._names(0), *self._names(1)}) if cell == "all" else [cell])]
+        """The cell, or where it asks for "all" one of each sampler of either side's own packages."""
+        return [Spec.parse(name) for name in (sorted(self.own[0] | self.own[1]) if cell == "all" else [cell])]
 
-    def _names(self, i: int) -> list[str]:
-        with self.on(i) as side:
-            return side.names()
+    def strangers(self) -> list[str]:
+        """Names of the samplers that are installed here and of neither revision: they cannot be loaded for both."""
+        installed: set[str] = set()
+        for i in range(2):
+            with self.on(i) as side:
+                installed |= {*side.names()}
+        return sorted(installed - self.own[0] - self.own[1])
 
     def prepare(self, wanted: Spec) -> tuple[int, list[Any]]:
         """The cell's step count, and its sampler on either side.
@@ -61,21 +65,25 @@ class PairOfRevisions:
             AbsentError: of which side (the first that lacks it), and why.
             UserError: neither side has such a sampler, or the options do not fit.
         """
-        known = {*self._names(0), *self._names(1)}
+        known = self.own[0] | self.own[1]
+        if wanted.name not in known and wanted.name in self.strangers():
+            raise UserError(f"sampler '{one_line(wanted.name)}' is of neither revision; compare two runs of it instead")
         if wanted.name not in known:
             raise unknown("sampler", wanted.name, known)
         found, steps, students = [], 0, None
         for i, packages in enumerate(self.packages):
             with self.on(i) as side:
                 try:
-                    if wanted.name not in side.names():
+                    if wanted.name not in self.own[i]:
                         raise AbsentError(f"there is no sampler {wanted.name}")
                     if i == 0:
                         steps, students = side.steps(wanted), side.students(wanted)
                     found.append(side.sampler(wanted, steps, students))
-                except AbsentError as e:
-                    name = packages.revision.name
-                    raise AbsentError(f"{name}: {str(e).replace(str(packages.revision.root), name)}", i, e.broken) from e
+                except Exception as e:
+                    if not isinstance(e, AbsentError) and not is_broken(e):
+                        raise
+                    name, broken = packages.revision.name, is_broken(e) or getattr(e, "broken", False)
+                    raise AbsentError(f"{name}: {str(e).replace(str(packages.revision.root), name)}", i, broken) from e
         return steps, found
 
     def count(self, samplers: list[Any], steps: int) -> list[Work]:
@@ -86,11 +94,8 @@ class PairOfRevisions:
         """
         found = []
         for i, sampler in enumerate(samplers):
-            with self.on(i) as side:
-                try:
-                    found.append(side.count(sampler, steps))
-                except Exception as e:
-                    raise AbsentError(f"{self.packages[i].revision.name}: {told(e)}", i, broken=True) from e
+            with self.on(i) as side, under_test(sampler, i, f"{self.packages[i].revision.name}: "):
+                found.append(side.count(sampler, steps))
         return found
 
     def runs(self, samplers: list[Any], steps: int) -> tuple[Task, Task]:
@@ -101,29 +106,28 @@ class PairOfRevisions:
         """
         both = (self.run(0, samplers[0], steps), self.run(1, samplers[1], steps))
         for i, run in enumerate(both):
-            try:
-                run()
-            except Exception as e:
-                raise AbsentError(f"{self.packages[i].revision.name}: {told(e)}", i, broken=True) from e
+            with under_test(samplers[i], i, f"{self.packages[i].revision.name}: "):
+                if not torch.isfinite(run()[0]).all():
+                    raise FloatingPointError(NOT_FINITE)
         return both
 
     def run(self, i: int, sampler: Any, steps: int) -> Task:
-        """One timed pass at batch 1; entering the revision is not part of what is timed (see `timed`)."""
+        """One timed pass at batch 1: its image and seconds; entering the revision is no part of what is timed (see `timed`)."""
         with self.on(i) as side:
             z, labels = side.inputs(1)
 
         @torch.no_grad()
-        def once() -> float:
+        def once() -> tuple[torch.Tensor, float]:
             with self.on(i) as side:
-                _, elapsed = Clock(self.device).time(lambda: sampler.sample(side.teacher, z, steps=steps, labels=labels))
-            return elapsed.seconds
+                image, elapsed = Clock(self.device).time(lambda: sampler.sample(side.teacher, z, steps=steps, labels=labels))
+            return image, elapsed.seconds
 
         return once
 
 
 def timed(run: Task) -> float:
     """Seconds of a `PairOfRevisions.run`, which times itself."""
-    return run()
+    return run()[1]
 
 
 def judged(pairs: Paired, effect: float) -> dict[str, Any]:
@@ -165,6 +169,7 @@ def work(request: dict[str, Any]) -> dict[str, Any]:
     return {
         "cells": list(runs),
         "absent": absent,
+        "strangers": contest.strangers() if "all" in request["cells"] else [],
         "proxies": proxies,
         "time": {n: judged(p, rule.effect) if p.a else None for n, p in pairs.items()},
         "first": request["first"],

@@ -25,11 +25,18 @@ def compare_revisions(
 ) -> Outcome:
     """Compare two revisions ("working tree" is one, too); `out` gets what each process found as soon as it has.
 
+    Two whose packages are the same files are counted, which finds an image that is not finite on both, but not timed.
+
     Raises:
         UserError: no such revision, or one that does not import; a bad teacher or device.
     """
     with exported(names, repo) as sides:
-        return contest(sides, settings, out, advance)
+        if not settings.time or sides[0].tree != sides[1].tree:
+            return contest(sides, settings, out, advance)
+        outcome = contest(sides, settings.model_copy(update={"time": False}), out, advance)
+    why = f"nothing differs: the packages are the same files ({sides[0].tree[:7]}), so nothing was timed"
+    outcome.rows.append(Row("every cell", "time", "", "", "same", why))
+    return outcome
 
 
 def contest(
@@ -102,6 +109,7 @@ def _rows(processes: list[dict[str, Any]], settings: ComparisonSettings) -> list
         new = side == 0 and cell not in asked
         verdict = "wrong" if broken and side == 1 else "skipped" if new else "not comparable"
         rows.append(Row(cell, "sampler", "", "", verdict, why))
+    rows += [Row(n, "sampler", "", "", "skipped", "of neither revision, so not judged") for n in first["strangers"]]
     for cell in first["cells"]:
         if cell in first["proxies"]:
             a, b = (Work(**p) for p in first["proxies"][cell])

@@ -64,7 +64,10 @@ def _counts(cell: str, old: pd.Series, new: pd.Series) -> list[Row]:
     rows = []
     for quantity, key in COUNTS.items():
         x, y = (float(r.get(key, math.nan)) for r in (old, new))
-        if math.isnan(x) or math.isnan(y):  # a record of before this was counted
+        if math.isnan(x):  # a record of before this was counted
+            continue
+        if math.isnan(y):
+            rows.append(Row(cell, quantity, f"{x:,.0f}", "", "not comparable", "not counted in the second run"))
             continue
         verdict = "same" if x == y else "more" if y > x else "less"
         rows.append(Row(cell, quantity, f"{x:,.0f}", f"{y:,.0f}", verdict, "" if x == y else f"{y - x:+,.0f}"))

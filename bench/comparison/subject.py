@@ -6,6 +6,9 @@ inside `Packages.active()` of the side's revision (or without it, for the packag
 
 import importlib
 import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,14 @@ from bench.comparison.work import BATCH, Work, project
 from bench.instruments.clock import Clock
 from bench.instruments.meter import Meter, flops
 from bench.instruments.operations import Operations
-from samplers.errors import one_line
+from samplers.errors import PluginError, described, package_at
 from samplers.noises import labels
 from samplers.spec import Spec
+from samplers.time_limit import at_most
 
 SEED = 0
+LONGEST = 300.0
+"""Seconds that counting a sampler may take; our slowest takes a few."""
 
 
 class AbsentError(Exception):
@@ -36,9 +42,29 @@ class AbsentError(Exception):
         self.side, self.broken = side, broken
 
 
-def told(error: Exception) -> str:
-    """An exception in one line."""
-    return f"{type(error).__name__}: {one_line(error)}"
+@contextmanager
+def under_test(sampler: Any, side: int | None = None, who: str = "") -> Iterator[None]:
+    """Code of a sampler: whatever it raises, a wish to exit too, or that it does not end, is an `AbsentError`, broken.
+
+    What it prints goes to standard error.
+
+    Args:
+        sampler: whose it is.
+        side: of the error.
+        who: what the error begins with.
+    """
+    try:
+        with redirect_stdout(sys.stderr), at_most(LONGEST):
+            yield
+    except (AbsentError, KeyboardInterrupt):
+        raise
+    except BaseException as e:
+        raise AbsentError(who + described(e, package_at(sampler)), side, broken=True) from e
+
+
+def is_broken(error: Exception) -> bool:
+    """Whether it is the plug-in's fault, by the name of its class: each revision has its own."""
+    return type(error).__name__ == PluginError.__name__
 
 
 class Subject:
@@ -102,13 +128,12 @@ class Subject:
         Raises:
             AbsentError: this side has no such sampler, or it cannot be made ready.
         """
-        try:
-            found = self.get(wanted if students is None else wanted.with_option("student", students))
-            found.prepare(self.teacher, self.device, steps)
-        except self.samplers.UserError as e:
-            raise AbsentError(str(e)) from e
-        except Exception as e:
-            raise AbsentError(told(e), broken=True) from e
+        with under_test(None):
+            try:
+                found = self.get(wanted if students is None else wanted.with_option("student", students))
+                found.prepare(self.teacher, self.device, steps)
+            except self.samplers.UserError as e:
+                raise AbsentError(str(e), broken=is_broken(e)) from e
         return found
 
     def inputs(self, batch: int) -> tuple[Tensor, Tensor | None]:

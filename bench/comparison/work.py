@@ -22,6 +22,7 @@ TOLERANCE = 2e-3
 by less than 1e-4, a wrong coefficient by far more."""
 BYTES_TOLERANCE = 0.01
 """Peak bytes may grow by so much."""
+NOT_FINITE = "images are not finite (NaN or infinity)"
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -49,7 +50,10 @@ def project(images: Tensor) -> list[list[float]]:
 
 
 def compare_work(cell: str, a: Work, b: Work) -> list[Row]:
-    """A row a proxy, of `b` against `a`: less, more or same; images same or wrong. Both were counted by one PyTorch."""
+    """A row a proxy, of `b` against `a`: less, more or same; images same or wrong. Both were counted by one PyTorch.
+
+    Images of `b` that are not finite are a fault of the whole cell, whatever is judged.
+    """
     rows = []
     for key in EXACT:
         x, y = getattr(a, key), getattr(b, key)
@@ -58,6 +62,8 @@ def compare_work(cell: str, a: Work, b: Work) -> list[Row]:
     x, y = a.peak_bytes, b.peak_bytes
     verdict = "more" if y > x * (1 + BYTES_TOLERANCE) else "less" if y < x * (1 - BYTES_TOLERANCE) else "same"
     rows.append(Row(cell, "peak_bytes", f"{x:,}", f"{y:,}", verdict, "" if verdict == "same" else _change(x, y)))
+    if not finite(b.images):
+        return [*rows, Row(cell, "cell", "", "", "wrong", NOT_FINITE)]
     worst = distance(a.images, b.images)
     right = worst <= TOLERANCE
     note = "" if right else f"other images: projections differ by {worst:.2g}, allowed {TOLERANCE:g}"
@@ -69,9 +75,14 @@ def _change(x: int, y: int) -> str:
     return f"{y - x:+,}" + (f" ({(y / x - 1) * 100:+.1f} %)" if x else "")
 
 
+def finite(images: list[list[float]]) -> bool:
+    """Whether projections hold neither NaN nor infinity, so that their images do not."""
+    return all(math.isfinite(v) for row in images for v in row)
+
+
 def distance(a: list[list[float]], b: list[list[float]]) -> float:
     """Largest difference of projections; infinite for NaN or another number of images."""
     x, y = torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64)
-    if x.shape != y.shape or not (torch.isfinite(x).all() and torch.isfinite(y).all()):
+    if x.shape != y.shape or not (finite(a) and finite(b)):
         return math.inf
     return float((x - y).abs().max())

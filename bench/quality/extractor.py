@@ -134,6 +134,8 @@ def features_of(extractor: Extractor, images: Tensor) -> Features:
         raise UserError(f"extractor '{extractor.name}' gives no features [{len(images)}, D]; it has to give a Features of them")
     if (None if logits is None else list(logits.shape)) != (extractor.classes and [len(images), extractor.classes]):
         raise UserError(f"extractor '{extractor.name}' does not give the logits of {extractor.classes or 'no'} classes it has")
+    if not all(torch.isfinite(v).all() for v in (features, logits) if v is not None):
+        raise UserError(f"extractor '{extractor.name}' gives features or logits that are not finite; its author must mend it")
     return Features(features, logits)
 
 

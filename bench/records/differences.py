@@ -41,7 +41,7 @@ class Difference:
     @property
     def tie(self) -> bool:
         """Whether the difference may be chance (95 %): without a known error it may be, so no win is claimed."""
-        return math.isnan(self.se) or abs(self.value) <= max(Z * self.se, self.rounding)
+        return not abs(self.value) > max(Z * self.se, self.rounding)  # NaN is above and below nothing
 
 
 def difference(a: pd.Series, b: pd.Series) -> Difference:

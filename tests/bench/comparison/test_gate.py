@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from command import call
 from report_fixture import failed, record, write_run
 from revisions_fixture import edit, git
 
+import samplers
 from bench.comparison import baseline, paired_worker
 from bench.comparison.gate import decide
 from bench.comparison.settings import ComparisonSettings
@@ -136,6 +138,20 @@ def test_faster_because_wrong_is_blocked(changed, tmp_path, monkeypatch):
     assert "ddim@4 images wrong" in found.text
 
 
+@pytest.mark.usefixtures("counted_time")
+@pytest.mark.parametrize(
+    "spoil",
+    ["return euler_step(x, denoised, s, t) * float('nan')", "return euler_step(x, denoised, s, t) / (len(x) - 1)"],
+    ids=["always", "at batch 1"],
+)
+def test_seeded_nan_is_blocked_whatever_is_judged(changed, tmp_path, monkeypatch, spoil):
+    edit(changed, "samplers/solvers/euler.py", "return euler_step(x, denoised, s, t)", spoil)
+    for judged in ((), ("time",)):
+        found = gate(changed, tmp_path, monkeypatch, judged)
+        assert found.code == REGRESSION
+        assert "not finite (NaN or infinity)" in found.text
+
+
 # Stored counts
 
 
@@ -182,6 +198,44 @@ def test_a_sampler_that_makes_nan_is_a_regression_stored_or_new(stored, known):
     if not known:
         del before["cells"]["ddim@2"]
     assert exit_code(baseline.compare_counts(before, spoiled)) == REGRESSION
+
+
+def test_nan_is_a_regression_of_another_build_with_other_weights_too(stored):
+    spoiled = altered(stored, "ddim@2", images=[[math.nan] * 16] * 2) | {"torch": "2.11.0"}
+    rows = baseline.compare_counts(stored | {"teacher": {"name": "mnist32", "sha256": "0" * 64}}, spoiled)
+    assert exit_code(rows, ("calls",)) == REGRESSION
+
+
+STRANGERS = """
+import samplers
+
+
+class Hangs(samplers.Sampler):
+    card = samplers.Card(name="hangs", family="toy", paper="none", order=None)
+
+    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
+        while True:
+            pass
+"""
+
+
+def test_strangers_are_listed_and_only_what_is_stored_of_them_is_judged(install, stored, monkeypatch):
+    install("[bench.samplers]\nhangs = stranger_package:Hangs\nbroken = nowhere:No\nddim = stranger_package:Hangs", STRANGERS)
+    monkeypatch.setattr("bench.comparison.subject.LONGEST", 0.2)
+    monkeypatch.setattr("samplers.names", lambda: ["broken", "hangs", "stranger-package:ddim"])
+    now = baseline.count(calls=2)
+    assert (now["cells"], now["failed"]) == ({}, {})
+    rows = baseline.compare_counts(stored | {"cells": {}}, now)
+    assert {(r.cell, r.verdict, r.note) for r in rows} == {
+        (name, "skipped", "of stranger-package: not stored, so not judged") for name in samplers.names()
+    }
+    cell = stored["cells"]["ddim@2"]
+    rows = baseline.check(stored | {"calls": 2, "cells": {"hangs@2": cell, "broken@2": cell}}, Path("counts.json")).rows
+    told = {r.cell: (r.verdict, r.note) for r in rows}
+    assert told["hangs@2"][0] == "wrong"
+    assert told["hangs@2"][1].startswith("OverdueError: not done after 0.2 s, stranger_package.py:")
+    assert told["broken"][0] == "wrong"
+    assert told["stranger-package:ddim"][0] == "skipped"
 
 
 @pytest.mark.parametrize("cell", ["ddim@2", "ddim@1", "ddim", "mine@2", "mine"])
@@ -261,7 +315,7 @@ def test_a_forged_count_is_one_line(stored, path, value, tmp_path):
 
 def test_counts_of_changed_sources_are_not_stored(changed, tmp_path, monkeypatch):
     counts, made = tmp_path / "counts.json", {"schema": 1, "cells": {}, "failed": {}}
-    monkeypatch.setattr(baseline, "count", lambda **_: made)
+    monkeypatch.setattr(baseline, "count", lambda **_: made | {"others": {}})
     monkeypatch.chdir(changed)
     head = baseline.update(counts)["commit"]
     assert json.loads(counts.read_text()) == {"commit": head, **made}

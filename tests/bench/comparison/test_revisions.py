@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from revisions_fixture import edit, git
 from bench.comparison.checkout import WORKING_TREE, Packages, Revision, export, repository
 from bench.comparison.revisions import compare_revisions, contest
 from bench.comparison.settings import ComparisonSettings
+from bench.comparison.verdicts import PASS, exit_code
 from samplers import UserError
 from samplers.models.weights import load_tensors, save_tensors
 
@@ -143,6 +145,7 @@ def answer(**verdicts: str | None) -> dict:
     return {
         "cells": list(cells),
         "absent": {},
+        "strangers": [],
         "proxies": {},
         "time": {n: None if v is None else one | {"verdict": v} for n, v in cells.items()},
     }
@@ -193,10 +196,59 @@ def test_no_time_is_said_and_is_no_verdict(asked):
     assert "raise --budget above 90 s" in next(r.note for r in rows if r.cell == "a@1")
 
 
-def test_a_real_pass_is_timed_on_both_sides(repo, tmp_path):
+def test_what_is_the_same_is_counted_and_not_timed(repo, tmp_path):
+    found = compare_revisions(("good", WORKING_TREE), repo, ComparisonSettings(samplers=("ddim",), calls=1), tmp_path / "out")
+    assert {r.verdict for r in found.rows} == {"same"}
+    (row,) = [r for r in found.rows if r.quantity == "time"]
+    assert row.note.startswith("nothing differs: the packages are the same files")
+    assert len(list((tmp_path / "out").glob("process-*.json"))) == 1
+
+
+def test_a_change_of_a_file_or_of_an_entry_point_is_another_tree(changed, tmp_path):
+    before = export("good", changed, tmp_path / "a").tree
+    assert export(WORKING_TREE, changed, tmp_path / "b").tree == before
+    (changed / "notes.txt").write_text("of no package")
+    assert export(WORKING_TREE, changed, tmp_path / "c").tree == before
+    edit(changed, "samplers/noises.py", "import", "import math\nimport", count=1)
+    other = export(WORKING_TREE, changed, tmp_path / "d").tree
+    edit(changed, "pyproject.toml", 'dsno = "dsno.sampler:DSNOSampler"\n', "")
+    assert len({before, other, export(WORKING_TREE, changed, tmp_path / "e").tree}) == 3
+
+
+STRANGER = """
+import samplers
+
+
+class Stranger(samplers.Sampler):
+    card = samplers.Card(name="stranger", family="toy", paper="none", order=None)
+
+    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
+        return noise * float("nan")
+"""
+
+
+def test_a_stranger_installed_here_is_of_neither_revision(repo, tmp_path, install, monkeypatch):
+    install("[bench.samplers]\nstranger = stranger_package:Stranger\nbroken = nowhere:No", STRANGER)
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(tmp_path / "site" / "stranger_package"), os.environ.get("PYTHONPATH", "")])
+    )
+    terms = ComparisonSettings(samplers=("all",), calls=1, time=False)
+    found = compare_revisions(("good", WORKING_TREE), repo, terms, tmp_path / "out").rows
+    assert [(r.cell, r.verdict, r.note) for r in found if r.verdict != "same" and "stranger" in r.cell + r.note] == [
+        ("stranger", "skipped", "of neither revision, so not judged")
+    ]
+    assert exit_code(found) == PASS
+    with pytest.raises(UserError, match="sampler 'stranger' is of neither revision"):
+        compare_revisions(
+            ("good", WORKING_TREE), repo, ComparisonSettings(samplers=("stranger",), time=False), tmp_path / "out"
+        )
+
+
+def test_a_real_pass_is_timed_on_both_sides(changed, tmp_path):
     """Nothing is asserted of how long it takes."""
+    edit(changed, "samplers/noises.py", "import", "# a comment\nimport", count=1)
     found = compare_revisions(
-        ("good", WORKING_TREE), repo, ComparisonSettings(samplers=("ddim",), calls=1, budget=45), tmp_path / "out"
+        ("good", WORKING_TREE), changed, ComparisonSettings(samplers=("ddim",), calls=1, budget=45), tmp_path / "out"
     )
     (row,) = [r for r in found.rows if r.quantity == "time"]
     assert row.cell == "ddim@1"

@@ -167,6 +167,8 @@ def test_synchronisations_count_where_both_runs_counted_them(tmp_path):
     assert "synchronisations" not in verdicts(tmp_path, old, new)
     old["counted"]["synchronisations"] = 0
     assert verdicts(tmp_path / "both", old, new)["synchronisations"] == ("more", "+10")
+    told = verdicts(tmp_path / "gone", old, record("ddim", 5))["synchronisations"]
+    assert told == ("not comparable", "not counted in the second run")
 
 
 def test_few_repetitions_have_no_interval_and_no_verdict(tmp_path):

@@ -3,6 +3,8 @@
 import math
 
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bench.comparison.work import TOLERANCE, Work, compare_work, project
@@ -88,5 +90,14 @@ def test_other_images_are_wrong_however_fast():
     assert verdicts(proxies(), proxies(images=moved))["images"] == "wrong"
     rounding = [[v + TOLERANCE / 10 for v in row] for row in proxies().images]
     assert verdicts(proxies(), proxies(images=rounding))["images"] == "same"
-    for spoilt in ([[math.nan] * 16] * 2, proxies().images[:1], []):
-        assert verdicts(proxies(), proxies(images=spoilt))["images"] == "wrong"
+    assert verdicts(proxies(), proxies(images=proxies().images[:1]))["images"] == "wrong"
+
+
+@given(st.integers(0, 1), st.integers(0, 15), st.sampled_from([math.nan, math.inf, -math.inf]))
+def test_images_that_are_not_finite_are_a_fault_of_the_whole_cell_and_never_the_same(image, probe, value):
+    spoilt = [list(row) for row in proxies().images]
+    spoilt[image][probe] = value
+    for before in (proxies(), proxies(images=spoilt)):
+        found = verdicts(before, proxies(images=spoilt))
+        assert (found["cell"], "images" in found) == ("wrong", False)
+    assert verdicts(proxies(images=spoilt), proxies())["images"] == "wrong"

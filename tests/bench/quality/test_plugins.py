@@ -207,6 +207,7 @@ def test_a_metric_that_breaks_its_promise_writes_no_score(install, data, old, ne
         ("None", "gives no features"),
         ("Features(images.flatten(1).tolist())", "gives no features"),
         ("Features(images.flatten(1)[:1].float())", "gives no features"),
+        ("Features(images.flatten(1).float() * float('nan'))", "features or logits that are not finite"),
         ("Features(images.flatten(1).float(), images.flatten(1).float())", "does not give the logits of no classes it has"),
     ],
 )

@@ -10,7 +10,7 @@ from PIL import Image
 from report_fixture import failed, full_run, record, write_run
 from shaken_records import shaken_records
 
-from bench.records.differences import difference
+from bench.records.differences import Difference, difference
 from bench.records.frame import load_records
 from bench.records.schema import Counted, TrajectoryError
 from bench.reports.ranking import pareto, winner
@@ -107,6 +107,11 @@ def test_paired_differences_find_what_intervals_hide(tmp_path):
     assert d.paired
     assert not d.tie
     assert d.se == pytest.approx(np.sqrt(2) * 0.1 / np.sqrt(500), rel=0.2)
+
+
+@pytest.mark.parametrize(("value", "se"), [(np.nan, 0.1), (1.0, np.nan), (np.nan, np.nan)])
+def test_a_difference_that_is_no_number_claims_no_win(value, se):
+    assert Difference(value, se, True, 0.0).tie
 
 
 def test_another_seed_is_not_paired_and_ties(tmp_path):
