@@ -17,9 +17,10 @@ from torch import Tensor
 
 from bench.comparison.work import BATCH, Work, project
 from bench.instruments.clock import Clock
-from bench.instruments.meter import Meter, flops
+from bench.instruments.meter import Meter
 from bench.instruments.operations import Operations
 from samplers.errors import PluginError, described, package_at
+from samplers.flops import flops
 from samplers.noises import labels
 from samplers.spec import Spec
 from samplers.time_limit import at_most

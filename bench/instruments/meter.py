@@ -5,9 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from bench.instruments.clock import Clock, Span
 from samplers import Denoiser, Sampler
@@ -102,28 +100,3 @@ def evaluations(network: Any, args: tuple, kwargs: dict[str, Any]) -> int:
     if hasattr(network, "evaluations"):
         return network.evaluations(args, kwargs)
     return next((len(v) for v in (*args, *kwargs.values()) if isinstance(v, Tensor) and v.ndim), 1)
-
-
-def _complex_aware(name: str) -> Callable:
-    """A matrix product's FLOPs, 8 a complex multiply-add: PyTorch's counter takes it for a real one's 2."""
-    formula = flop_registry[getattr(torch.ops.aten, name)]
-
-    def count(*args: Any, **kwargs: Any) -> int:
-        factor = 4 if any(isinstance(a, Tensor) and a.is_complex() for a in args) else 1
-        return factor * formula(*args, **kwargs)
-
-    count._get_raw = True  # type: ignore[attr-defined] # the counter then hands over tensors, not shapes
-    return count
-
-
-COMPLEX_AWARE = {getattr(torch.ops.aten, name): _complex_aware(name) for name in ("mm", "addmm", "bmm", "baddbmm")}
-
-
-def flops(run: Callable, *args: Any, **kwargs: Any) -> int:
-    """FLOPs of `run(*args, **kwargs)`, by PyTorch's counter: 2 a multiply-add, 8 a complex one.
-
-    Elementwise operations and Fourier transforms are not counted.
-    """
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=COMPLEX_AWARE) as counter:
-        run(*args, **kwargs)
-    return counter.get_total_flops()

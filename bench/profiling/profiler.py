@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import samplers
 from bench.instruments.clock import Clock
-from bench.instruments.meter import Meter, flops
+from bench.instruments.meter import Meter
 from bench.instruments.modes import ModeError, Run, check_mode, in_mode
 from bench.instruments.statistics import summarise
 from bench.machine.device import peak_memory, peak_memory_start, prepare_process
@@ -20,6 +20,7 @@ from bench.machine.peak_rates import matrix_rate
 from bench.profiling.settings import ProfileSettings
 from bench.profiling.stages import stage_times
 from samplers.errors import UserError
+from samplers.flops import flops
 from samplers.models.teacher import Teacher
 
 

@@ -7,7 +7,6 @@ from torch import Tensor
 
 import samplers
 from bench.instruments.clock import Clock
-from bench.instruments.meter import flops
 from bench.instruments.modes import check_mode
 from bench.machine.conditions import watch
 from bench.machine.device import prepare_process, resolve_device
@@ -21,6 +20,7 @@ from bench.runs.executor import Executor
 from bench.runs.plan import Plan
 from bench.runs.progress import Display
 from samplers.errors import PluginError, UserError, foreign, one_line, package_at, unknown
+from samplers.flops import flops
 from samplers.models.doubts import doubts
 from samplers.models.guidance import guided
 from samplers.models.teacher import Teacher

@@ -9,9 +9,9 @@ import torch
 import bench
 import bench.runs.run
 import samplers
-from bench.instruments.meter import flops
 from bench.reports.report import write_report
 from samplers import Cosine, UserError
+from samplers.flops import flops
 
 CELL = "n1_b16_fp32_eager"
 
