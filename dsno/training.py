@@ -25,6 +25,8 @@ from samplers.training.precision import autocast
 from samplers.training.recipe import Share, StudentRecipe, merged, one_of
 from samplers.training.student import StudentTraining
 
+REPLACED = ("loss",)
+
 
 class DSNORecipe(StudentRecipe):
     """The section `dsno` of a recipe."""
@@ -51,9 +53,11 @@ class DSNOTraining(StudentTraining[DSNORecipe]):
     """
 
     section, Recipe = "dsno", DSNORecipe
+    replaced = REPLACED
 
-    def usual_data(self) -> Path:
-        return self.out.parent / f"{Path(self.recipe.origin).stem}-trajectories"
+    @classmethod
+    def usual_data(cls, recipe: Document, out: Path) -> Path:
+        return out.parent / f"{Path(recipe.origin).stem}-trajectories"
 
     @classmethod
     def kinds(cls) -> dict[str, type[Settings]]:
@@ -73,6 +77,7 @@ class DSNOTraining(StudentTraining[DSNORecipe]):
         self.terms = terms(r.loss, teacher, r.features)
         self.logsnr = logsnr_at(teacher.schedule, times, device)
         m = self.paths.manifest
+        self.allot(self.network, len(self.paths) * m["calls"] * self.work_of_teacher())
         made_from = {k: m[k] for k in ("teacher", "solver", "steps", "target", "seed", "labels")}
         # Not the manifest's hash: another machine makes the same trajectories with other last bits, and goes on from a
         # checkpoint.
@@ -81,8 +86,7 @@ class DSNOTraining(StudentTraining[DSNORecipe]):
             "trajectories": {**made_from, "used": len(self.paths)},
         }
         marks = {"operator": r.network.values()}
-        told = {"data_sha256": self.paths.sha256}
-        return self.finish(self.network, r.name, r.optimisation, identity, marks=marks, told=told)
+        return self.finish(self.network, r.name, self.r.optimisation, identity, marks=marks)
 
     def loss(self, network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         chosen = torch.randint(len(self.paths), (self.r.optimisation.part,), generator=generator)[self.mine].tolist()
@@ -96,6 +100,9 @@ class DSNOTraining(StudentTraining[DSNORecipe]):
         errors = self.held_out.error(network, self.logsnr)
         scores = {f"error@{t:g}": e for t, e in zip(self.times, errors, strict=True)}
         return scores | {"seen_error": self.seen.error(network, self.logsnr)[-1]}
+
+    def told(self) -> dict[str, Any]:
+        return super().told() | {"data_sha256": self.paths.sha256}
 
     def card(self, trained: Trained) -> dict[str, Any]:
         m = self.paths.manifest
@@ -115,6 +122,7 @@ class DSNOTraining(StudentTraining[DSNORecipe]):
                 "student_forwards": trained.images * self.r.network.points,
                 "teacher_forwards": len(self.paths) * m["calls"],
                 **({} if seconds is None else {"seconds": seconds}),
+                **self.cost,
             },
         }
 
@@ -134,6 +142,26 @@ class KnowledgeDistillation(DSNOTraining):
         return put_over(put_over(base, one_point), recipe.section(cls.section))
 
 
+class DSNOAgain(DSNOTraining):
+    """DSNO once more, by what its section changes in `dsno`: with another seed it tells what chance does."""
+
+    section = "dsno_again"
+
+    @classmethod
+    def section_of(cls, recipe: Document) -> Document:
+        return put_over(recipe.section("dsno"), recipe.section(cls.section))
+
+
+class KnowledgeDistillationAgain(KnowledgeDistillation):
+    """Knowledge distillation once more, likewise."""
+
+    section = "knowledge_distillation_again"
+
+    @classmethod
+    def section_of(cls, recipe: Document) -> Document:
+        return put_over(KnowledgeDistillation.section_of(recipe), recipe.section(cls.section))
+
+
 def put_over(base: Document, changes: Document) -> Document:
     """A section `dsno` with changes over it; the terms of a loss are replaced as a whole."""
-    return merged(base, changes, replaced=("loss",))
+    return merged(base, changes, replaced=REPLACED)

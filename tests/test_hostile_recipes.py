@@ -60,6 +60,8 @@ def check(section: str, recipe: Document) -> None:
         for source in sources_of(data, "train", Path("nowhere")):
             if isinstance(source, Path):
                 load_images([source])
+    elif section == "students":
+        TRAINERS["progressive"].check(recipe)
     else:
         TRAINERS[section].check(recipe)
         if isinstance(teacher := recipe.section(section).values.get("teacher"), str):

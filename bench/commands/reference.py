@@ -8,6 +8,7 @@ from bench.studies.stages import StudyRecipe, trainer_of
 from samplers.files import write_whole
 from samplers.registry import entries
 from samplers.settings import Settings
+from samplers.training.budget import StudentsRecipe
 from samplers.training.recipe import DataSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -35,7 +36,8 @@ def _between_marks(page: str, text: str) -> str:
 def _sections() -> Iterator[str]:
     """A heading and a table for each section of a recipe, and after them for each section in one."""
     sections: dict[str, type[Settings]] = {"data": DataSettings}
-    sections |= {name: trainer_of(name).Recipe for name in entries("bench.trainers")} | {"campaign": StudyRecipe}
+    sections |= {name: trainer_of(name).Recipe for name in entries("bench.trainers")}
+    sections |= {"students": StudentsRecipe, "campaign": StudyRecipe}
     told: dict[type[Settings], str] = {}
     for name, kind in sections.items():
         told.setdefault(kind, f"`{name}`")  # knowledge_distillation has what differs from dsno

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from bench.instruments.clock import Clock
-from bench.instruments.meter import flops
 from bench.instruments.warm_up import warm_up
+from samplers.flops import flops
 from samplers.models.doubts import doubts
 from samplers.models.teacher import Teacher
 from samplers.noises import labels, noise

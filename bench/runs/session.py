@@ -26,6 +26,7 @@ from samplers.models.guidance import guided
 from samplers.models.teacher import Teacher
 from samplers.protocol import Sampler, Student
 from samplers.registry import MEND
+from samplers.spec import Spec
 from samplers.training.cards import machine
 
 READYING = 600.0
@@ -145,7 +146,8 @@ class Session:
         except PluginError as e:
             self.broken[cell] = str(e)
         except UserError as e:
-            if spec in {str(s.at(None)) for s, named in expand(self.plan, self.plan.texts).items() if named}:
+            own = {s for s, named in expand(self.plan, self.plan.texts).items() if named}
+            if {Spec.parse(spec), Spec.parse(spec).at(cell.steps)} & own:
                 raise
             self.unready[cell] = str(e)
 

@@ -63,6 +63,8 @@ def items_of(out: Path, folder: Path, finished: bool, wanted: Iterable[int]) -> 
     rungs = _rungs(folder)
     going = {str(n) for n in wanted} | set(rungs[-1:])
     found = [p for p in sorted(folder.rglob("*")) if p.is_file() and _goes(p, rungs, going)]
+    if finished:  # of a search its scores do, with the cards
+        found = [p for p in found if not (p.suffix == ".safetensors" and "search" in p.relative_to(folder).parts)]
     rows = [p for p in found if p.name != NAME]
     training = [] if finished else [p for p in found if p.name == NAME and p.parent.name not in rungs]
     for p in training:

@@ -14,7 +14,7 @@ from samplers.registry import entries, load_entry
 from samplers.settings import Settings
 from samplers.training.trainer import Trainer
 
-MEASURED = ("run", "profile")
+MEASURED = ("tune", "run", "profile")
 """Stages that train nothing."""
 Counts = Annotated[int, Field(ge=1)]
 
@@ -27,13 +27,13 @@ class StudyRecipe(Settings):
     batch_sizes: tuple[Counts, ...] = Field(min_length=1, description="of the profile")
     seconds: dict[str, Annotated[float, Field(ge=0)]] = Field(
         min_length=1,
-        description="the stages in order, sections of this recipe or `run` or `profile`, and the seconds after which each lets "
-        "the others go first",
+        description="the stages in order, sections of this recipe or `tune`, `run` or `profile`, and the seconds after which "
+        "each lets the others go first",
     )
     needs: dict[str, list[str]] = Field(
         {},
-        description="stages that must be done before one; by default the stage that makes its `teacher`, and for `run` and "
-        "`profile` all that no other needs",
+        description="stages that must be done before one; by default the stage that makes its `teacher`, and for `tune`, "
+        "`run` and `profile` all that no other needs",
     )
     remade: tuple[str, ...] = Field((), description="stages whose results are too large to travel, and are made again")
 

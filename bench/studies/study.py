@@ -16,6 +16,8 @@ import torch
 
 from bench.runs.plan import make_plan, read_plan
 from bench.runs.run import run_plan
+from bench.runs.tuning import tune
+from bench.runs.tuning_settings import TuningSettings
 from bench.studies import parts as parcels
 from bench.studies.export import SLIM, items_of, load
 from bench.studies.parts import TABLE, Item
@@ -64,7 +66,8 @@ class Campaign:
         for stage in self.needs:
             if stage not in MEASURED:
                 trainer_of(stage).check(recipe)
-        self.teacher = read_plan(self.settings.plan).teacher  # a mistake there would show at the very end
+        # A mistake there would show at the very end.
+        self.teacher = (read_plan if "tune" in self.needs else make_plan)(self.settings.plan).teacher
         data = DataSettings.of(recipe.section("data"))
         for path in (*sources_of(data, "train", self.data), *sources_of(data, "held_out", self.data)):
             if isinstance(path, Path) and not path.exists():
@@ -178,8 +181,12 @@ class Campaign:
             torch._dynamo.reset()  # the networks and graphs of trainings before: their memory would be counted
             gc.collect()
             torch.cuda.empty_cache()
-        if stage == "run":
-            run_plan(make_plan(self.settings.plan, device=str(self.device)), self.folder(stage), quiet=self.quiet)
+        plan, device = self.settings.plan, str(self.device)
+        if stage == "tune":
+            tune(TuningSettings(), read_plan(plan, device=device), self.folder(stage), quiet=self.quiet)
+        elif stage == "run":
+            tuned = self.folder("tune") / "tuned.yaml" if "tune" in self.needs else None
+            run_plan(make_plan(plan, tuned=tuned, device=device), self.folder(stage), quiet=self.quiet)
         elif stage == "profile":
             self._profile()
         else:  # what learns from something made again on each machine finds it beside its own folder
@@ -223,7 +230,7 @@ class Campaign:
     def _items(self, stage: str) -> list[Item]:
         """The files of a stage that go home, if it has begun."""
         folder, finished = self.folder(stage), stage in self.done
-        if stage in self.settings.remade or (stage == "run" and not finished) or not folder.exists():
+        if stage in self.settings.remade or (stage in ("tune", "run") and not finished) or not folder.exists():
             return []  # too large, or of one machine's time
         found = items_of(self.out, folder, finished, self.settings.rungs)
         if stage != "profile":

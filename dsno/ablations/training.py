@@ -101,6 +101,7 @@ def students(recipe: Document) -> dict[str, Document]:
     if BASE not in r.variants:
         raise UserError(f"{asked.place(('variants',))}: variants needs a '{BASE}' to compare the others with")
     base = recipe.section("dsno")
+    base = replace(base, values={k: v for k, v in base.values.items() if k != "search"})
     if r.base:
         base = put_over(base, asked.section("base"))
     told = {name: _variant(asked.section("variants"), name) for name in r.variants}

@@ -1,6 +1,7 @@
 """`bench train consistency` and `bench train consistency_training`: consistency models, distilled or from data."""
 
 from abc import abstractmethod
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -57,7 +58,7 @@ class Neighbours(StudentTraining[R]):
     """What both kinds share: f at a noise level learns what its slow average says at the next lower one."""
 
     def run(self) -> Path:
-        r, o, teacher = self.r, self.r.optimisation, self.teacher
+        teacher = self.teacher
         self.data = self.images("train")
         self.scored = self.noises()
         self.true = self.scored.images(
@@ -65,10 +66,11 @@ class Neighbours(StudentTraining[R]):
         )
         student = as_teacher(teacher, teacher.network.state_dict())
         behind = as_teacher(teacher, teacher.network.state_dict()).requires_grad_(False)
-        quicken([teacher.network, behind.network], o, self.device)
         self.f, self.f_target = ConsistencyFunction(student), ConsistencyFunction(behind)
-        counts = {intervals_at(k, o.steps, *r.intervals) for k in range(o.steps)}
-        self.grids = {n: nodes(teacher.schedule, n, r.grid) for n in counts}
+        self.nodes = cache(lambda intervals: nodes(teacher.schedule, intervals, self.r.grid))
+        self.allot(student.network)
+        r, o = self.r, self.r.optimisation
+        quicken([teacher.network, behind.network], o, self.device)
         identity = {
             "recipe": self.recipe_told(),
             "teacher": self.teacher_told(),
@@ -87,7 +89,7 @@ class Neighbours(StudentTraining[R]):
 
     def loss(self, network: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         r, o = self.r, self.r.optimisation
-        sigma = self.grids[intervals_at(step, o.steps, *r.intervals)]
+        sigma = self.nodes(intervals_at(step, o.steps, *r.intervals))
         x0, classes = self.draw(self.data, o.part, r.label_dropout, generator)
         labels = classes if self.teacher.num_classes else None
         n = torch.randint(len(sigma) - 1, (o.part,), generator=generator)[self.mine]
@@ -112,6 +114,7 @@ class Neighbours(StudentTraining[R]):
             "student_forwards": 2 * trained.images,
             "teacher_forwards": self.teacher_forwards() * trained.images,
             "seconds": round(trained.seconds),
+            **self.cost,
         }
         return {**card_of(self.teacher, self.r.label_dropout), "cost": cost}
 

@@ -4,15 +4,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from samplers.distilled.loading import KIND, load_student
 from samplers.distilled.losses import METRICS
 from samplers.distilled.progressive import WEIGHTS, ladder, levels, two_step_target
+from samplers.distilled.progressive_recipe import ProgressiveRecipe, RungRecipe, plans_of
 from samplers.documents import Document
 from samplers.errors import UserError
 from samplers.files import write_json
@@ -20,42 +20,13 @@ from samplers.models.unet_teacher import UNetTeacher
 from samplers.models.zoo import ZooEntry, find_card
 from samplers.settings import Settings
 from samplers.solvers.euler import DDIM
+from samplers.training.budget import TERA
 from samplers.training.held_out import HeldOut, relative_rmse
 from samplers.training.loop import Trained
 from samplers.training.optimisation import Optimisation
 from samplers.training.precision import autocast, quicken
-from samplers.training.recipe import DataSettings, Share, StudentRecipe, merged, one_of
-from samplers.training.student import StudentTraining, as_teacher, card_of
-
-
-class RungRecipe(StudentRecipe):
-    """What makes the training of one rung: the section `progressive` without the ladder's end and the other rungs."""
-
-    start: int = Field(ge=2, le=2**20, description="DDIM steps of the teacher, a power of two")
-    weights: Annotated[str, one_of("weights", WEIGHTS)] = Field(
-        description="of a noise level: `truncated_snr`, max(SNR, 1), or `snr_plus_1`"
-    )
-    metric: Annotated[str, one_of("metric", METRICS)] = Field(
-        description="of the weighted difference: `pseudo_huber`, or `l2` as the paper has it"
-    )
-    label_dropout: Share = Field(description="share of images without their class")
-
-
-class ProgressiveRecipe(RungRecipe):
-    """The section `progressive` of a recipe."""
-
-    end: int = Field(ge=1, description="DDIM steps of the last student")
-    rungs: dict[int, dict[str, Any]] = Field(description="what differs in the optimisation of one, by its steps")
-
-    @model_validator(mode="after")
-    def _rungs_are_there(self) -> Self:
-        try:
-            steps = ladder(self.start, self.end)
-        except UserError as e:
-            raise ValueError(f"end: {e}") from e
-        if extra := sorted(set(self.rungs) - set(steps)):
-            raise ValueError(f"rungs: {extra[0]} is no rung; they are {', '.join(map(str, steps))}")
-        return self
+from samplers.training.recipe import DataSettings
+from samplers.training.student import StudentTraining, as_teacher, card_of, has_steps
 
 
 @dataclass
@@ -77,7 +48,7 @@ class Rung:
     student: UNetTeacher
     top: Tensor
     own: Tensor
-    cost: Mapping[str, int]
+    cost: Mapping[str, float]
 
 
 class Ladder(StudentTraining[ProgressiveRecipe]):
@@ -97,11 +68,12 @@ class Ladder(StudentTraining[ProgressiveRecipe]):
     ):
         super().__init__(recipe, data, out, device=device, quiet=quiet)
         self.steps = ladder(self.r.start, self.r.end)
-        self.plans = self._plans(self.asked, self.r)
+        self.plans = plans_of(self.asked, self.r)
         for n, o in self.plans.items():
             self.world.share(o.part, f"{self.where}: rungs: {n}")
         self.data = self.images("train")
         self.scored = self.noises()
+        self.work = self._divided()
         self.made = {n: find_card(KIND, self._card(n)) if self._card(n).exists() else None for n in self.steps}
         self._refuse_gap()
         self.world.wait()  # nobody writes before all have read
@@ -113,15 +85,27 @@ class Ladder(StudentTraining[ProgressiveRecipe]):
     @classmethod
     def check(cls, recipe: Document) -> None:
         super().check(recipe)
-        asked = cls.section_of(recipe)
-        cls._plans(asked, ProgressiveRecipe.of(asked))
+        asked = cls.asked_of(recipe)
+        r = ProgressiveRecipe.of(asked)
+        plans_of(asked, r)
+        for n, changes in r.rungs.items():
+            if "steps" in changes and not has_steps(cls.section_of(recipe)):
+                told = "the work of the section students is divided by `growth`; leave it out"
+                raise UserError(f"{asked.place(('rungs', n, 'steps'))}: rungs: {n}: steps: {told}")
 
-    @staticmethod
-    def _plans(asked: Document, r: ProgressiveRecipe) -> dict[int, Optimisation]:
-        """Each rung's own optimisation."""
-        base, changes = asked.section("optimisation"), asked.section("rungs")
-        own = {n: merged(base, changes.section(n)) if n in r.rungs else base for n in ladder(r.start, r.end)}
-        return {n: Optimisation.of(document) for n, document in own.items()}
+    def _divided(self) -> dict[int, float]:
+        """FLOPs of each rung where the recipe's work is divided among them, whose updates are then set by it."""
+        if self.paid is None:
+            return {}
+        student, none = as_teacher(self.teacher, self.teacher.network.state_dict()), torch.empty(0)
+        shares = {n: self.r.growth**k for k, n in enumerate(self.steps)}
+        work = {}
+        for n, o in self.plans.items():
+            self.rung = Rung(n, o, self.teacher, student, none, none, {})
+            each = self.work_of_update(student.network, o)
+            updates = self.budget().updates(each, f"{self.where}: rungs: {n}", shares[n] / sum(shares.values()))
+            self.plans[n], work[n] = o.model_copy(update={"steps": updates}), updates * each
+        return work
 
     def _card(self, steps: int) -> Path:
         return self.out / f"{self.r.name}-{steps}.json"
@@ -139,7 +123,9 @@ class Ladder(StudentTraining[ProgressiveRecipe]):
 
     def run(self) -> Path:
         """Train what is not done yet (algorithm 2, the outer loop)."""
-        kept = {k: v for k, v in self.asked.values.items() if k not in ("end", "rungs")}  # a ladder may be made longer
+        kept = {
+            k: v for k, v in self.asked.values.items() if k not in ("end", "rungs", "growth")
+        }  # a ladder may be made longer
         parent, rows = self.teacher_told(), []  # type: dict[str, Any], list[dict[str, Any]]
         above: ZooEntry | None = None
         top: Tensor | None = None
@@ -165,7 +151,9 @@ class Ladder(StudentTraining[ProgressiveRecipe]):
             parent, above = {k: entry.card[k] for k in parent}, entry
         return self.out / "ladder.json"
 
-    def _climb(self, steps: int, teacher: UNetTeacher, top: Tensor, identity: dict[str, Any], cost: Mapping[str, int]) -> None:
+    def _climb(
+        self, steps: int, teacher: UNetTeacher, top: Tensor, identity: dict[str, Any], cost: Mapping[str, float]
+    ) -> None:
         """Train the student of N = `steps` DDIM steps from its teacher of 2 N (algorithm 2, the inner loop) and write it."""
         o, own = self.plans[steps], _decoded(teacher, self.scored, 2 * steps)
         student = as_teacher(self.teacher, teacher.network.state_dict())
@@ -196,12 +184,18 @@ class Ladder(StudentTraining[ProgressiveRecipe]):
 
     def card(self, trained: Trained) -> dict[str, Any]:
         before = self.rung.cost
-        cost = {  # of the whole ladder down to this rung
+        cost: dict[str, float] = {  # of the whole ladder down to this rung
             "student_forwards": before["student_forwards"] + trained.images,
             "teacher_forwards": before["teacher_forwards"] + 2 * trained.images,
             "seconds": before["seconds"] + round(trained.seconds),
         }
+        if self.paid is not None:
+            cost |= self.budget().told(before.get("tflop", 0.0) * TERA + self.work[self.rung.steps])
         return {**card_of(self.teacher, self.r.label_dropout), "cost": cost}
+
+    def result(self, written: Path) -> tuple[float, float]:
+        last = json.loads(written.read_text())["rungs"][-1]
+        return last["error@0"], last["cost"]["tflop"]
 
 
 def _decoded(model: UNetTeacher, noises: HeldOut, steps: int) -> Tensor:

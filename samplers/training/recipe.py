@@ -58,6 +58,11 @@ class StudentRecipe(Settings):
     teacher: str = Field(min_length=1, description="its teacher's name, or the path of its card")
     held_out: HeldOutNoises = Field(description="noises to score it by: their `count` and `seed`")
     optimisation: Optimisation = Field(description="how it is trained")
+    search: tuple[dict[str, Any], ...] = Field(
+        (),
+        description="what differs in each of some variants, all trained for a small share of the work first; the one whose "
+        "`error@0` is lowest is trained",
+    )
 
 
 def read_recipe(name: str | Path) -> Document:

@@ -35,13 +35,18 @@ class Trainer(ABC):
         return recipe.section(cls.section)
 
     @classmethod
+    def asked_of(cls, recipe: Document) -> Document:
+        """The settings by which it trains: that, and what the rest of the recipe adds to it."""
+        return cls.section_of(recipe)
+
+    @classmethod
     def check(cls, recipe: Document) -> None:
         """Refuse a recipe by which it cannot train, as far as the recipe alone tells.
 
         Raises:
             UserError: a section, a key or a value, with its line.
         """
-        cls.Recipe.of(cls.section_of(recipe))
+        cls.Recipe.of(cls.asked_of(recipe))
 
     @classmethod
     @abstractmethod
@@ -82,14 +87,14 @@ class Training(Trainer, Generic[R]):
         use_all_cores()
         self.recipe, self.out, self.quiet = recipe, out, quiet
         self.check(recipe)
-        self.asked = self.section_of(recipe)
+        self.asked = self.asked_of(recipe)
         self.r: R = self.Recipe.of(self.asked)  # type: ignore[assignment]
         self.where = f"{recipe.origin}: {self.section}"
         self.world = World.join(device)
         self.device = self.world.device
         self.mine = slice(self.world.rank, None, self.world.size)
         """This process's share of a batch."""
-        self.folder = data or self.usual_data()
+        self.folder = data or self.usual_data(recipe, out)
 
     @classmethod
     def check(cls, recipe: Document) -> None:
@@ -103,7 +108,8 @@ class Training(Trainer, Generic[R]):
     ) -> Path:
         return cls(read_recipe(recipe), data, out, device=device, quiet=quiet).run()
 
-    def usual_data(self) -> Path:
+    @classmethod
+    def usual_data(cls, recipe: Document, out: Path) -> Path:
         """The folder of what it learns from, where none is named."""
         return Path("data")
 
@@ -121,7 +127,11 @@ class Training(Trainer, Generic[R]):
 
     @abstractmethod
     def card(self, trained: Trained) -> dict[str, Any]:
-        """What the card says, besides marks, identity and what every training's says (see `write_zoo`)."""
+        """What the card says, besides marks, identity, `told` and what every training's says (see `write_zoo`)."""
+
+    def told(self) -> dict[str, Any]:
+        """What the card says of how this training came about, which is not what makes it this one."""
+        return {}
 
     @classmethod
     def kinds(cls) -> dict[str, type[Settings]]:
@@ -169,7 +179,6 @@ class Training(Trainer, Generic[R]):
         folder: Path | None = None,
         target: Target | None = None,
         marks: dict[str, Any] | None = None,
-        told: dict[str, Any] | None = None,
     ) -> Path:
         """Fit `network` by `loss`, and write card and weights.
 
@@ -181,14 +190,13 @@ class Training(Trainer, Generic[R]):
             folder: for checkpoint and log, `out` where none is given.
             target: see `fit`.
             marks: what the weights are that their shapes do not tell, as {"steps": 4}; the card and their file say it.
-            told: of the card, besides all that.
         """
         folder = folder or self.out
         self.world.share(optimisation.part, self.where)
         options: dict[str, Any] = {"validate": self.validate, "target": target, "world": self.world, "quiet": self.quiet}
         trained = fit(network, self.loss, optimisation, folder, title=name, identity=identity, same=self.same, **options)
         if self.world.rank == 0:
-            card = self.card(trained) | identity | (told or {})
+            card = self.card(trained) | identity | self.told()
             write_zoo(self.out, name, marks or {}, card, trained, self.device, read_rows(folder / LOG))
         self.world.wait()
         return self.out / f"{name}.json"

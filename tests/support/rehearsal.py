@@ -16,6 +16,8 @@ from samplers.training.recipe import RECIPES
 
 CLASSES = 3
 OPTIMISATION = {"steps": 2, "batch": 4, "warmup": 1, "validate_every": 1, "checkpoint_seconds": -1.0}
+WORK = 1.8e-3
+"""TFLOP for a few updates of a small student."""
 
 
 def write_images(folder: Path, count: int, size: int, channels: int, first: int = 0) -> None:
@@ -31,8 +33,9 @@ def write_images(folder: Path, count: int, size: int, channels: int, first: int 
 
 
 def _short(optimisation: dict[str, Any]) -> dict[str, Any]:
-    kept = {k: v for k, v in optimisation.items() if k not in OPTIMISATION}
-    return kept | OPTIMISATION | ({"accumulate": 2} if "accumulate" in kept else {})
+    """Without `steps` where it has none: the work of all students pays for them."""
+    own = {k: v for k, v in OPTIMISATION.items() if k != "steps" or k in optimisation}
+    return optimisation | own | ({"accumulate": 2} if "accumulate" in optimisation else {})
 
 
 def shrunk(name: str, folder: Path) -> Path:
@@ -59,10 +62,16 @@ def shrunk(name: str, folder: Path) -> Path:
     for section in recipe.values():
         if isinstance(section, dict) and "optimisation" in section:
             section["optimisation"] = _short(section["optimisation"])
-    recipe["knowledge_distillation"]["optimisation"] = {"steps": 2}
+        if isinstance(section, dict) and "search" in section and section is not recipe.get("students"):
+            section["search"] = [{k: v for k, v in changes.items() if k != "intervals"} for changes in section["search"][:2]]
+    recipe["knowledge_distillation"]["optimisation"] = {"batch": 4} if "students" in recipe else {"steps": 2}
     recipe.pop("ablations", None)
+    if "students" in recipe:
+        recipe["students"] = {"tflop": WORK, "search": 0.9}
     if "campaign" in recipe:
         recipe["campaign"] |= {"plan": str(folder / "plan.yaml"), "batch_sizes": [1]}
+        for stages in (recipe["campaign"]["seconds"], recipe["campaign"]["needs"]):
+            stages.pop("ablations", None)
         plan = {
             "samplers": ["ddim", "dsno", "knowledge_distillation", "progressive@1", "consistency"],
             "teacher": recipe["teacher"]["name"],
@@ -74,6 +83,10 @@ def shrunk(name: str, folder: Path) -> Path:
             "device": "cpu",
             "threads": 1,
         }
+        if "extractor" not in recipe["campaign"]["seconds"]:
+            plan |= {"extractor": "mnist"}
+        if "dsno_again" in recipe:
+            plan["samplers"].append(f"dsno:student={recipe['dsno_again']['name']}")
         (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))

@@ -12,6 +12,7 @@ import samplers
 from bench.reports.report import write_report
 from samplers import Cosine, UserError
 from samplers.flops import flops
+from samplers.solvers.euler import DDIM
 
 CELL = "n1_b16_fp32_eager"
 
@@ -73,6 +74,20 @@ def test_all_skips_what_has_no_student_of_the_teacher(small: dict, tmp_path: Pat
 def test_a_named_sampler_without_a_student_is_refused(small: dict, tmp_path: Path):
     with pytest.raises(UserError, match="no dsno student of this teacher"):
         bench.run(out=tmp_path / "run", quiet=True, **{**small, "samplers": ("ddim", "dsno")})
+
+
+def test_steps_that_are_named_do_not_name_those_of_all(small: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def prepare(self, teacher, device, steps):
+        if steps != 2:
+            raise UserError(f"none of {steps} steps")
+
+    monkeypatch.setattr(DDIM, "prepare", prepare)
+    monkeypatch.setattr(samplers, "names", lambda: ["ddim"])
+    asked = {**small, "samplers": ("all", "ddim@2"), "calls": (1,), "images": 16}
+    frame = bench.run(out=tmp_path / "run", quiet=True, **asked)
+    assert dict(zip(frame["steps"], frame["status"], strict=True)) == {1: "skipped", 2: "ok"}
+    with pytest.raises(UserError, match="none of 1 steps"):
+        bench.run(out=tmp_path / "other", quiet=True, **{**asked, "samplers": ("all", "ddim@1")})
 
 
 def test_complex_products_count_four_times_a_real_one():

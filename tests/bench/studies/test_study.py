@@ -11,10 +11,11 @@ import torch
 import yaml
 from changed import changed
 from processes import exit_code, start
-from rehearsal import begin
+from rehearsal import begin, shrunk
 
 import bench.studies.study
 import dsno.trajectory_making
+from bench.runs.tuning_settings import TuningSettings
 from bench.studies.export import FILES, PART
 from bench.studies.parts import TABLE, read_table, unpack
 from bench.studies.study import Campaign
@@ -186,6 +187,28 @@ def test_a_stage_that_fails_leaves_the_others_their_turn(recipe: Path, tmp_path:
     assert read_table(again.export)["finished"]
 
 
+def test_settings_are_chosen_before_the_run_that_asks_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    recipe, plans = shrunk("mnist32", tmp_path), []
+    plan = yaml.safe_load((tmp_path / "plan.yaml").read_text()) | {"tables": {"tuned": ["tuned"]}}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    own = TuningSettings(
+        samplers=("ddim",), calls=(2,), images=2, grids=("karras",), ends=(0.02,), lasts=("stop",), levels=(1,)
+    )
+    monkeypatch.setattr(bench.studies.study, "TuningSettings", lambda: own)
+    work = begin(recipe, tmp_path / "a")
+    assert "tune" in work.needs["run"]
+    work._do("tune")
+    monkeypatch.setattr(bench.studies.study, "run_plan", lambda plan, *_, **__: plans.append(plan))
+    work._do("run")
+    assert [text.split(":")[0].split("@")[0] for text in plans[0].tables["tuned"]] == ["ddim"]
+    content = yaml.safe_load(recipe.read_text())
+    content["campaign"]["seconds"].pop("tune"), content["campaign"]["needs"].pop("tune")
+    content["campaign"]["needs"]["run"].remove("tune")
+    recipe.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match="asks for samplers as 'tuned'"):
+        begin(recipe, tmp_path / "b")
+
+
 def test_a_gpu_profiles_every_mode_once(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A slice that ends between two modes keeps the first."""
     told = []
@@ -238,7 +261,7 @@ def test_a_campaign_that_cannot_be(recipe: Path, tmp_path: Path):
     (recipe.parent / "aside").rename(recipe.parent / "test")
     assert not (tmp_path / "a").exists()
     with pytest.raises(UserError, match="has no section 'campaign'"):
-        begin(Path("mnist32"), tmp_path / "a")
+        begin(Path("cifar10-paper"), tmp_path / "a")
     work = begin(recipe, tmp_path / "a")
     work.write()
     other = recipe.rename(recipe.with_name("other.yaml"))
