@@ -31,10 +31,11 @@ def compare_revisions(
         UserError: no such revision, or one that does not import; a bad teacher or device.
     """
     with exported(names, repo) as sides:
-        if not settings.time or sides[0].tree != sides[1].tree:
+        tree = sides[0].tree
+        if not settings.time or tree != sides[1].tree:
             return contest(sides, settings, out, advance)
         outcome = contest(sides, settings.model_copy(update={"time": False}), out, advance)
-    why = f"nothing differs: the packages are the same files ({sides[0].tree[:7]}), so nothing was timed"
+    why = f"nothing differs: the packages are the same files ({tree[:7]}), so nothing was timed"
     outcome.rows.append(Row("every cell", "time", "", "", "same", why))
     return outcome
 
