@@ -60,7 +60,7 @@ def _row(variant: dict[str, Any], students: list[dict[str, Any]], scores: dict[s
         str(variant["seeds"]),
         f"{variant['error']:.4f}",
         ratio,
-        variant.get("verdict", ""),
+        variant.get("verdict", "") + (f", {variant['tells']:.1%} would be" if _is_open(variant) else ""),
     ]
     if scores:
         found = [scores[x["sha256"]] for x in own if x["sha256"] in scores]
@@ -69,6 +69,11 @@ def _row(variant: dict[str, Any], students: list[dict[str, Any]], scores: dict[s
         else:
             cells.append(", ".join(f"{f['value']:.2f}" for f in found))  # each seed's
     return cells
+
+
+def _is_open(variant: dict[str, Any]) -> bool:
+    """Whether it is not told apart, and how large a difference would have been is known (it came later)."""
+    return variant.get("verdict") == "not told apart" and "tells" in variant
 
 
 if __name__ == "__main__":

@@ -104,6 +104,17 @@ def test_interval_covers_the_known_ratio(seeds):
     assert ((rates > 0.92) & (rates < 0.98)).all(), rates
 
 
+def test_a_difference_of_the_stated_size_is_told_four_times_in_five():
+    generator, seeds = np.random.default_rng(0), {"dsno": 8, "other": 8}
+
+    def found(ratio: float) -> dict:
+        return summary(*synthetic(generator, {"dsno": 1.0, "other": ratio}, seeds))[1]
+
+    stated = float(np.mean([found(1.0)["tells"] for _ in range(100)]))
+    told = [found(1 + stated)["verdict"] == "worse" for _ in range(400)]
+    assert 0.73 < np.mean(told) < 0.87
+
+
 def test_summary_of_students():
     ratios, seeds = {"dsno": 1.0, "worse": 1.5, "better": 0.5, "alike": 1.01}, {"dsno": 3, "worse": 2, "better": 2, "alike": 1}
     rows, errors = synthetic(np.random.default_rng(0), ratios, seeds)

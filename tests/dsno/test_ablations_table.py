@@ -36,6 +36,13 @@ def test_a_row_a_variant(folder: Path):
     assert "| kd | 1 | 0 | 360 | 46,080 | 1 | 0.2100 | 1.050 [1.010, 1.090] | worse |" in lines
 
 
+def test_what_is_not_told_apart_says_what_would_be(folder: Path):
+    content = json.loads((folder / "ablations.json").read_text())
+    content["variants"][1] |= {"tells": 0.0123, "verdict": "not told apart"}
+    (folder / "ablations.json").write_text(json.dumps(content))
+    assert ablations_table(folder).splitlines()[3].endswith("| not told apart, 1.2% would be |")
+
+
 def test_scores_are_joined_by_the_student_s_hash(folder: Path):
     def record(sha: str | None, value: float) -> str:
         fd = {"fd_x": {"value": value, "ci_low": value - 1, "ci_high": value + 1}}
