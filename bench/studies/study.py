@@ -177,9 +177,9 @@ class Campaign:
         return self.out / stage if stage in MEASURED else self.out / "training" / f"{self.stem}-{stage}"
 
     def _do(self, stage: str) -> None:
-        if stage in MEASURED and self.device.type == "cuda":
-            torch._dynamo.reset()  # the networks and graphs of trainings before: their memory would be counted
-            gc.collect()
+        torch._dynamo.reset()  # the networks and graphs of trainings before: their memory and number count
+        gc.collect()
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()
         plan, device = self.settings.plan, str(self.device)
         if stage == "tune":

@@ -29,7 +29,10 @@ class Optimisation(Settings):
     accumulate: int = Field(
         1, ge=1, description="parts that an update's batch is computed in, where it does not fit in memory at once"
     )
-    compile: bool = Field(False, description="on a GPU, compile the networks of the loss and replay them as CUDA graphs")
+    compile: bool = Field(
+        False,
+        description="compile the networks of the loss: on a GPU replayed as CUDA graphs, on a CPU from 1,000 updates on",
+    )
 
     @model_validator(mode="after")
     def _parts(self) -> Self:

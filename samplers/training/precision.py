@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shutil
+import sysconfig
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -27,17 +29,30 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bf16(device))
 
 
+WORTH_COMPILING = 1000
+"""Updates of a training on a CPU that win back what compiling costs there: half a minute, for 1.3 times the rate."""
+
+
 def quicken(networks: Iterable[nn.Module], optimisation: Optimisation, device: torch.device) -> bool:
     """Compile networks in place where the recipe and the device allow it, and say whether; names and weights stay as they are.
 
-    CUDA graphs too, but for a batch in parts: a graph's next replay would overwrite gradients that are still being summed.
+    CUDA graphs too, but for a batch in parts: a graph's next replay would overwrite gradients that are still being summed. A
+    CPU needs a C++ compiler, and a training long enough.
     """
-    if not optimisation.compile or device.type != "cuda":
+    on_cpu = device.type == "cpu" and optimisation.steps >= WORTH_COMPILING and has_cpp_compiler()
+    if not optimisation.compile or not (on_cpu or device.type == "cuda"):
         return False
     torch.backends.cudnn.benchmark = True
+    graphs = device.type == "cuda" and optimisation.accumulate == 1
     for network in networks:
-        network.compile(dynamic=False, mode="reduce-overhead" if optimisation.accumulate == 1 else "default")
+        network.compile(dynamic=False, mode="reduce-overhead" if graphs else "default")
     return True
+
+
+@cache
+def has_cpp_compiler() -> bool:
+    """Whether this machine can compile for its CPU: a C++ compiler, and Python's headers."""
+    return shutil.which(os.environ.get("CXX", "g++")) is not None and Path(sysconfig.get_path("include"), "Python.h").exists()
 
 
 def available_cores() -> int:

@@ -60,7 +60,7 @@ from samplers.models.zoo import ZOO
         (["train", "teacher", "--recipe", "mnist23"], "unknown recipe 'mnist23'; did you mean 'mnist32'?"),
         (["train", "teacher", "--data", "nowhere"], "no data at nowhere"),
         (["train", "extractor", "--data", "nowhere"], "no data at nowhere"),
-        (["campaign", "--recipe", "mnist32"], "mnist32.yaml has no section 'campaign'"),
+        (["campaign", "--recipe", "mnist32", "--data", "nowhere"], "no data at nowhere/mnist-28x28-train.zip"),
         (["campaign", "--recipe", "cifar10", "--data", "nowhere"], "no data at nowhere"),
         (["pack", "parts", "data"], "No such command 'pack'"),
         (["compare", "HEAD", "--effect", "5"], "effect must be below 1, got 5.0"),

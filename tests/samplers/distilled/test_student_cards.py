@@ -193,12 +193,10 @@ def test_a_student_refused_is_not_used_for_the_one_before(folder, teacher, chang
     assert sampler.student.name == "progressive-1"
 
 
-def test_a_broken_card_in_the_folder(folder, teacher):
-    (folder / "a.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_a_broken_card_in_the_folder(folder, teacher, text):
+    (folder / "a.json").write_text(text)
     assert "a.json" in refused(f"progressive:student={folder}", teacher)
-    (folder / "a.json").write_text("[1]")
-    image = samplers.get(f"progressive:student={folder}").sample(teacher, start_of(teacher), steps=1, labels=LABELS)
-    assert image.shape == (3, 1, 8, 8)
 
 
 def test_a_student_trains_without_its_teacher_s_dropout():

@@ -9,6 +9,7 @@ from torch import nn
 from samplers import UserError
 from samplers.models.weights import load_tensors
 from samplers.time_limit import TimeUpError, limited, time_limit
+from samplers.training import precision
 from samplers.training.checkpoint import restore, slim
 from samplers.training.loop import Target
 from samplers.training.optimisation import Optimisation, step_generator
@@ -210,15 +211,20 @@ def test_later_keys_are_no_part_of_an_older_training_s_identity():
     }
 
 
-def test_networks_are_compiled_on_a_gpu_alone_and_keep_their_names(monkeypatch):
-    seen = []
+def test_networks_are_compiled_where_it_pays_and_keep_their_names(monkeypatch):
+    seen, cpu = [], torch.device("cpu")
+    monkeypatch.setattr(precision, "has_cpp_compiler", lambda: True)
     monkeypatch.setattr(nn.Module, "compile", lambda self, **options: seen.append(options))
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     net, o, gpu = network(), changed(OPTIMISATION, compile=True), torch.device("cuda")
     names = net.state_dict().keys()
-    assert not quicken([net], o, torch.device("cpu"))
+    assert not quicken([net], o, cpu)
     assert not quicken([net], OPTIMISATION, gpu)
     assert seen == []
+    assert quicken([net], changed(o, steps=precision.WORTH_COMPILING), cpu)
+    assert seen.pop() == {"dynamic": False, "mode": "default"}
+    monkeypatch.setattr(precision, "has_cpp_compiler", lambda: False)
+    assert not quicken([net], changed(o, steps=precision.WORTH_COMPILING), cpu)
     assert quicken([net], o, gpu)
     assert quicken([net], changed(o, accumulate=2), gpu)
     assert seen == [{"dynamic": False, "mode": "reduce-overhead"}, {"dynamic": False, "mode": "default"}]
