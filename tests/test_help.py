@@ -18,7 +18,7 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["run"], ["tune"], ["compare"], ["profile"], ["train"]], ids=lambda w: w[0] if w else "bench"
+    "words", [[], ["run"], ["recommend"], ["tune"], ["compare"], ["profile"], ["train"]], ids=lambda w: w[0] if w else "bench"
 )
 def test_help_loads_no_torch(words: list[str]):
     program = PRINT.format(words=[*words, "--help"], heavy=set(HEAVY))

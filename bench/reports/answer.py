@@ -4,13 +4,14 @@ import pandas as pd
 
 from bench.presentation.document import Inline, strong
 from bench.presentation.text import interval, measured, num, plural
-from bench.reports.ranking import coinciding, winner
+from bench.reports.advice import advise
+from bench.reports.budget import CLOSE, Budget
+from bench.reports.ranking import Winner, coinciding, winner
 from bench.reports.sections import Section, machines
 from bench.reports.tables import disturbed
 
 BUDGETS = (5, 10, 20)  # network calls
 FEW = (1, 2, 4)  # and these, where there are students
-CLOSE = 1.1  # times the best quality
 
 
 def _listed(rows: pd.DataFrame, most: int = 8) -> str:
@@ -25,10 +26,9 @@ def _cost(row: pd.Series) -> str:
     return plural(row["counted.calls"], "call") + (f", {plural(work, 'teacher-equivalent')}" if pd.notna(work) else "")
 
 
-def _ties(rows: pd.DataFrame) -> str:
-    """What a reader should know of the runners-up of a selection."""
-    best = winner(rows)
-    if best is None or best.compared == 0:
+def _ties(best: Winner, rows: pd.DataFrame) -> str:
+    """What a reader should know of the runners-up of the best of some rows."""
+    if best.compared == 0:
         return "Nothing else was measured there."
     if not best.ties:
         return "Nothing else is statistically tied with it."
@@ -48,8 +48,7 @@ def answer(section: Section) -> list[Inline]:
         return [f"No {section.quality} was measured, so no sampler can be called best."]
     found: list[Inline] = []
     for budget in budgets(section):
-        rows = scored[scored["counted.calls"] <= budget]
-        best = winner(rows)
+        best = advise(section, Budget(calls=budget)).top
         if best is None:
             found.append([strong(f"At most {plural(budget, 'call')}"), ": nothing was measured."])
             continue
@@ -58,7 +57,7 @@ def answer(section: Section) -> list[Inline]:
         found.append(
             [
                 strong(f"At most {plural(budget, 'call')}: {r['label']}"),
-                f" ({_cost(r)}) is best, with a {section.quality} of {distance}. {_ties(rows)}",
+                f" ({_cost(r)}) is best, with a {section.quality} of {distance}. {_ties(best, scored)}",
             ]
         )
     close = scored[scored["cost"] <= max(CLOSE * top.row["cost"], top.row["cost"] / CLOSE)]
@@ -72,7 +71,7 @@ def answer(section: Section) -> list[Inline]:
             strong(f"Cheapest within {CLOSE} times the best quality: {first.row['label']}"),
             f" ({_cost(first.row)}), ",
             "the best measured. " if first.row.name == top.row.name else against,
-            _ties(fewest) if len(fewest) > 1 else "No other sampler comes as close with as few calls.",
+            _ties(first, fewest) if len(fewest) > 1 else "No other sampler comes as close with as few calls.",
         ]
     )
     timed = section.rows[section.rows["time.latency_ms.median"].notna()]
