@@ -13,6 +13,7 @@ from bench.commands.measuring import doctor, list_, profile, report, run, tune
 from bench.commands.options import errors
 from bench.commands.recommending import recommend
 from bench.commands.training import campaign, train
+from bench.commands.verifying import verify
 from samplers.errors import UserError, in_short, one_line
 
 SPINS = "30000"
@@ -42,7 +43,7 @@ def bench(
     """Compare fast samplers of a diffusion model."""
 
 
-for command in (run, list_, report, recommend, tune, train, profile, compare, gate, doctor, convert, campaign):
+for command in (run, list_, report, recommend, tune, train, profile, compare, gate, verify, doctor, convert, campaign):
     app.command(name=command.__name__.rstrip("_"))(command)
 
 

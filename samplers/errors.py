@@ -12,6 +12,8 @@ from typing import Any
 
 from samplers.time_limit import at_most
 
+_WATCHING = ("samplers.errors", "samplers.operations", "samplers.conformance")
+
 
 class UserError(Exception):
     """A mistake in what the user asked for or gave; the message is one line and names the fix."""
@@ -82,6 +84,20 @@ def place(error: BaseException, package: str) -> str:
         return f"{PurePath(error.filename).name}:{error.lineno}"
     frames = [(f, n) for f, n in traceback.walk_tb(error.__traceback__) if _module(f).partition(".")[0] == package != ""]
     return _short(frames[-1][0].f_code.co_filename, _module(frames[-1][0]), frames[-1][1]) if frames else ""
+
+
+def running(package: str) -> str:
+    """The innermost line of a top-level package that is being run now, as `place` tells it; "" where there is none.
+
+    What watches a package's code from inside it, `samplers` itself, is left out.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        module = _module(frame)
+        if module.partition(".")[0] == package != "" and not module.startswith(_WATCHING):
+            return _short(frame.f_code.co_filename, module, frame.f_lineno)
+        frame = frame.f_back
+    return ""
 
 
 def defined(found: Any) -> str:

@@ -18,10 +18,10 @@ from torch import Tensor
 from bench.comparison.work import BATCH, Work, project
 from bench.instruments.clock import Clock
 from bench.instruments.meter import Meter
-from bench.instruments.operations import Operations
 from samplers.errors import PluginError, described, package_at
 from samplers.flops import flops
 from samplers.noises import labels
+from samplers.operations import Operations
 from samplers.spec import Spec
 from samplers.time_limit import at_most
 

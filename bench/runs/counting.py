@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from bench.instruments.operations import Operations
 from bench.quality.images import pictures
 from bench.quality.trajectory import true_path
 from bench.records.store import Store
@@ -12,6 +11,7 @@ from bench.runs.phase import Phase
 from bench.runs.session import Session
 from samplers.errors import PluginError, defined
 from samplers.flops import flops
+from samplers.operations import Operations
 
 PATHS = 4
 """Noises whose decoded paths are kept of a sampler that decodes them."""

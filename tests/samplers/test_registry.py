@@ -28,7 +28,6 @@ OURS = {
     "ipndm",
     "unipc",
 }
-UNTRAINED = [n for n in samplers.names() if not samplers.card(n).training]
 
 
 def test_names():
@@ -249,29 +248,6 @@ def test_a_spec_names_its_loader(install, spec, kind, rest):
     assert load_spec("bench.things", spec) == (kind, rest)
     with pytest.raises(UserError, match=r"unknown thing 'strnger'; did you mean 'stranger'"):
         load_spec("bench.things", "strnger:x")
-
-
-class Counting:
-    """A denoiser that counts its calls."""
-
-    def __init__(self):
-        inner = Gaussian()
-        self.inner, self.calls = inner, 0
-        self.sigma_min, self.sigma_max, self.shape, self.num_classes = inner.sigma_min, inner.sigma_max, inner.shape, 0
-
-    def __call__(self, x, sigma, labels=None):
-        self.calls += 1
-        return self.inner(x, sigma, labels)
-
-
-@pytest.mark.parametrize("name", UNTRAINED)
-def test_claimed_calls_are_the_counted_ones(name):
-    card = samplers.card(name)
-    z = samplers.noise(0, range(2), (6, 1, 1), dtype=torch.float64)
-    for n in card.steps or range(1, 13):
-        counting = Counting()
-        samplers.get(name).sample(counting, z, steps=n)
-        assert counting.calls == card.calls(n), f"{n} steps"
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from bench.comparison import baseline, paired_worker
 from bench.comparison.gate import decide
 from bench.comparison.settings import ComparisonSettings
 from bench.comparison.verdicts import PASS, REGRESSION, UNSURE, Row, exit_code
-from bench.instruments.operations import Operations
 from samplers import UserError
+from samplers.operations import Operations
 
 SETTINGS = ComparisonSettings(samplers=("ddim@4",), budget=600)
 

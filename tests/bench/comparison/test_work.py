@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bench.comparison.work import TOLERANCE, Work, compare_work, project
-from bench.instruments.operations import Operations
+from samplers.operations import Operations
 
 
 def counted(run) -> Operations:

@@ -1,0 +1,47 @@
+"""`bench verify`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.commands.options import Device, Zoo, add_zoos, console
+
+Plugin = Annotated[list[Path] | None, typer.Option(help="file of samplers to use without installing it; repeatable")]
+
+
+def verify(
+    sampler: Annotated[str, typer.Argument(help="a sampler with its options, as heun or mine:eta=0.5", metavar="NAME")],
+    teacher: Annotated[str, typer.Option(help="of a sampler with a student; solvers are checked on exact data")] = "mnist32",
+    plugin: Plugin = None,
+    device: Device = "cpu",
+    seconds: Annotated[float, typer.Option(min=0.1, help="that a check may take")] = 60.0,
+    zoo: Zoo = None,
+) -> None:
+    """Check that a sampler keeps the protocol: a table of what passes, and of what fails with reason and line.
+
+    Exit code 0, or 1 where a check failed, 2 for a mistake in what was asked.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    import samplers
+    from bench.machine.device import resolve_device
+    from samplers.conformance.verify import verify
+    from samplers.plugin import use_file
+
+    add_zoos(zoo)
+    for file in plugin or ():
+        use_file(file)
+    at = resolve_device(device)
+    trained = samplers.get(sampler).card.training
+    found = verify(sampler, samplers.load_teacher(teacher, device=at) if trained else None, device=at, seconds=seconds)
+    table = Table("check", "", "what was seen", "where to look", title=escape(sampler))
+    marks = {True: "pass", False: "[red]FAIL[/red]", None: "-"}
+    for f in found:
+        table.add_row(f.check, marks[f.passed], escape(f.reason), escape(f.line))
+    console.print(table)
+    failed = [f.check for f in found if f.passed is False]
+    console.print(f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}" if failed else "no check failed")
+    if failed:
+        raise typer.Exit(1)

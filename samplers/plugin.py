@@ -1,0 +1,42 @@
+"""A file of samplers used in one process without installing it: `--plugin FILE.py`."""
+
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+
+from samplers.errors import PluginError, UserError, foreign, one_line
+from samplers.protocol import Card, Sampler
+from samplers.registry import GROUP, HELD, LOADING, names
+
+
+def use_file(path: Path) -> list[str]:
+    """Import a file; the samplers it defines are then found by their cards' names, which are returned.
+
+    Raises:
+        UserError: no such file, one that defines no sampler with a card, or a name that another sampler has.
+        PluginError: its import fails.
+    """
+    if not path.is_file():
+        raise UserError(f"no file {path}; --plugin names a Python file of samplers")
+    module = path.stem
+    if not module.isidentifier() or importlib.util.find_spec(module) is not None:
+        raise UserError(f"{path}: '{one_line(module, 60)}' cannot be its module's name; rename the file, as my_sampler.py")
+    spec = importlib.util.spec_from_file_location(module, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path}: no Python file; its name must end in .py")
+    made = sys.modules[module] = importlib.util.module_from_spec(spec)
+    try:
+        with foreign(f"{path} cannot be imported", "mend it", module, LOADING):
+            spec.loader.exec_module(made)
+    except PluginError:
+        del sys.modules[module]
+        raise
+    own = [v for v in vars(made).values() if inspect.isclass(v) and issubclass(v, Sampler) and v.__module__ == module]
+    found = {kind.card.name: kind for kind in own if isinstance(vars(kind).get("card"), Card)}
+    if not found:
+        raise UserError(f"{path} defines no sampler: write a class of samplers.Sampler with a card")
+    if taken := sorted(name for name in found if name in names() or (GROUP, name) in HELD):
+        raise UserError(f"{path}: a sampler '{one_line(taken[0], 60)}' is there already; give it another name in its card")
+    HELD.update({(GROUP, name): kind for name, kind in found.items()})
+    return list(found)

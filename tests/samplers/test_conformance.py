@@ -1,0 +1,274 @@
+"""All that ships keeps the protocol, and each of these defects is found by the check it is for, at its line."""
+
+import re
+
+import pytest
+
+import samplers
+from samplers import UserError
+from samplers.conformance.verify import CHECKS, verify
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return samplers.load_teacher("mnist32")
+
+
+@pytest.mark.parametrize("name", samplers.names())
+def test_all_that_ships_passes(name, teacher):
+    found = verify(name, teacher)
+    assert [f.check for f in found] == list(CHECKS)
+    assert not [f for f in found if f.passed is False]
+    none = {f.check for f in found if f.passed is None}
+    card = samplers.card(name)
+    assert none == ({"order", "device"} if card.training else {"order"} if card.order is None else set())
+
+
+@pytest.mark.parametrize(
+    "spec", ["ddim:eta=0.5", "dpmpp_3m:variant=corrected", "unipc:variant=bh2", "heun:grid=logsnr:last=stop"]
+)
+def test_so_do_other_settings(spec):
+    assert not [f for f in verify(spec) if f.passed is False]
+
+
+SOURCE = """
+import random
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from samplers import Solver
+from samplers.solvers.euler import DDIM, euler_step
+
+
+def named(name, **more):
+    return replace(DDIM.card, name=name, **more)
+
+
+class Fine(Solver):
+    card = named("fine")
+
+    def step(self, walk, t):
+        s, x, denoised = walk.points[-1]
+        return euler_step(x, denoised, s, t)
+
+
+class Shape(Fine):
+    card = named("shape")
+
+    def sample(self, denoiser, noise, **more):
+        return super().sample(denoiser, noise, **more)[:1]
+
+
+class Unchecked(Fine):
+    card = named("unchecked")
+
+    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
+        return self.integrate(denoiser, noise, self.levels(denoiser, max(steps, 1)), labels=labels, callback=callback)
+
+
+class Calls(Fine):
+    card = named("calls", calls=lambda n: 2 * n)
+
+
+class Remembers(Fine):
+    card = named("remembers")
+    before = 0.0
+
+    def step(self, walk, t):
+        x = super().step(walk, t) + self.before
+        self.before = 0.01
+        return x
+
+
+class Batch(Fine):
+    card = named("batch")
+
+    def step(self, walk, t):
+        x = super().step(walk, t)
+        return x - 0.1 * x.mean(0, keepdim=True)
+
+
+class Labels(Fine):
+    card = named("labels")
+
+    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
+        return super().sample(denoiser, noise, steps=steps, callback=callback)
+
+
+class Callback(Fine):
+    card = named("callback")
+
+    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
+        return super().sample(denoiser, noise, steps=steps, labels=labels)
+
+
+class Order(Fine):
+    card = named("order", order=2)
+
+
+class Wrong(Fine):
+    card = named("wrong")
+
+    def step(self, walk, t):
+        return 0.999 * super().step(walk, t)
+
+
+class Dtype(Fine):
+    card = named("dtype")
+
+    def sample(self, denoiser, noise, **more):
+        return super().sample(denoiser, noise.float(), **more)
+
+
+class Device(Fine):
+    card = named("device")
+
+    def step(self, walk, t):
+        s, x, denoised = walk.points[-1]
+        level = torch.tensor([t / s]).to(x)  # device
+        return torch.lerp(denoised, x, level)
+
+
+class Waits(Fine):
+    card = named("waits")
+
+    def step(self, walk, t):
+        x = super().step(walk, t)
+        return x if x.abs().max() < 1e6 else x / 2  # waits
+
+
+class Writes(Fine):
+    card = named("writes")
+
+    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
+        noise *= 1.0  # writes
+        return super().sample(denoiser, noise, steps=steps, labels=labels, callback=callback)
+
+
+class Draws(Fine):
+    card = named("draws")
+
+    def step(self, walk, t):
+        x = super().step(walk, t)
+        return x + 0 * torch.randn_like(x)  # draws
+
+
+class Numpy(Fine):
+    card = named("numpy")
+
+    def step(self, walk, t):
+        return super().step(walk, t) + 0 * np.random.randn()
+
+
+class Hides(Fine):
+    card = named("hides")
+
+    def step(self, walk, t):
+        return super().step(walk, t).nan_to_num()
+
+
+class Busy(Fine):
+    card = named("busy")
+
+    def step(self, walk, t):
+        x = super().step(walk, t)
+        for _ in range(120):
+            x = x + 0
+        return x
+
+
+class Prints(Fine):
+    card = named("prints")
+
+    def step(self, walk, t):
+        print("step", t)  # prints
+        return super().step(walk, t)
+
+
+class Hangs(Fine):
+    card = named("hangs")
+
+    def step(self, walk, t):
+        while True:
+            time.sleep(0.01)  # hangs
+
+
+class Raises(Fine):
+    card = named("raises")
+
+    def step(self, walk, t):
+        raise RuntimeError("out of\\n memory")  # raises
+
+
+class Exits(Fine):
+    card = named("exits")
+
+    def step(self, walk, t):
+        raise SystemExit(3)
+"""
+DEFECTS = {
+    "shape": ("images", "it returns images of shape"),
+    "unchecked": ("refusals", "it takes 0 steps; call samplers.protocol.check"),
+    "calls": ("calls", "claimed 2 calls for 1 steps, counted 1"),
+    "remembers": ("determinism", "another run on the same noise gives other images"),
+    "batch": ("batch", "an image alone differs by"),
+    "labels": ("labels", "a call gets no labels"),
+    "callback": ("callback", r"told \[\] of 5 steps"),
+    "order": ("order", r"the card says order 2, measured 0\.99"),
+    "wrong": ("order", "away from the exact image"),
+    "dtype": ("dtype", "torch.float32 for noise of torch.float64"),
+    "device": ("device", "on a GPU the host waits"),
+    "waits": ("waiting", r"it waits for a tensor's value \(\d+ times in 5 steps\)"),
+    "writes": ("inputs", "it writes to its noise or labels"),
+    "draws": ("generator", "it draws from torch's global generator"),
+    "numpy": ("generator", "numpy or random"),
+    "hides": ("NaN", "a NaN of the network is hidden"),
+    "busy": ("overhead", "121 operators a step of its own, 100 at most"),
+    "prints": ("output", r"it prints \d+ characters"),
+    "hangs": ("images", r"OverdueError: not done after 0\.5 s"),
+    "raises": ("images", "RuntimeError: out of memory"),
+    "exits": ("images", "SystemExit: 3"),
+}
+ALONE = {"unchecked", "calls", "labels", "callback", "order", "device", "draws", "numpy", "hides", "busy", "prints"}
+"""Of them those that touch nothing else."""
+
+
+def installed(install) -> None:
+    kinds = {name: name.capitalize() for name in ("fine", *DEFECTS)}
+    install("\n".join(["[bench.samplers]", *(f"{k} = stranger_package:{v}" for k, v in kinds.items())]), SOURCE)
+
+
+def test_a_strangers_solver_without_a_defect_passes(install):
+    installed(install)
+    assert not [f for f in verify("fine") if f.passed is False]
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_each_defect_is_found(install, name):
+    installed(install)
+    check, told = DEFECTS[name]
+    failed = {f.check: f for f in verify(name, seconds=0.5 if name == "hangs" else 60) if f.passed is False}
+    assert re.search(told, failed[check].reason), failed[check]
+    marked = [n for n, line in enumerate(SOURCE.splitlines(), 1) if line.endswith(f"  # {name}")]
+    lines = SOURCE.splitlines()
+    begin = lines.index(next(v for v in lines if v.startswith(f"class {name.capitalize()}("))) + 1
+    place, _, line = failed[check].line.partition(":")
+    assert place == "stranger_package.py"
+    assert int(line) in (marked or range(begin, begin + 8))
+    if name in ALONE:
+        assert set(failed) == {check}, "and by no other"
+
+
+def test_after_one_that_hangs_the_others_are_not_run(install):
+    installed(install)
+    first, *others = verify("hangs", seconds=0.5)
+    assert not first.passed
+    assert {(f.passed, f.reason) for f in others} == {(None, "not run, for images took too long")}
+
+
+def test_a_student_needs_its_teacher():
+    with pytest.raises(UserError, match="dsno carries a student; name its teacher"):
+        verify("dsno")
