@@ -9,6 +9,7 @@ import diffusers
 import pickled
 import pytest
 from diffusers_models import autoencoder, dit, unet
+from text_models import stable_diffusion_xl
 
 from bench.records.frame import load_records
 from samplers.models.foreign.edm_unets import SongUNet
@@ -43,6 +44,8 @@ def test_its_commands_run(tmp_path, monkeypatch, capsys):
     diffusers.DDPMPipeline(unet(), diffusers.DDPMScheduler()).save_pretrained("my-model")
     diffusers.DDPMPipeline(unet(num_class_embeds=11), diffusers.DDPMScheduler()).save_pretrained("my-classes")
     diffusers.DiTPipeline(dit(), autoencoder(), diffusers.DDIMScheduler()).save_pretrained("my-dit")
+    stable_diffusion_xl().save_pretrained("my-sdxl")
+    (tmp_path / "prompts.txt").write_text("a cat\ntwo dogs\n")
     pickle(tmp_path / "my-edm.pkl")
     (tmp_path / "my_module.py").write_text(denoiser())
     capsys.readouterr()
@@ -55,10 +58,11 @@ def test_its_commands_run(tmp_path, monkeypatch, capsys):
         {"my-model"},
         {"my-classes, guidance 2"},
         {"my-dit, guidance 4"},
+        {"my-sdxl, guidance 5"},
         {"my-edm"},
         {"my_module:my_denoiser"},
     ]
-    assert ["time.decode.latency_ms.median" in r for r in runs] == [False, False, True, False, False]
+    assert ["time.decode.latency_ms.median" in r for r in runs] == [False, False, True, True, False, False]
     assert all((r["quality.trajectory_error.value"] > 0).all() for r in runs)
 
 

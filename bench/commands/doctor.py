@@ -23,6 +23,7 @@ from bench.quality.extractor import load_extractor
 from bench.quality.reference import find_reference
 from samplers.errors import UserError, foreign, one_line
 from samplers.files import write_json
+from samplers.models.prompts import read_prompts
 from samplers.models.teacher import load_teacher
 from samplers.models.zoo import zoo
 from samplers.registry import card, names
@@ -107,14 +108,14 @@ def measure(console: Console, device: torch.device, out: Path | None, advance: C
         write_json(out, {"schema": 1} | found)
 
 
-def teacher(console: Console, spec: str, device: torch.device, out: Path | None) -> None:
+def teacher(console: Console, spec: str, device: torch.device, out: Path | None, prompts: str | None = None) -> None:
     """Print what a teacher is, what a forward takes, and what speaks against it; `out`, where given, gets it as JSON.
 
     Raises:
         UserError: it cannot be loaded, or denoises nothing; the file cannot be written.
     """
     prepare_process(device)
-    loaded = load_teacher(spec, device=device)
+    loaded = load_teacher(spec, device=device, prompts=read_prompts(prompts))
     with foreign(f"teacher '{one_line(spec)}' cannot denoise", "its author must mend it"):
         found = facts(loaded, device)
     table = Table("teacher", "found", title=found["name"])

@@ -111,6 +111,7 @@ def profile(
 
 def doctor(
     teacher: Annotated[str | None, typer.Option(help="tell of this teacher instead, as --teacher of a run names it")] = None,
+    prompts: Annotated[str | None, typer.Option(help="that the teacher makes images of: FILE, or TEXT")] = None,
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="time the machine too, or only look")] = True,
     device: Annotated[str, typer.Option(help="to time: auto, cpu, cuda or cuda:N")] = "auto",
     out: Annotated[Path | None, typer.Option(help="file that gets what was measured, as JSON")] = None,
@@ -123,7 +124,7 @@ def doctor(
     if out is not None and not measure:
         raise UserError("--out keeps what is measured; leave out --no-measure")
     if teacher is not None:
-        doctor.teacher(console, teacher, timed, out)
+        doctor.teacher(console, teacher, timed, out, prompts)
         return
     doctor.examine(console)
     if measure:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ def cold_start(
     Raises:
         RuntimeError: the process ended before it had made an image.
     """
-    names = ("teacher", "guidance", "guidance_calls", "guide", "seed", "labels", "precision")
+    names = ("teacher", "guidance", "guidance_calls", "guide", "prompts", "images", "seed", "labels", "precision")
     setting = {k: getattr(plan, k) for k in names} | {"sampler": cell.sampler, "steps": cell.steps, "mode": cell.mode}
     setting |= {"device": device, "threads": threads, "zoo": [str(folder) for folder in added_zoos()]}
     root = str(Path(__file__).parents[2])
@@ -103,6 +104,7 @@ def _start(setting: dict[str, Any]) -> None:
     import samplers
     from bench.instruments.modes import Run, ready
     from samplers.models.guidance import guided
+    from samplers.models.prompts import read_prompts
     from samplers.training.precision import reproducible_float32
 
     for folder in setting["zoo"]:
@@ -112,8 +114,9 @@ def _start(setting: dict[str, Any]) -> None:
         torch.cuda.set_device(device.index or 0)  # graphs take the current device
     torch.set_num_threads(setting["threads"])
     reproducible_float32()
-    guide = None if setting["guide"] is None else samplers.load_teacher(setting["guide"], device=device)
-    teacher = samplers.load_teacher(setting["teacher"], device=device)
+    load = partial(samplers.load_teacher, device=device, prompts=read_prompts(setting["prompts"], setting["images"]))
+    guide = None if setting["guide"] is None else load(setting["guide"])
+    teacher = load(setting["teacher"])
     teacher = guided(teacher, setting["guidance"], setting["guidance_calls"], guide)
     sampler = samplers.get(setting["sampler"])
     sampler.prepare(teacher, device, setting["steps"])

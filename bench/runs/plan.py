@@ -58,6 +58,9 @@ class Plan(Settings):
     batch_size: BatchSize = Field(64, description="images per call of a sampler, in throughput and where they are scored")
     seed: int = Field(0, ge=0, lt=2**32, description="of the noises")
     labels: Literal["balanced", "none"] = Field("balanced", description="image i is of class i mod K, or unconditional")
+    prompts: str | None = Field(
+        None, description="of a teacher that makes images of texts: a file, a prompt a line, or one text; they are its classes"
+    )
     guidance: float | None = Field(
         None,
         gt=0,

@@ -24,7 +24,7 @@ class Scoring(Phase):
         error = kept.pop("error", None)
         if error is not None and not np.isfinite(error).all():
             raise FloatingPointError("images are too far from the converged solution for a finite error")
-        if session.labelled:
+        if session.labelled and plan.prompts is None:
             kept["labels"] = np.arange(plan.images) % session.teacher.num_classes
         quality: dict[str, Any] = {}
         extractor, real = session.extractor, session.real

@@ -1,5 +1,6 @@
 """What a run measures with; it checks everything that can be wrong, and nothing is written before it stands."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from samplers.errors import PluginError, UserError, foreign, one_line, package_a
 from samplers.flops import flops
 from samplers.models.doubts import doubts
 from samplers.models.guidance import guided
+from samplers.models.prompts import read_prompts
 from samplers.models.teacher import Teacher
 from samplers.protocol import Sampler, Student
 from samplers.registry import MEND
@@ -52,7 +54,7 @@ class Session:
         samplers: of each cell that is to be measured its own, since a student may be of certain steps only.
         unready: cells that "all" brought in and that cannot be measured, and why.
         real: features of real images, which the metrics compare with; None without an extractor.
-        labelled: whether images are made of classes.
+        labelled: whether images are made of classes, or prompts.
         converged: the solution of the plan's ODE, once its phase has run.
         threads: of an earlier process that began the plan with `auto`, which are kept.
         teacher_flops: of one forward of one image, without guidance.
@@ -71,8 +73,9 @@ class Session:
         self.device = resolve_device(plan.device)
         check_mode(plan.mode, self.device)
         prepare_process(self.device, threads or plan.threads or 0)
-        bare: Teacher = samplers.load_teacher(plan.teacher, device=self.device)
-        guide = None if plan.guide is None else samplers.load_teacher(plan.guide, device=self.device)
+        load = partial(samplers.load_teacher, device=self.device, prompts=read_prompts(plan.prompts, plan.images))
+        bare: Teacher = load(plan.teacher)
+        guide = None if plan.guide is None else load(plan.guide)
         self.teacher = guided(bare, plan.guidance, plan.guidance_calls, guide)
         self.labelled = plan.labels == "balanced" and self.teacher.num_classes > 0
         if not self.labelled and not self.teacher.unconditional:
@@ -83,7 +86,7 @@ class Session:
         if plan.scores and not (usual and plan.extractor is None and extractor_of(self.teacher.data) is None):
             self.extractor = find_extractor(plan.extractor, self.teacher)
             self.real = find_reference(self.extractor)
-            check_needs(plan.scores, self.extractor, self.real, self.labelled)
+            check_needs(plan.scores, self.extractor, self.real, self.labelled and plan.prompts is None)
         self.display = Display(quiet)
         with foreign(f"teacher '{one_line(plan.teacher)}' cannot denoise", "its author must mend it"):
             self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)

@@ -20,6 +20,7 @@ from bench.runs.tuned import Tuned
 from bench.runs.tuning_settings import TuningSettings
 from samplers.errors import UserError
 from samplers.files import write_whole
+from samplers.models.prompts import read_prompts
 from samplers.registry import load
 from samplers.spec import Spec
 
@@ -42,6 +43,7 @@ def tune(settings: TuningSettings, study: Plan, folder: Path, *, quiet: bool = F
     own = {
         "teacher",
         "labels",
+        "prompts",
         "guidance",
         "guidance_calls",
         "guide",
@@ -92,7 +94,8 @@ def _tried(settings: TuningSettings, study: Plan) -> dict[Spec, list[str]]:
     Raises:
         UserError: a named one without a choice.
     """
-    teacher, found = samplers.load_teacher(study.teacher), dict[Spec, list[str]]()
+    teacher = samplers.load_teacher(study.teacher, prompts=read_prompts(study.prompts, settings.images))
+    found = dict[Spec, list[str]]()
     for text in settings.samplers:
         for spec in [Spec(n) for n in samplers.names()] if text == "all" else [Spec.parse(text).at(None)]:
             try:

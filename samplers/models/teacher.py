@@ -1,6 +1,7 @@
 """What a teacher is, whatever its networks: a denoiser with an identity; and finding one by its name."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,6 +87,15 @@ class Teacher(nn.Module, ABC):
         """
         return x
 
+    def prompt(self, texts: Sequence[str]) -> None:
+        """Take K prompts, which are then its K classes, and -1 the one without; once, before anything is counted or timed.
+
+        Raises:
+            UserError: prompts for a teacher that reads none, or none for one that needs them.
+        """
+        if texts:
+            raise UserError(f"teacher '{self.name}' reads no prompts; leave out --prompts")
+
     @property
     def latent(self) -> bool:
         """Whether its states are decoded into images."""
@@ -98,18 +108,21 @@ class Teacher(nn.Module, ABC):
         return Description("x".join(map(str, self.shape)), self.num_classes, predicts, parameters, "")
 
 
-def load_teacher(spec: str | Path, *, device: torch.device | str = "cpu") -> Teacher:
+def load_teacher(spec: str | Path, *, device: torch.device | str = "cpu", prompts: Sequence[str] = ()) -> Teacher:
     """Load a teacher, ready to sample (eval mode, on the device): "NAME" of the zoo, a card's path, or "KIND:REST".
+
+    Of one that makes images of texts, `prompts` are the classes.
 
     KIND is an entry point of the group `bench.teachers`, a function `load(rest: str, device: torch.device | str) -> Teacher`
     that raises UserError for what it cannot use. "zoo" and "python" ship.
 
     Raises:
-        UserError: an unknown name or KIND; whatever the loader refuses.
+        UserError: an unknown name or KIND; whatever the loader refuses; prompts that are not read, or are needed.
     """
     load, rest = load_spec(GROUP, str(spec))
     with foreign(f"teacher '{one_line(spec)}' cannot be loaded", "its author must mend it"):
         teacher = load(rest, device)
-    if not isinstance(teacher, Teacher):
-        raise UserError(f"teacher {one_line(spec)}: its loader returned a {type(teacher).__name__}, not a samplers.Teacher")
+        if not isinstance(teacher, Teacher):
+            raise UserError(f"teacher {one_line(spec)}: its loader returned a {type(teacher).__name__}, not a samplers.Teacher")
+        teacher.prompt(prompts)
     return teacher

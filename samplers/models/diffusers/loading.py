@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from samplers.errors import UserError, unknown
-from samplers.models.diffusers import dit, unet
+from samplers.models.diffusers import dit, flows, stable_diffusion, unet
 from samplers.models.diffusers.source import Source, find
 from samplers.models.teacher import Teacher
 from samplers.spec import Spec
@@ -15,6 +15,9 @@ Family = Callable[[Source, Mapping[str, str]], Teacher]
 FAMILIES: dict[str, tuple[Family, tuple[str, ...]]] = {
     "UNet2DModel": (unet.load, ("null",)),
     "DiTTransformer2DModel": (dit.load, ("embedding",)),
+    stable_diffusion.NETWORK: (stable_diffusion.load, ("size",)),
+    "SD3Transformer2DModel": (flows.load, ("size",)),
+    "FluxTransformer2DModel": (flows.load, ("size", "embedded")),
 }
 """Class of the network -> (its loader, the options that it takes)."""
 PARTS = ("unet", "transformer")

@@ -16,6 +16,8 @@ from samplers.models.teacher import Description, Teacher
 class NetworkTeacher(Teacher):
     """A network of diffusers that is called as network(x, time, class_labels=labels) or without labels.
 
+    A subclass may call it otherwise: `evaluate`, with what `told` says of the labels.
+
     Args:
         source: of its files.
         network: with a config of in_channels and out_channels; what it gives beyond in_channels, a learned variance, is left.
@@ -25,6 +27,9 @@ class NetworkTeacher(Teacher):
         null: the row of no class in its table; None where it has none, and then each call needs labels.
         decoder: of its latents; None of pixels.
     """
+
+    fold = 1
+    """Side of the squares of a state whose values are channels of one place of the network's input."""
 
     def __init__(
         self,
@@ -37,14 +42,14 @@ class NetworkTeacher(Teacher):
         decoder: Decoder | None = None,
     ):
         config: Any = network.config
-        channels = config.in_channels
-        if config.out_channels not in (channels, 2 * channels, None):
+        inputs = config.in_channels
+        if config.out_channels not in (inputs, 2 * inputs, None):
             raise UserError(
-                f"{source.name}: the network makes {config.out_channels} channels of {channels}; as many are known, or "
+                f"{source.name}: the network makes {config.out_channels} channels of {inputs}; as many are known, or "
                 "twice as many (a learned variance)"
             )
         note = {"note": process.note} if process.note else {}
-        shape = (channels, *size)
+        shape = (inputs // self.fold**2, *size)
         super().__init__(
             source.name,
             shape,
@@ -60,13 +65,16 @@ class NetworkTeacher(Teacher):
 
     def forward(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
         told = self.told(labels, x)
-        channels = self.shape[0]
 
         def network(z: Tensor, time: Tensor) -> Tensor:
-            return self.network(z.float(), time, return_dict=False, **told)[0][:, :channels]
+            return self.evaluate(z.float(), time, told)[:, : self.shape[0]]
 
         assert self.scaling is not None
         return self.scaling.denoise(network, x, sigma)
+
+    def evaluate(self, z: Tensor, time: Tensor, told: Mapping[str, Any]) -> Tensor:
+        """The network's output [B, C or more, H, W] for its input z, float32, at times [B]."""
+        return self.network(z, time, return_dict=False, **told)[0]
 
     def told(self, labels: Tensor | None, x: Tensor) -> Mapping[str, Tensor]:
         """What the network is told of the labels of images x.
