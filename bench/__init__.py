@@ -5,11 +5,25 @@ from typing import TYPE_CHECKING
 from samplers.lazy import lazily
 
 if TYPE_CHECKING:
+    from bench.commands.doctor import doctor
+    from bench.commands.functions.judging import compare, gate
+    from bench.commands.functions.measuring import profile, report, tune
+    from bench.commands.functions.training import campaign, convert, train
+    from bench.commands.listing import list_
     from bench.runs.plan import Plan, make_plan
     from bench.runs.run import folder_of, run, run_plan
     from samplers.errors import UserError
 
 __getattr__, __dir__, __all__ = lazily(
     globals(),
-    {"bench.runs.plan": "Plan make_plan", "bench.runs.run": "folder_of run run_plan", "samplers.errors": "UserError"},
+    {
+        "bench.commands.doctor": "doctor",
+        "bench.commands.functions.judging": "compare gate",
+        "bench.commands.functions.measuring": "profile report tune",
+        "bench.commands.functions.training": "campaign convert train",
+        "bench.commands.listing": "list_",
+        "bench.runs.plan": "Plan make_plan",
+        "bench.runs.run": "folder_of run run_plan",
+        "samplers.errors": "UserError",
+    },
 )

@@ -13,6 +13,6 @@ def convert(
     out: Annotated[Path, typer.Argument(help="the card, NAME.json; its weights are put beside it, NAME.safetensors")],
 ) -> None:
     """Write a checkpoint of EDM, EDM2, guided-diffusion or consistency_models as safetensors with a card."""
-    from samplers.models.foreign.convert import convert
+    from bench.commands.functions.training import convert
 
     console.print(f"card: {convert(checkpoint, out)}")

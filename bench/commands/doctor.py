@@ -3,24 +3,24 @@
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from bench.commands.functions.arguments import File
 from bench.instruments.teacher_facts import facts
-from bench.machine.device import prepare_process
+from bench.machine.device import prepare_process, resolve_device
 from bench.machine.energy import POWERCAP, CpuEnergy
 from bench.machine.noise import measure_machine
 from bench.machine.nvml import nvml
+from bench.presentation.document import Block, Document, Paragraph, Table, cell, strong
 from bench.presentation.text import num, plural
 from bench.quality.cache import cache_folder
 from bench.quality.extractor import load_extractor
 from bench.quality.reference import find_reference
+from bench.runs.objects import named
+from bench.runs.progress import Display
 from samplers.errors import UserError, foreign, one_line
 from samplers.files import write_json
 from samplers.models.prompts import read_prompts
@@ -30,102 +30,128 @@ from samplers.registry import card, names
 from samplers.training.precision import cpu_name, has_fast_bf16
 
 OPTIONAL = {
-    "diffusers": "teachers diffusers:..: pip install 'sampler-bench\\[diffusers]'",
-    "k_diffusion": "a test oracle: pip install 'sampler-bench\\[kdiffusion]' (Python 3.12 at most)",
+    "diffusers": "teachers diffusers:..: pip install 'sampler-bench[diffusers]'",
+    "k_diffusion": "a test oracle: pip install 'sampler-bench[kdiffusion]' (Python 3.12 at most)",
 }
 
 
-def examine(console: Console) -> None:
-    """Print the checks as a table, one line each, with what to do where something is missing.
+def doctor(
+    teacher: Any = None,
+    *,
+    prompts: str | None = None,
+    measure: bool = True,
+    device: str = "auto",
+    out: File | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """What this machine can run and how well it measures, or all of a teacher.
+
+    Args:
+        teacher: tell of this one instead: as a run's `teacher`, by its name or itself.
+        prompts: that the teacher makes images of: FILE, or TEXT.
+        measure: time the machine too, or only look.
+        device: to time: auto, cpu, cuda or cuda:N.
+        out: file that gets what was measured, as JSON.
+        quiet: no progress.
+
+    Returns:
+        {checks: [(what, found, what it means)], broken: [what every run needs and does not work]}, and what
+        `bench.machine.noise.measure_machine` found; of a teacher what `bench.instruments.teacher_facts.facts` did.
 
     Raises:
-        UserError: something that every run needs does not work.
+        samplers.UserError: no such device; a teacher that cannot be loaded, or denoises nothing; a file that cannot be written.
     """
-    table = Table("check", "found", "what it means")
+    timed = resolve_device(device)
+    if out is not None and not measure:
+        raise UserError("--out keeps what is measured; leave out --no-measure")
+    with Display(quiet, transient=True) as display, named({"teacher": teacher}) as told:
+        if teacher is not None:
+            found = _teacher(told["teacher"], prompts, timed)
+        else:
+            looked = look()
+            found = measure_machine(timed, display.now) if measure and not looked["broken"] else {}
+    if out is not None:
+        write_json(Path(out), {"schema": 1} | found)
+    return found if teacher is not None else looked | found
+
+
+def document(found: dict[str, Any]) -> Document:
+    """What `doctor` found, to read."""
+    if "checks" not in found:
+        table = Table(["teacher", "found"], [list(map(cell, row)) for row in teacher_rows(found)], caption=found["name"])
+        return [table, *(Paragraph([strong("doubt: "), line]) for line in found["doubts"])]
+    blocks: list[Block] = [Table(["check", "found", "what it means"], [list(map(cell, row)) for row in found["checks"]])]
+    if "timer" in found:
+        blocks.append(Table(["measured", "found", "what it means"], [list(map(cell, row)) for row in rows(found)]))
+    return blocks
+
+
+def look() -> dict[str, Any]:
+    """{checks, broken} of `doctor`: everything that can be told without a clock."""
+    checks: list[tuple[str, str, str]] = []
     cpu = torch.device("cpu")
-    table.add_row("CPU", f"{cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads", "runs everything")
+    checks.append(("CPU", f"{cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads", "runs everything"))
     fast = has_fast_bf16(cpu)
-    table.add_row(
-        "bfloat16 on the CPU",
-        "native" if fast else "emulated",
-        "training uses it" if fast else "training uses float32; avoid --precision bf16",
+    checks.append(
+        (
+            "bfloat16 on the CPU",
+            "native" if fast else "emulated",
+            "training uses it" if fast else "training uses float32; avoid --precision bf16",
+        )
     )
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             p = torch.cuda.get_device_properties(i)
             watched = "conditions and energy by NVML" if nvml(torch.device("cuda", i)) else "no NVML, so conditions are unknown"
-            table.add_row(f"GPU {i}", f"{p.name}, {p.total_memory / 2**30:.0f} GiB", f"timed by CUDA events; {watched}")
+            checks.append((f"GPU {i}", f"{p.name}, {p.total_memory / 2**30:.0f} GiB", f"timed by CUDA events; {watched}"))
     else:
-        table.add_row("GPU", "none", "times are the CPU's; for a GPU install a driver and PyTorch's CUDA build")
+        checks.append(("GPU", "none", "times are the CPU's; for a GPU install a driver and PyTorch's CUDA build"))
     readable = CpuEnergy().read() is not None
-    table.add_row(
-        "energy of the CPU",
-        "readable" if readable else "not readable",
-        "joules an image in records" if readable else f"no energy in records: {POWERCAP} is not there, or for root only",
+    checks.append(
+        (
+            "energy of the CPU",
+            "readable" if readable else "not readable",
+            "joules an image in records" if readable else f"no energy in records: {POWERCAP} is not there, or for root only",
+        )
     )
-    table.add_row("PyTorch", torch.__version__, "needs 2.11 or later")
+    checks.append(("PyTorch", torch.__version__, "needs 2.11 or later"))
     free = shutil.disk_usage(Path.cwd()).free / 2**30
-    table.add_row("disk", f"{free:.1f} GiB free here", "a run of 5,000 images and 60 cells needs about 0.2 GiB while it runs")
-    table.add_row("cache", str(cache_folder()), "converged solutions and references; set BENCH_CACHE to move it")
+    checks.append(("disk", f"{free:.1f} GiB free here", "a run of 5,000 images and 60 cells needs about 0.2 GiB while it runs"))
+    checks.append(("cache", str(cache_folder()), "converged solutions and references; set BENCH_CACHE to move it"))
     for module, use in OPTIONAL.items():
-        table.add_row(module, "installed" if importlib.util.find_spec(module) else "missing (optional)", use)
-    broken = []
+        checks.append((module, "installed" if importlib.util.find_spec(module) else "missing (optional)", use))
+    return _look_at_plug_ins(checks)
+
+
+def _look_at_plug_ins(checks: list[tuple[str, str, str]]) -> dict[str, Any]:
+    """`checks` with those of samplers, teachers and extractors, and what is broken."""
+    unusable, broken = [], []
     for name in names():
         try:
             card(name)
         except UserError as e:
-            broken.append(str(e))
-    table.add_row("samplers", f"{len(names()) - len(broken)} of {len(names())} load", "; ".join(broken) or "see 'bench list'")
+            unusable.append(str(e))
+    checks.append(
+        ("samplers", f"{len(names()) - len(unusable)} of {len(names())} load", "; ".join(unusable) or "see 'bench list'")
+    )
     if not names():
-        console.print(table)
-        raise UserError("no sampler is installed; install the project (pip install -e .) so that its entry points exist")
-    damaged = []
+        broken.append("no sampler is installed; install the project (pip install -e .) so that its entry points exist")
     for kind, load in (("teacher", load_teacher), ("extractor", lambda name: find_reference(load_extractor(name)))):
         for name in zoo(kind):
             try:
                 load(name)
-                table.add_row(f"{kind} {name}", "loads, hash right", f"bench run --{kind} {name}")
+                checks.append((f"{kind} {name}", "loads, hash right", f"bench run --{kind} {name}"))
             except UserError as e:
-                damaged.append(str(e))
-                table.add_row(f"{kind} {name}", "does not load", str(e))
-    console.print(table)
-    if damaged:
-        raise UserError(damaged[0])
+                broken.append(str(e))
+                checks.append((f"{kind} {name}", "does not load", str(e)))
+    return {"checks": checks, "broken": broken}
 
 
-def measure(console: Console, device: torch.device, out: Path | None, advance: Callable[[str], None] = lambda _: None) -> None:
-    """Measure the machine and print it as a table; `out`, where given, gets it as JSON.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    found = measure_machine(device, advance)
-    table = Table("measured", "found", "what it means")
-    for row in rows(found):
-        table.add_row(*row)
-    console.print(table)
-    if out is not None:
-        write_json(out, {"schema": 1} | found)
-
-
-def teacher(console: Console, spec: str, device: torch.device, out: Path | None, prompts: str | None = None) -> None:
-    """Print what a teacher is, what a forward takes, and what speaks against it; `out`, where given, gets it as JSON.
-
-    Raises:
-        UserError: it cannot be loaded, or denoises nothing; the file cannot be written.
-    """
+def _teacher(spec: str, prompts: str | None, device: torch.device) -> dict[str, Any]:
     prepare_process(device)
     loaded = load_teacher(spec, device=device, prompts=read_prompts(prompts))
     with foreign(f"teacher '{one_line(spec)}' cannot denoise", "its author must mend it"):
-        found = facts(loaded, device)
-    table = Table("teacher", "found", title=found["name"])
-    for row in teacher_rows(found):
-        table.add_row(*map(escape, row))
-    console.print(table)
-    for line in found["doubts"]:
-        console.print(f"doubt: {line}", style="yellow", markup=False, soft_wrap=True)
-    if out is not None:
-        write_json(out, {"schema": 1} | found)
+        return facts(loaded, device)
 
 
 def teacher_rows(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -5,9 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands.options import errors, flags, listed, options_of
+from bench.commands.options import Markdown, Quiet, console, errors, listed, options_of
 from bench.comparison.settings import ComparisonSettings
-from samplers.errors import UserError
 
 Sides = "a git revision, the folder of a run, or a JSON file of pytest-benchmark"
 Other = Annotated[str, typer.Argument(help="another of the kind; 'working tree' for the files as they are")]
@@ -19,17 +18,16 @@ def compare(
     a: Annotated[str, typer.Argument(help=Sides)],
     b: Other = "working tree",
     out: Annotated[Path, typer.Option(help="folder of comparison.json")] = Path("runs/comparison"),
+    markdown: Markdown = False,
+    quiet: Quiet = False,
 ) -> None:
     """Two revisions, runs or speed results side by side: work, images, quality and time, with a verdict a row."""
-    from bench.comparison.compare import compare
-    from bench.comparison.verdicts import verdict_table
+    from bench.commands.functions.judging import compare
+    from bench.presentation import terminal
 
-    settings = ComparisonSettings(**given)
-    with errors.status("comparing", spinner="dots") as status:
-        advance = lambda what: status.update(f"comparing: {what}")  # noqa: E731
-        outcome = compare(a, b, settings, out, advance, _of_revisions(given))
-    print(verdict_table(outcome.rows, outcome.names))
-    errors.print(f"all of it: {out / 'comparison.json'}")
+    outcome = compare(a, b, out=out, quiet=quiet, **given)
+    terminal.show(outcome.document(), console, as_markdown=markdown)
+    errors.print(f"all of it: {out / 'comparison.json'}", soft_wrap=True)
 
 
 @options_of(ComparisonSettings)
@@ -46,28 +44,17 @@ def gate(
         Path | None, typer.Option(help="only write the speed results A here, for github-action-benchmark")
     ] = None,
     out: Annotated[Path, typer.Option(help="folder of comparison.json")] = Path("runs/gate"),
+    markdown: Markdown = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fail on a regression: exit code 0 pass, 1 regression, 3 ambiguous or not comparable, 2 misuse."""
-    from bench.comparison.gate import decide, update_counts
-    from bench.comparison.pytest_benchmark import write_action
+    from bench.commands.functions.judging import gate
+    from bench.presentation import terminal
 
-    settings = ComparisonSettings(**given)
-    if a is not None and (update or stored is not None):
-        raise UserError(f"--update and --stored are of the stored counts; leave out {a}")
-    if action is not None:
-        write_action(Path(a or ""), action)
-        return
     judged = () if judge is None else listed("judge", judge)
-    with errors.status("gate", spinner="dots") as status:
-        advance = lambda what: status.update(f"gate: {what}")  # noqa: E731
-        if update:
-            errors.print(f"stored: {update_counts(stored, given.get('device', 'cpu'), advance)}")
-            return
-        verdict = decide(a, b, settings, judged, stored, out, advance, _of_revisions(given))
-    print(verdict.text)
-    raise typer.Exit(verdict.code)
-
-
-def _of_revisions(given: dict[str, Any]) -> list[str]:
-    """The flags given that only a comparison of revisions has a use for."""
-    return flags({k: v for k, v in given.items() if k != "effect"})
+    found = gate(a, b, judge=judged, update=update, stored=stored, action=action, out=out, quiet=quiet, **given)
+    if isinstance(found, Path):
+        errors.print(f"stored: {found}", soft_wrap=True)
+        return
+    terminal.show(found.document(), console, as_markdown=markdown)
+    raise typer.Exit(found.code)

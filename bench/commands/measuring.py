@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands.options import Device, Quiet, Zoo, add_zoos, console, errors, options_of
+from bench.commands.options import Device, Markdown, Quiet, Zoo, console, options_of
 from bench.profiling.settings import ProfileSettings
-from bench.runs.plan import Plan, make_plan, read_plan
+from bench.runs.plan import Plan, make_plan
 from bench.runs.tuning_settings import TuningSettings
 from samplers.errors import UserError
 
@@ -26,13 +26,14 @@ def run(
 
     Exit code 0, or 1 where a cell failed (its record says why; the others are measured), 2 for a mistake in what was asked.
     """
+    from bench.commands.functions.arguments import add_zoos
     from bench.presentation import terminal
     from bench.records.caveats import caveats
     from bench.records.frame import load_records
     from bench.reports.report import headline, write_report
     from bench.runs.run import folder_of, run_plan
 
-    add_zoos(zoo)
+    add_zoos(zoo or ())
     full = make_plan(plan, tuned=tuned, **given)
     folder = folder_of(full, out)
     records = run_plan(full, folder, quiet=quiet)
@@ -58,17 +59,20 @@ def tune(
     quiet: Quiet = False,
 ) -> None:
     """Choose each sampler's grid, end and last step on noises of their own, for a plan with samplers 'tuned'."""
-    from bench.runs.tuning import tune
+    from bench.commands.functions.measuring import tune
 
-    add_zoos(zoo)
-    console.print(f"chosen: {tune(TuningSettings(**given), read_plan(plan), out, quiet=quiet)}")
+    console.print(f"chosen: {tune(plan, out, zoo=zoo or (), quiet=quiet, **given)}")
 
 
-def list_() -> None:
-    """Samplers, teachers, extractors and metrics, with their cards."""
-    from bench.commands.listing import show
+def list_(
+    name: Annotated[str | None, typer.Argument(help="all that the card of this one says")] = None, markdown: Markdown = False
+) -> None:
+    """Samplers, students, teachers, extractors, metrics and trainers; or one card in full."""
+    from bench.commands.listing import card_of, listed, overview
+    from bench.presentation import terminal
 
-    show(console)
+    found = listed()
+    terminal.show(overview(found) if name is None else card_of(found, name), console, as_markdown=markdown)
 
 
 def report(
@@ -76,9 +80,9 @@ def report(
     out: Annotated[Path | None, typer.Option(help="folder for the report; default: report/ in the first run")] = None,
 ) -> None:
     """Tables and figures again, from records alone."""
-    from bench.reports.report import write_report
+    from bench.commands.functions.measuring import report
 
-    console.print(f"report: {write_report(runs, out)}")
+    console.print(f"report: {report(runs, out)}")
 
 
 @options_of(ProfileSettings, but="sampler")
@@ -89,24 +93,13 @@ def profile(
     zoo: Zoo = None,
     trace: Annotated[bool, typer.Option("--trace", help="write a Chrome trace of one pass too")] = False,
     out: Annotated[Path | None, typer.Option(help="folder; default runs/profile-SAMPLER-MODE")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Where one pass of a trained sampler spends its time, and what it costs in teacher forwards."""
-    from bench.machine.device import resolve_device
-    from bench.profiling.page import write_profile
-    from bench.profiling.profiler import Profiler
-    from samplers.spec import Spec
+    from bench.commands.functions.measuring import profile, profile_folder
 
-    add_zoos(zoo)
-    settings = ProfileSettings(sampler=sampler, **given)
-    profiler = Profiler(settings, resolve_device(device))
-    folder = out or Path("runs") / f"profile-{Spec.parse(sampler).file_name}-{settings.mode}"
-    with console.status("profiling", spinner="dots") as status:
-        result = profiler.measure((lambda _: None) if quiet else (lambda what: status.update(f"profiling: {what}")))
-        written = write_profile(result, folder)
-        if trace:
-            profiler.trace(folder / "trace.json", settings.batch_sizes[-1])
-    console.print(f"profile: {written}")
+    result = profile(sampler, device=device, zoo=zoo or (), trace=trace, out=out, quiet=quiet, **given)
+    console.print(f"profile: {profile_folder(sampler, result['mode'], out) / 'profile.md'}")
 
 
 def doctor(
@@ -115,18 +108,14 @@ def doctor(
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="time the machine too, or only look")] = True,
     device: Annotated[str, typer.Option(help="to time: auto, cpu, cuda or cuda:N")] = "auto",
     out: Annotated[Path | None, typer.Option(help="file that gets what was measured, as JSON")] = None,
+    markdown: Markdown = False,
+    quiet: Quiet = False,
 ) -> None:
     """What this machine can run, what is missing and how to get it, and how well it measures; or all of a teacher."""
-    from bench.commands import doctor
-    from bench.machine.device import resolve_device
+    from bench.commands.doctor import doctor, document
+    from bench.presentation import terminal
 
-    timed = resolve_device(device)
-    if out is not None and not measure:
-        raise UserError("--out keeps what is measured; leave out --no-measure")
-    if teacher is not None:
-        doctor.teacher(console, teacher, timed, out, prompts)
-        return
-    doctor.examine(console)
-    if measure:
-        with errors.status("measuring", spinner="dots") as status:
-            doctor.measure(console, timed, out, lambda what: status.update(f"measuring: {what}"))
+    found = doctor(teacher, prompts=prompts, measure=measure, device=device, out=out, quiet=quiet)
+    terminal.show(document(found), console, as_markdown=markdown)
+    if found.get("broken"):
+        raise UserError(found["broken"][0])

@@ -20,7 +20,8 @@ errors = Console(stderr=True)
 """For what is not the result, so that a table can be piped."""
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Zoo = Annotated[list[Path] | None, typer.Option(help="folder of trainings whose cards count as shipped; repeatable")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bar")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="print Markdown, as into a pipe or a file")]
 
 
 def options_of(settings: type[Settings], *, but: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -73,14 +74,6 @@ def listed(flag: str, text: str, kind: type = str) -> tuple:
 def flags(given: Mapping[str, Any]) -> list[str]:
     """The flags by which fields were given."""
     return [f"--{'no-' if v is False else ''}{k.replace('_', '-')}" for k, v in given.items()]
-
-
-def add_zoos(folders: list[Path] | None) -> None:
-    """Make the cards in `folders` known."""
-    from samplers.models.zoo import add_zoo
-
-    for folder in folders or ():
-        add_zoo(folder)
 
 
 def _item(field: FieldInfo) -> type | None:

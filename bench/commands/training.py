@@ -5,10 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands.options import Device, Quiet, Zoo, add_zoos, console
-
-TRAINING = Path("training")
-"""Where 'bench train' writes."""
+from bench.commands.options import Device, Quiet, Zoo, console
 
 
 def train(
@@ -25,18 +22,9 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train by a recipe, or resume; ends with a card and its weights."""
-    from bench.machine.device import resolve_device
-    from bench.studies.stages import trainer_of
-    from samplers.files import alone_in
+    from bench.commands.functions.training import train
 
-    trainer = trainer_of(what)
-    if zoo is None and TRAINING.is_dir():
-        zoo = [TRAINING]  # a recipe's students learn from its teacher, trained before
-    add_zoos(zoo)
-    folder = out or TRAINING / f"{Path(recipe).stem}-{what}"
-    with alone_in(folder):
-        card = trainer.train(recipe, data, folder, device=resolve_device(device), quiet=quiet)
-    console.print(f"card: {card}")
+    console.print(f"card: {train(what, recipe, data=data, out=out, device=device, zoo=zoo, quiet=quiet)}")
 
 
 def campaign(
@@ -50,15 +38,8 @@ def campaign(
     quiet: Quiet = False,
 ) -> None:
     """A whole study, train to profile, in slices of time on machines that may be taken away; call it until all is done."""
-    from bench.machine.device import resolve_device
-    from bench.studies.study import Campaign
-    from samplers.files import alone_in
+    from bench.commands.functions.training import campaign
 
-    folder = out or Path("runs") / f"campaign-{Path(recipe).stem}"
-    work = Campaign(recipe, data, folder, resolve_device(device), export, quiet)
-    with alone_in(folder):
-        if home is not None:
-            work.start_from(home)
-        finished = work.run(seconds)
-    after = "all is done" if finished else f"{work.next()} is next; the same command goes on"
+    work = campaign(recipe, data=data, out=out, slice=seconds, home=home, export=export, device=device, quiet=quiet)
+    after = f"{work.next()} is next; the same command goes on" if work.next() else "all is done"
     console.print(f"{len(work.done)} of {len(work.needs)} stages done; {after}. To take home: {work.export}")

@@ -16,8 +16,8 @@ from bench.comparison.verdicts import (
     Outcome,
     counts_for,
     exit_code,
-    verdict_table,
 )
+from bench.presentation.document import Document, Paragraph, strong
 from samplers.errors import UserError
 
 WORDS = {PASS: "pass", REGRESSION: "regression"}
@@ -25,10 +25,21 @@ WORDS = {PASS: "pass", REGRESSION: "regression"}
 
 @dataclass(frozen=True)
 class Decision:
-    """The table with a last line that says why, and the exit code: 0 pass, 1 regression, 3 undecided."""
+    """Whether B may replace A.
 
-    text: str
+    Attributes:
+        outcome: what was compared.
+        line: the decision, and why.
+        code: 0 pass, 1 regression, 3 undecided; the exit code.
+    """
+
+    outcome: Outcome
+    line: str
     code: int
+
+    def document(self) -> Document:
+        """The table, and the line behind it."""
+        return [*self.outcome.document(), Paragraph([strong(self.line)])]
 
 
 def decide(
@@ -80,7 +91,7 @@ def _decision(outcome: Outcome, judged: tuple[str, ...]) -> Decision:
     line = f"gate: {WORDS.get(code, 'undecided')}" + (f": {'; '.join(why[:5])}{more}" if why else "")
     if judged:
         line += f" (judged by {', '.join(judged)} alone)"
-    return Decision(f"{verdict_table(outcome.rows, outcome.names)}\n**{line}**\n", code)
+    return Decision(outcome, line, code)
 
 
 def update_counts(stored: Path | None, device: str = "cpu", advance: Callable[[str], None] = lambda _: None) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from scipy.stats import norm
 
-from bench.comparison.verdicts import Outcome, Row, judge, judge_stored
+from bench.comparison.verdicts import BETWEEN_PROCESSES, Outcome, Row, judge, judge_stored
 from bench.records.differences import ROUNDING, log_ratio
 from bench.records.frame import load_records
 from bench.records.ranking import FRECHET, ranked_by, rankings_of
@@ -29,6 +29,7 @@ IMAGES = ("teacher.sha256", "images", "seed", "labels")
 """What two records' images must share before their quality is compared."""
 LEAST = 1e-100
 """Of a median time or rate, in its unit; the reciprocal is the most."""
+TIMES = {"time": ("latency_ms", "ms"), "time, in batches": ("images_per_s", "images/s")}
 QUALITY = {"slower": "worse", "faster": "better"}
 
 
@@ -44,10 +45,13 @@ def compare_runs(a: Path, b: Path, effect: float) -> Outcome:
     Raises:
         UserError: a folder without records, or a damaged one.
     """
-    before, after = ({str(r["cell"]): r for _, r in load_records([folder]).iterrows()} for folder in (a, b))
+    runs = [load_records([folder]) for folder in (a, b)]
+    before, after = ({str(r["cell"]): r for _, r in run.iterrows()} for run in runs)
+    alike = len(pd.concat([run[["batch_size", "precision", "mode"]] for run in runs]).drop_duplicates()) == 1
+    names = {cell: f"{r['sampler']}@{r['steps']}" if alike else cell for cell, r in (before | after).items()}
     rows: list[Row] = []
-    for cell, old in before.items():
-        new = after.get(cell)
+    for key, old in before.items():
+        new, cell = after.get(key), names[key]
         if old["status"] != "ok":
             rows.append(Row(cell, "cell", str(old["status"]), "", "skipped", "nothing to compare with"))
         elif new is None:
@@ -56,8 +60,15 @@ def compare_runs(a: Path, b: Path, effect: float) -> Outcome:
             rows.append(Row(cell, "cell", "ok", str(new["status"]), "wrong", str(new["error"])[:200]))
         else:
             rows += [*_counts(cell, old, new), *_quality(cell, old, new, effect), *_times(cell, old, new, effect)]
-    rows += [Row(cell, "cell", "", "", "skipped", "not in the first run") for cell in after if cell not in before]
-    return Outcome((str(a), str(b)), rows, {"schema": 1, "runs": [str(a), str(b)], "effect": effect})
+    rows += [Row(names[key], "cell", "", "", "skipped", "not in the first run") for key in after if key not in before]
+    remarks = []
+    if times := [r for r in rows if r.quantity in TIMES and r.verdict != "not comparable"]:
+        wider = any(r.verdict == "ambiguous" for r in times)
+        remarks.append(
+            f"Times were stored by two processes, which alone differ by up to {BETWEEN_PROCESSES:.0%}"
+            f"{'; for narrower intervals measure both with --time-precision 1%, or compare revisions' if wider else ''}."
+        )
+    return Outcome((str(a), str(b)), rows, {"schema": 1, "runs": [str(a), str(b)], "effect": effect}, remarks)
 
 
 def _counts(cell: str, old: pd.Series, new: pd.Series) -> list[Row]:
@@ -132,7 +143,7 @@ def _times(cell: str, old: pd.Series, new: pd.Series, effect: float) -> list[Row
     for which, run in (("first", old), ("second", new)):
         if run["time.conditions.valid"] in (False,):  # None and NaN: not known
             why = why or f"the {which} run's are marked invalid: {run['time.conditions.reasons']}"
-    for quantity, key, unit in (("time", "latency_ms", "ms"), ("time, in batches", "images_per_s", "images/s")):
+    for quantity, (key, unit) in TIMES.items():
         x, y = float(old[f"time.{key}.median"]), float(new[f"time.{key}.median"])
         a, b = f"{x:.4g} {unit}", f"{y:.4g} {unit}"
         if why:
@@ -147,8 +158,5 @@ def _times(cell: str, old: pd.Series, new: pd.Series, effect: float) -> list[Row
         if key == "images_per_s":
             center, low, high = -center, -high, -low
         verdict = judge_stored(center, None if math.isnan(low) or math.isnan(high) else (low, high), effect)
-        note = f"{100 * math.expm1(center):+.1f} %, two processes"
-        if verdict == "ambiguous":
-            note += "; narrower intervals: --time-precision 1%"
-        rows.append(Row(cell, quantity, a, b, verdict, note))
+        rows.append(Row(cell, quantity, a, b, verdict, f"{100 * math.expm1(center):+.1f} %"))
     return rows

@@ -16,7 +16,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from samplers.errors import one_line
+
+if TYPE_CHECKING:
+    from bench.presentation.document import Block
 
 REGRESSIONS = ("slower", "more", "worse", "wrong")
 UNDECIDED = ("ambiguous", "not comparable")
@@ -111,11 +116,22 @@ class Row:
 
 @dataclass
 class Outcome:
-    """Rows to read, what the two sides are called, and all that was measured."""
+    """Rows to read, what the two sides are called, all that was measured, and what a reader of the rows should know."""
 
     names: tuple[str, str]
     rows: list[Row]
-    data: dict[str, Any]
+    data: dict[str, Any] = field(repr=False)
+    remarks: list[str] = field(default_factory=list)
+
+    def document(self) -> "list[Block]":
+        """The rows and remarks to read."""
+        from bench.presentation.document import (
+            Paragraph,
+        )  # here: workers take only verdicts from this module, and need no pandas
+
+        a, b = self.names
+        table = verdict_table(self.rows)
+        return [Paragraph(f"A: {a}. B: {b}."), *table, *map(Paragraph, self.remarks)]
 
 
 def counts_for(row: Row, judged: Sequence[str] = ()) -> bool:
@@ -131,23 +147,21 @@ def exit_code(rows: Iterable[Row], judged: Sequence[str] = ()) -> int:
     return UNSURE if verdicts & {*UNDECIDED} or not verdicts - {"skipped"} else PASS
 
 
-def verdict_table(rows: Sequence[Row], names: tuple[str, str]) -> str:
-    """Markdown, what a reader must see first; rows that are the same but for times are counted in one line."""
-    from bench.presentation import markdown  # here, for the workers that take only verdicts from this module need no pandas
-    from bench.presentation.document import Block, Cell, Paragraph, Table, cell
+def verdict_table(rows: Sequence[Row]) -> "list[Block]":
+    """What a reader must see first, verdicts with their reasons; rows that are the same but for times are counted in a line."""
+    from bench.presentation.document import Cell, Paragraph, Table, cell
 
     told = [r for r in rows if r.verdict != "same" or r.quantity == "time"]
     order = {v: i for i, v in enumerate(MARKED)}
     lines = [
         [
             *(cell(text) for text in (r.cell, r.quantity, r.a, r.b)),
-            Cell(r.verdict, r.verdict, "heed" if r.verdict in MARKED else ""),
-            cell(r.note),
+            Cell(r.verdict, r.verdict, "heed" if r.verdict in MARKED else "", one_line(r.note)),
         ]
         for r in sorted(told, key=lambda r: order.get(r.verdict, len(order)))
     ]
-    blocks: list[Block] = [Table(["cell", "quantity", *names, "verdict", ""], lines, (2, 3))]
+    blocks: list[Block] = [Table(["cell", "quantity", "A", "B", "verdict"], lines, (2, 3))] if lines else []
     if equal := Counter(r.quantity for r in rows if r not in told):
-        same = ", ".join(f"{quantity} ({n})" for quantity, n in equal.items())
-        blocks.append(Paragraph(f"The same on both sides: {same}; cells in brackets."))
-    return markdown.render(blocks)
+        same = "; ".join(f"{quantity} ({n})" for quantity, n in equal.items())
+        blocks.append(Paragraph(f"The same on both sides: {same} (cells in brackets)."))
+    return blocks

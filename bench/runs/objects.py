@@ -16,7 +16,7 @@ TEACHERS = "bench.teachers"
 
 @contextmanager
 def named(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The options of a plan with a name for each object among teacher, guide and samplers, which in the block stands for it.
+    """The options with a name for each object among teacher, guide, sampler and samplers, which in the block stands for it.
 
     The name is MODULE:QUALNAME, of the object or of its class. Modules are put in the mode they were in at the end.
 
@@ -38,6 +38,8 @@ def named(options: dict[str, Any]) -> Iterator[dict[str, Any]]:
             raise UserError(f"{field} is the class {clipped(value.__qualname__)}; give an object of it")
         if callable(value):
             told[field] = f"python:{name(TEACHERS, value)}"
+    if _is_sampler(options.get("sampler")):
+        told["sampler"] = name(GROUP, options["sampler"])
     listed = options.get("samplers")
     if _is_sampler(listed) or isinstance(listed, list | tuple):
         items = listed if isinstance(listed, list | tuple) else [listed]

@@ -26,9 +26,17 @@ class Display:
         quiet: show nothing.
         console: where to; standard error.
         now: seconds of a clock.
+        transient: let the bar vanish at the end.
     """
 
-    def __init__(self, quiet: bool, console: Console | None = None, now: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        quiet: bool,
+        console: Console | None = None,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        transient: bool = False,
+    ):
         self._console = console or Console(stderr=True)
         self._quiet, self._lines = quiet, not quiet and not self._console.is_terminal
         self._now, self._what = now, "preparing"
@@ -39,14 +47,15 @@ class Display:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[share]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
             console=self._console,
             disable=quiet or self._lines,
             expand=True,
+            transient=transient,
         )
-        self._task = self._progress.add_task(self._what, total=None, left="")
+        self._task = self._progress.add_task(self._what, total=None, left="", share="")
 
     def __enter__(self) -> "Display":
         self._begun = self._told = self._now()
@@ -104,9 +113,11 @@ class Display:
             self._recent.popleft()
         left = self.left()
         ahead = "" if left is None else f"{_about(left)} left"
-        self._progress.update(self._task, completed=self._done, total=self._total or None, description=self._what, left=ahead)
+        share = f"{min(self._done / self._total, 1):.0%}" if self._total else ""
+        self._progress.update(
+            self._task, completed=self._done, total=self._total or None, description=self._what, share=f"{share:>4}", left=ahead
+        )
         if self._lines and now - self._told >= EVERY:
-            share = f"{min(self._done / self._total, 1):.0%}" if self._total else ""
             recorded = f"{self._recorded} of {plural(self._cells, 'record')} written" if self._recorded else ""
             after = f"after {_about(now - self._begun)}"
             self._say(", ".join(filter(None, (f"{share} {after}".strip(), self._what, recorded, ahead))))

@@ -28,6 +28,7 @@ from bench.runs.sweep import Sweep
 from bench.runs.timing import Timing
 from samplers.errors import one_line
 from samplers.files import alone_in
+from samplers.models.zoo import add_zoo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,6 +119,7 @@ def run(
     out: str | Path | None = None,
     plan: str | Path | None = None,
     tuned: str | Path | None = None,
+    zoo: str | Path | Sequence[str | Path] = (),
     quiet: bool = False,
     **options: Any,
 ) -> "pd.DataFrame":
@@ -130,7 +132,8 @@ def run(
         out: the run's folder; runs/RUN_ID where None. A folder with part of this plan is gone on with.
         plan: a YAML file with fields of `bench.runs.plan.Plan`, or the name of one that ships.
         tuned: `tuned.yaml` of `bench tune`, for a plan with samplers "tuned".
-        quiet: no progress bar.
+        zoo: folders of trainings whose cards count as shipped.
+        quiet: no progress.
         **options: fields of `Plan`, over those of the file.
 
     Raises:
@@ -138,6 +141,8 @@ def run(
     """
     from bench.records.frame import load_records
 
+    for trained in [zoo] if isinstance(zoo, str | Path) else zoo:
+        add_zoo(Path(trained))
     with named(options) as told:
         full = make_plan(plan, tuned=None if tuned is None else Path(tuned), **told)
         folder = folder_of(full, out)

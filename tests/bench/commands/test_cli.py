@@ -9,11 +9,18 @@ from command import call
 from rehearsal import shrunk
 from rich.console import Console
 
-from bench.commands.doctor import examine
+import bench
+from bench.commands.listing import listed, overview
 from bench.machine.energy import CpuEnergy
 from bench.machine.peak_rates import MATRIX
-from samplers.errors import UserError
+from bench.presentation import terminal
+from bench.presentation.document import Document
 from samplers.models.zoo import ZOO
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """The cells of the rows of Markdown tables."""
+    return [[c.strip() for c in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +142,7 @@ def test_what_there_is(words, monkeypatch, capsys):
 def test_a_teacher_is_told_of(monkeypatch, capsys):
     code, out, _ = call(monkeypatch, capsys, "doctor", "--device", "cpu", "--teacher", "mnist32")
     assert code == 0
-    told = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in out.splitlines() if "│" in line}
+    told = {row[0]: row[1] for row in table_rows(out)}
     assert (told["states"], told["classes"], told["parameters"], told["predicts"]) == (
         "1x32x32",
         "10, or none",
@@ -147,7 +154,6 @@ def test_a_teacher_is_told_of(monkeypatch, capsys):
 
 
 def test_the_machine_is_measured_and_kept(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "200")
     for name in ("SECONDS", "CEILING_SECONDS", "PRODUCTS"):
         monkeypatch.setattr(f"bench.machine.noise.{name}", 1e-3)
     monkeypatch.setitem(MATRIX, "cpu", 16)
@@ -161,7 +167,7 @@ def test_the_machine_is_measured_and_kept(tmp_path, monkeypatch, capsys):
         "cohort",
         "environment",
     }
-    told = {line.split("│")[1].strip(): line.split("│")[2].strip() for line in out.splitlines() if "│" in line}
+    told = {row[0]: row[1] for row in table_rows(out)}
     assert told["to be found in a minute"] == "unknown (too few runs)"
     assert told["fastest copy"] == f"{found['copy_bytes_per_s'] / 1e9:.3g} GB/s"
     assert "GPU clock" not in told
@@ -170,36 +176,57 @@ def test_the_machine_is_measured_and_kept(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(("joules", "told"), [([5], "joules an image"), (None, "no energy in records")])
 def test_doctor_says_whether_energy_can_be_read(joules, told, monkeypatch):
     monkeypatch.setattr(CpuEnergy, "read", lambda self: joules)
-    console = Console(width=200, file=io.StringIO())
-    examine(console)
-    (row,) = [line for line in console.file.getvalue().splitlines() if "energy of the CPU" in line]
-    assert told in row
+    (row,) = [row for row in bench.doctor(measure=False, quiet=True)["checks"] if row[0] == "energy of the CPU"]
+    assert told in row[2]
 
 
 @pytest.mark.parametrize("name", ["mnist.safetensors", "mnist_reference.safetensors"])
-def test_doctor_finds_damaged_files_of_an_extractor(name, tmp_path, monkeypatch):
+def test_doctor_finds_damaged_files_of_an_extractor(name, tmp_path, monkeypatch, capsys):
     for path in ZOO.glob("mnist[._]*"):
         shutil.copy(path, tmp_path)
     monkeypatch.setattr("bench.commands.doctor.zoo", lambda kind: [tmp_path / "mnist.json"] if kind == "extractor" else [])
-    examine(Console(file=io.StringIO()))
+    assert not bench.doctor(measure=False, quiet=True)["broken"]
     (tmp_path / name).write_bytes(b"damaged")
-    with pytest.raises(UserError, match=rf"{name}: SHA-256 is"):
-        examine(Console(file=io.StringIO()))
+    code, out, err = call(monkeypatch, capsys, "doctor", "--no-measure", "--quiet")
+    assert code == 2
+    assert "does not load" in out
+    assert f"{name}: SHA-256 is" in err
 
 
-def test_listed_students_and_counts_of_calls(monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "200")
-    _, out, _ = call(monkeypatch, capsys, "list")
-    cells = [[c.strip() for c in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
-    settings = {row[0]: row for row in cells}  # the later table
-    rows = {row[0]: row for row in reversed(cells)}
-    assert settings["heun"][1:4] == ["karras", "the teacher's", "denoise"]
-    assert settings["unipc"][1:4] == ["logsnr", "0.0105", "stop"]
-    assert rows["dsno"][2:4] == ["trained, deterministic", "1"]
-    assert rows["heun"][3] == "2N - 1"
-    assert rows["consistency"][2] == "trained, stochastic from 2 steps"
-    assert rows["dsno-mnist32"][1:4] == ["dsno", "1", "mnist32"]
-    assert rows["kd-mnist32"][1:4] == ["knowledge_distillation", "1", "mnist32"]
+def shown(width: int, document: Document) -> list[str]:
+    """The lines of a document on a terminal."""
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
+    terminal.show(document, console)
+    return console.file.getvalue().splitlines()
+
+
+def test_the_list_fits_80_columns_with_whole_names():
+    found = listed()
+    lines = shown(80, overview(found))
+    assert max(map(len, lines)) <= 80
+    assert {e.name for e in found} <= {line.partition(" ")[0] for line in lines}
+    rows = {line.split()[0]: line.split() for line in reversed(lines) if line.strip()}
+    assert rows["heun"] == ["heun", "2", "2N", "-", "1", "karras", "no"]
+    assert rows["dsno"] == ["dsno", "1", "no", "yes"]
+    assert " ".join(rows["consistency"]) == "consistency N logsnr from 2 steps yes"
+    assert rows["dsno-mnist32"][:4] == ["dsno-mnist32", "dsno", "1", "mnist32"]
+    assert rows["kd-mnist32"][:4] == ["kd-mnist32", "knowledge_distillation", "1", "mnist32"]
+
+
+def test_a_card_is_told_in_full(monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, "list", "unipc")
+    told = {row[0]: row[1] for row in table_rows(out)}
+    assert code == 0
+    assert (told["grid"], told["end at 10 steps"], told["last step"]) == ("logsnr", "0.0105", "stop")
+    assert told["options"] == "variant=bh1, grid, end, last"
+    assert "arXiv 2302.04867" in told["paper"]
+    code, out, _ = call(monkeypatch, capsys, "list", "dsno")
+    assert "## dsno, sampler (--samplers)" in out
+    assert "## dsno, trainer (bench train)" in out
+    code, _, err = call(monkeypatch, capsys, "list", "unipcc")
+    assert code == 2
+    assert "unknown name 'unipcc'; did you mean 'unipc'?" in err
+    assert bench.list_("unipc")["grid"].to_list() == ["logsnr"]
 
 
 @pytest.mark.parametrize(

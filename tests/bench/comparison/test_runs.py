@@ -187,7 +187,7 @@ def test_more_work_is_told(tmp_path):
 def test_cells_that_failed_or_are_missing(tmp_path):
     a = write_run(tmp_path / "a", [record("ddim", 5), record("heun", 3), failed("unipc", 5, "NaN")], images=False)
     b = write_run(tmp_path / "b", [failed("ddim", 5, "out of memory"), record("unipc", 5), record("ddpm", 5)], images=False)
-    found = {r.cell.partition("_")[0]: (r.verdict, r.note) for r in compare_runs(a, b, 0.05).rows}
+    found = {r.cell.partition("@")[0]: (r.verdict, r.note) for r in compare_runs(a, b, 0.05).rows}
     assert found == {
         "ddim": ("wrong", "out of memory"),
         "heun": ("not comparable", "not in the second run"),
@@ -199,3 +199,18 @@ def test_cells_that_failed_or_are_missing(tmp_path):
 def test_a_folder_without_records(tmp_path):
     with pytest.raises(UserError, match="no records at"):
         compare_runs(tmp_path, tmp_path, 0.05)
+
+
+def test_cells_are_called_as_a_person_would_unless_that_is_not_enough(tmp_path):
+    a = write_run(tmp_path / "a", [record("ddim", 5)], images=False)
+    b = write_run(tmp_path / "b", [record("ddim", 5) | {"batch_size": 32}], images=False)
+    assert {r.cell for r in compare_runs(a, a, 0.05).rows} == {"ddim@5"}
+    assert len({r.cell for r in compare_runs(a, b, 0.05).rows}) == 1
+    assert "b64" in compare_runs(a, b, 0.05).rows[0].cell
+
+
+def test_what_is_true_of_all_stored_times_is_said_once(tmp_path):
+    a = write_run(tmp_path / "a", [record("ddim", 5), record("heun", 5)], images=False)
+    outcome = compare_runs(a, a, 0.05)
+    assert outcome.remarks == ["Times were stored by two processes, which alone differ by up to 9%."]
+    assert not any("process" in r.note for r in outcome.rows)

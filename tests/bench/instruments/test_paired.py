@@ -9,6 +9,7 @@ import pytest
 from bench.comparison.paired_worker import judged
 from bench.comparison.verdicts import Row, agreed, judge, verdict_table
 from bench.instruments.paired import FEWEST, WARM_UP, Paired, Rule, measure
+from bench.presentation import markdown
 
 EFFECT = 0.05
 FULL = math.log1p(EFFECT)
@@ -53,7 +54,7 @@ def test_the_table_tells_the_worst_first_and_sums_up_what_is_equal():
         Row("a@1", "time", "1 ms", "1 ms", "same"),
         Row("b@1", "time", "1 ms", "2 ms", "slower"),
     ]
-    told = verdict_table(rows, ("A", "B"))
+    told = markdown.render(verdict_table(rows))
     assert told.index("**slower**") < told.index("| a@1 | time")
     assert "The same on both sides: calls (2)" in told
 

@@ -34,3 +34,21 @@ def test_a_terminal_gets_words_in_its_width_and_marks_as_looks():
     assert "4.17\x1b[0m (3)" in text
     assert "**" not in text
     assert "picture" not in text
+
+
+def test_a_table_breaks_no_word_and_wraps_titles_first():
+    rows = [[cell("a_long_name_of_a_cell"), cell("vp_quadratic"), cell("from 2 steps"), cell("words " * 9)]]
+    table = Table(["name", "grid", "draws some noise", "a note"], rows)
+    out = io.StringIO()
+    terminal.show([table], Console(file=out, width=70, force_terminal=True, color_system=None))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 70
+    (first,) = [line for line in lines if line.startswith("a_long_name_of_a_cell")]
+    assert first.split("  ")[1:3] == ["vp_quadratic", "from 2 steps"]
+    assert out.getvalue().count("words") == 9
+
+
+def test_a_terminal_gets_markdown_where_it_is_asked_for():
+    out = io.StringIO()
+    terminal.show(DOCUMENT, Console(file=out, width=80, force_terminal=True), as_markdown=True)
+    assert out.getvalue() == markdown.render(DOCUMENT)
