@@ -7,7 +7,8 @@ from samplers.lazy import lazily
 if TYPE_CHECKING:
     from bench.commands.doctor import doctor
     from bench.commands.functions.judging import compare, gate
-    from bench.commands.functions.measuring import profile, report, tune
+    from bench.commands.functions.measuring import profile, recommend, report, tune
+    from bench.commands.functions.plugins import verify
     from bench.commands.functions.training import campaign, convert, train
     from bench.commands.listing import list_
     from bench.runs.plan import Plan, make_plan
@@ -19,7 +20,8 @@ __getattr__, __dir__, __all__ = lazily(
     {
         "bench.commands.doctor": "doctor",
         "bench.commands.functions.judging": "compare gate",
-        "bench.commands.functions.measuring": "profile report tune",
+        "bench.commands.functions.measuring": "profile recommend report tune",
+        "bench.commands.functions.plugins": "verify",
         "bench.commands.functions.training": "campaign convert train",
         "bench.commands.listing": "list_",
         "bench.runs.plan": "Plan make_plan",

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands.options import Device, Markdown, Quiet, Zoo, console, options_of
+from bench.commands.options import Device, Markdown, Quiet, Zoo, add_zoos, console, options_of
 from bench.profiling.settings import ProfileSettings
 from bench.runs.plan import Plan, make_plan
 from bench.runs.tuning_settings import TuningSettings
@@ -26,14 +26,13 @@ def run(
 
     Exit code 0, or 1 where a cell failed (its record says why; the others are measured), 2 for a mistake in what was asked.
     """
-    from bench.commands.functions.arguments import add_zoos
     from bench.presentation import terminal
     from bench.records.caveats import caveats
     from bench.records.frame import load_records
     from bench.reports.report import headline, write_report
     from bench.runs.run import folder_of, run_plan
 
-    add_zoos(zoo or ())
+    add_zoos(zoo)
     full = make_plan(plan, tuned=tuned, **given)
     folder = folder_of(full, out)
     records = run_plan(full, folder, quiet=quiet)

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -74,6 +74,18 @@ def listed(flag: str, text: str, kind: type = str) -> tuple:
 def flags(given: Mapping[str, Any]) -> list[str]:
     """The flags by which fields were given."""
     return [f"--{'no-' if v is False else ''}{k.replace('_', '-')}" for k, v in given.items()]
+
+
+def add_zoos(folders: str | Path | Sequence[str | Path] | None) -> None:
+    """Make the cards in a folder, or in several, known.
+
+    Raises:
+        UserError: no such folder.
+    """
+    from samplers.models.zoo import add_zoo
+
+    for folder in [folders] if isinstance(folders, str | Path) else folders or ():
+        add_zoo(Path(folder))
 
 
 def _item(field: FieldInfo) -> type | None:

@@ -18,12 +18,10 @@ def recommend(
 
     Exit code 0, or 3 where the records cannot tell, or nothing fits; 2 for a mistake in what was asked.
     """
+    from bench.commands.functions.measuring import recommend
     from bench.presentation import terminal
-    from bench.records.frame import load_records
-    from bench.reports.advice_text import recommendation
 
-    budget = Budget(**given)
-    document, decided = recommendation(load_records(runs), budget)
+    document, decided = recommend(runs, **given)
     terminal.show(document, console)
     if not decided:
         raise typer.Exit(3)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands.options import Device, Zoo, add_zoos, console
+from bench.commands.options import Device, Zoo, console
 
 Plugin = Annotated[list[Path] | None, typer.Option(help="file of samplers to use without installing it; repeatable")]
 
@@ -25,17 +25,9 @@ def verify(
     from rich.markup import escape
     from rich.table import Table
 
-    import samplers
-    from bench.machine.device import resolve_device
-    from samplers.conformance.verify import verify
-    from samplers.plugin import use_file
+    from bench.commands.functions.plugins import verify
 
-    add_zoos(zoo)
-    for file in plugin or ():
-        use_file(file)
-    at = resolve_device(device)
-    trained = samplers.get(sampler).card.training
-    found = verify(sampler, samplers.load_teacher(teacher, device=at) if trained else None, device=at, seconds=seconds)
+    found = verify(sampler, teacher, plugin=plugin or (), device=device, seconds=seconds, zoo=zoo or ())
     table = Table("check", "", "what was seen", "where to look", title=escape(sampler))
     marks = {True: "pass", False: "[red]FAIL[/red]", None: "-"}
     for f in found:

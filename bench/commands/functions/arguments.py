@@ -1,11 +1,10 @@
-"""What the functions are given: files, folders of trainings, and runs, by their folders or their records."""
+"""What the functions are given: files, and runs by their folders or their records."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samplers.errors import UserError
-from samplers.models.zoo import add_zoo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,16 +18,6 @@ Run = "File | pd.DataFrame"
 def paths(files: Files) -> list[Path]:
     """One file or several."""
     return [Path(f) for f in ([files] if isinstance(files, File) else files)]
-
-
-def add_zoos(folders: Files) -> None:
-    """Make the cards in folders known.
-
-    Raises:
-        UserError: no such folder.
-    """
-    for folder in paths(folders):
-        add_zoo(folder)
 
 
 def folders_of(runs: "Files | pd.DataFrame") -> list[Path]:

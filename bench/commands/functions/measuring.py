@@ -1,13 +1,15 @@
-"""`bench.report`, `tune` and `profile`."""
+"""`bench.report`, `recommend`, `tune` and `profile`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.commands.functions.arguments import File, Files, add_zoos, folders_of
+from bench.commands.functions.arguments import File, Files, folders_of
+from bench.commands.options import add_zoos
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.presentation.document import Document
     from bench.runs.plan import Plan
 
 
@@ -24,6 +26,23 @@ def report(runs: "Files | pd.DataFrame", out: File | None = None) -> Path:
     from bench.reports.report import write_report
 
     return write_report(folders_of(runs), None if out is None else Path(out))
+
+
+def recommend(runs: "Files | pd.DataFrame", **budget: Any) -> "tuple[Document, bool]":
+    """Which sampler to use for a budget, and how sure that is: a document to read, and whether the records decide.
+
+    Args:
+        runs: folders, or the records that `bench.run` returned.
+        **budget: fields of `bench.reports.budget.Budget`.
+
+    Raises:
+        samplers.UserError: a folder without records, or no such budget.
+    """
+    from bench.records.frame import load_records
+    from bench.reports.advice_text import recommendation
+    from bench.reports.budget import Budget
+
+    return recommendation(load_records(folders_of(runs)), Budget(**budget))
 
 
 def tune(plan: "Plan | File", out: File, *, zoo: Files = (), quiet: bool = False, **options: Any) -> Path:

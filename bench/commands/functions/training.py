@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.commands.functions.arguments import File, Files, add_zoos
+from bench.commands.functions.arguments import File, Files
+from bench.commands.options import add_zoos
 
 if TYPE_CHECKING:
     from bench.studies.study import Campaign

@@ -1,0 +1,44 @@
+"""`bench.verify`: for the author of a plug-in."""
+
+from typing import TYPE_CHECKING
+
+from bench.commands.functions.arguments import Files, paths
+from bench.commands.options import add_zoos
+
+if TYPE_CHECKING:
+    from samplers.conformance.subject import Finding
+
+
+def verify(
+    sampler: str,
+    teacher: str = "mnist32",
+    *,
+    plugin: Files = (),
+    device: str = "cpu",
+    seconds: float = 60.0,
+    zoo: Files = (),
+) -> "list[Finding]":
+    """What each check finds of a sampler.
+
+    Args:
+        sampler: its name and options, as "mine:eta=0.5".
+        teacher: of a sampler with a student; solvers are checked on exact data.
+        plugin: files of samplers to use without installing them.
+        device: auto, cpu, cuda or cuda:N.
+        seconds: that a check may take.
+        zoo: folders of trainings whose cards count as shipped.
+
+    Raises:
+        samplers.UserError: a sampler that cannot be made, or takes no steps here; no such file, teacher or device.
+    """
+    import samplers
+    from bench.machine.device import resolve_device
+    from samplers.conformance.verify import verify
+    from samplers.plugin import use_file
+
+    add_zoos(zoo)
+    for file in paths(plugin):
+        use_file(file)
+    at = resolve_device(device)
+    trained = samplers.get(sampler).card.training
+    return verify(sampler, samplers.load_teacher(teacher, device=at) if trained else None, device=at, seconds=seconds)
