@@ -79,7 +79,7 @@ def document(found: dict[str, Any]) -> Document:
     """What `doctor` found, to read."""
     if "checks" not in found:
         table = Table(["teacher", "found"], [list(map(cell, row)) for row in teacher_rows(found)], caption=found["name"])
-        return [table, *(Paragraph([strong("doubt: "), line]) for line in found["doubts"])]
+        return [table, *(Paragraph([strong("doubt"), f": {line}"]) for line in found["doubts"])]
     blocks: list[Block] = [Table(["check", "found", "what it means"], [list(map(cell, row)) for row in found["checks"]])]
     if "timer" in found:
         blocks.append(Table(["measured", "found", "what it means"], [list(map(cell, row)) for row in rows(found)]))

@@ -123,7 +123,7 @@ def test_what_speaks_against_a_teacher_is_told_and_it_is_measured(small: dict, p
         monkeypatch, capsys, "doctor", "--device", "cpu", "--teacher", f"{python}:flipped", "--out", "facts.json"
     )
     assert code == 0
-    assert "doubt: from pure noise at its highest level, 20" in out
+    assert "**doubt**: from pure noise at its highest level, 20" in out
     found = json.loads((tmp_path / "facts.json").read_text())
     assert (found["states"], found["flops"], found["parameters"], len(found["doubts"])) == ([1, 8, 8], 0, 0, 2)
     assert all(s > 0 for s in found["seconds"].values())
