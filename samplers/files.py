@@ -43,7 +43,8 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:

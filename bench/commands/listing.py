@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import samplers
 from bench.presentation.document import Block, Document, Heading, Paragraph, Table, cell, code, woven
 from bench.quality.extractor import GROUP as EXTRACTORS
-from bench.quality.metrics import Metric, load_metric, metric_names
+from bench.quality.metrics import INCEPTION, Metric, load_metric, metric_names
 from bench.runs.plan import PLANS
 from samplers.errors import UserError, foreign, one_line, unknown
 from samplers.models.cards import StudentCard, trained_for
@@ -205,7 +205,7 @@ def _teachers() -> Iterator[Listed]:
 
 def _extractors(metrics: Sequence[Metric]) -> Iterator[Listed]:
     for name, entry in zoo("extractor").items():
-        gives = ", ".join(f"{output}_{name}" for m in metrics for output in m.outputs)
+        gives = ", ".join(f"{output}_{name}" for m in metrics if INCEPTION not in m.needs for output in m.outputs)
         try:
             accuracy = entry.read(_Accuracy).test_accuracy
             yield Listed("extractor", name, {"test accuracy": "" if accuracy is None else f"{accuracy:.2%}", "metrics": gives})

@@ -111,7 +111,8 @@ def _metric(cell: str, metric: str, old: pd.Series, new: pd.Series, effect: floa
             return Row(cell, metric, a, f"{y:g}", "wrong", "not a finite number")
         return Row(cell, metric, a, b, "not comparable", "not measured in the second run")
     keys = ("n", "extractor_sha256", "reference_sha256", "reference")
-    if differs := _differing(old, new, (*IMAGES, *(f"{at}.{k}" for k in keys))):
+    made = [k for k in ("resize", "rounding") if pd.notna(old.get(f"{at}.{k}")) and pd.notna(new.get(f"{at}.{k}"))]
+    if differs := _differing(old, new, (*IMAGES, *(f"{at}.{k}" for k in (*keys, *made)))):
         return Row(cell, metric, a, b, "not comparable", f"another {', '.join(differs)}")
     if abs(y - x) <= ROUNDING * abs(x):
         return Row(cell, metric, a, b, "same")

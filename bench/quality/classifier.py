@@ -131,7 +131,7 @@ class TrainedClassifier(Extractor):
         c = network.config
         self.network, self.card = network, entry.card
         self.name, self.sha256, self.data = card.name, card.sha256, card.data_sha256
-        self.shape, self.classes = (c.channels, c.image_size, c.image_size), c.classes
+        self.shape, self.classes, self.dimensions = (c.channels, c.image_size, c.image_size), c.classes, c.features
         self.reference_file = (entry.path.parent / card.reference, card.reference_sha256)
 
     def __call__(self, images: Tensor) -> Features:

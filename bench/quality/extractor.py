@@ -15,12 +15,12 @@ from torch import Tensor
 from samplers.errors import UserError, foreign, one_line
 from samplers.models.teacher import Teacher
 from samplers.models.zoo import known_cards
-from samplers.registry import load_spec
+from samplers.registry import entries, load_spec
 
 GROUP = "bench.extractors"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,79}$"
 """Of an extractor: part of the names of a record's metrics, which are columns of tables."""
-Shape = tuple[int | None, int | None, int | None]
+Shape = tuple[int | tuple[int, ...] | None, ...]
 
 
 class Features(NamedTuple):
@@ -32,13 +32,15 @@ class Features(NamedTuple):
 
 @runtime_checkable
 class Extractor(Protocol):
-    """A frozen network that turns images into features; what it leaves out of the last five it has as here.
+    """A frozen network that turns images into features; what it leaves out after `shape` it has as here.
 
     Attributes:
         name: in the metrics' names: "mnist" gives fd_mnist, kid_mnist; letters, digits, - and _.
         sha256: of its weights.
-        shape: (C, H, W) of the images that it takes, None for what may be any.
+        shape: (C, H, W) of the images that it takes, None for what may be any, (1, 3) for what may be one of these.
         classes: K, the number of logits; None where it gives none.
+        dimensions: D, the number of features; None where only images tell.
+        gives_fid: whether the Frechet distance of its features is FID: they are those of Inception's published weights.
         resize: how it brings images to the size that its network takes, in a word; part of a reference's key.
         data: SHA-256 of the images and labels that its own reference is of.
         reference_file: its own reference's path and SHA-256, or None.
@@ -49,6 +51,8 @@ class Extractor(Protocol):
     sha256: str
     shape: Shape
     classes: int | None = None
+    dimensions: int | None = None
+    gives_fid: bool = False
     resize: str = "none"
     data: str | None = None
     reference_file: tuple[Path, str] | None = None
@@ -58,13 +62,22 @@ class Extractor(Protocol):
         """Of uint8 images [B, *shape] on any device."""
 
 
-def load_extractor(spec: str | Path) -> Extractor:
-    """Load an extractor by its name in the zoo, by the path of its card, or by "KIND:REST" with the loader of that kind.
+def load_extractor(spec: str | Path, weights: str | None = None) -> Extractor:
+    """Load an extractor by its name in the zoo, by the path of its card, or by KIND or "KIND:REST" with its loader.
+
+    Args:
+        spec: the name.
+        weights: a file of Inception's published weights, in the place of what the loader finds.
 
     Raises:
         UserError: an unknown name or kind, a loader that does not import or gives no extractor, or what the loader raises.
     """
-    load, rest = load_spec(GROUP, str(spec))
+    if weights is not None:
+        from bench.quality.inception import load_published
+
+        return load_published(weights)
+    alone = str(spec) in entries(GROUP) and str(spec) != "zoo"
+    load, rest = load_spec(GROUP, f"{spec}:" if alone else str(spec))
     with foreign(f"extractor '{one_line(spec)}' cannot be loaded", "its author must mend it"):
         extractor = load(rest)
         fits = isinstance(extractor, Extractor) and _fits(extractor)
@@ -82,13 +95,13 @@ def _fits(e: Extractor) -> bool:
         and re.fullmatch(NAME, e.name) is not None
         and isinstance(e.sha256, str)
         and len(e.shape) == 3
-        and all(s is None or isinstance(s, int) for s in e.shape)
-        and (e.classes is None or isinstance(e.classes, int))
+        and all(s is None or isinstance(s, int | tuple) for s in e.shape)
+        and all(n is None or isinstance(n, int) for n in (e.classes, e.dimensions))
         and (e.reference_file is None or len(e.reference_file) == 2)
     )
 
 
-def find_extractor(spec: str | Path | None, teacher: Teacher) -> Extractor:
+def find_extractor(spec: str | Path | None, teacher: Teacher, weights: str | None = None) -> Extractor:
     """The extractor asked for, or, for None, the one in the zoo that was trained on the teacher's data.
 
     Of several it is the first by name, one of `add_zoo` before those that ship.
@@ -100,7 +113,7 @@ def find_extractor(spec: str | Path | None, teacher: Teacher) -> Extractor:
         spec = extractor_of(teacher.data)
         if spec is None:
             raise UserError(f"no extractor was trained on the data of teacher '{teacher.name}'; name one with --extractor")
-    extractor = load_extractor(spec)
+    extractor = load_extractor(spec, weights)
     if teacher.image_shape is None:
         raise UserError(
             f"teacher '{teacher.name}' cannot decode its latents, so its images cannot be scored; use --metrics none"
@@ -140,8 +153,10 @@ def features_of(extractor: Extractor, images: Tensor) -> Features:
 
 
 def _takes(extractor: Extractor, shape: Sequence[int]) -> bool:
-    return len(shape) == 3 and all(own in (None, s) for own, s in zip(extractor.shape, shape, strict=True))
+    if len(shape) != 3:
+        return False
+    return all(own in (None, s) or (isinstance(own, tuple) and s in own) for own, s in zip(extractor.shape, shape, strict=True))
 
 
 def _text(shape: Shape) -> str:
-    return ", ".join("any" if s is None else str(s) for s in shape)
+    return ", ".join("any" if s is None else " or ".join(map(str, s)) if isinstance(s, tuple) else str(s) for s in shape)

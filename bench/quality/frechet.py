@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import eigh, eigvalsh, lapack
 from torch import Tensor
 
-from bench.quality.metrics import FEATURES, REFERENCE_MOMENTS, Sample, Score, at_least
+from bench.quality.metrics import FEATURES, INCEPTION, OTHERS, REFERENCE_MOMENTS, Sample, Score, at_least
 from bench.quality.moments import ROWS, Moments
 from bench.quality.reference import Reference
 
@@ -27,7 +27,7 @@ class FrechetDistance:
     outputs = ("fd",)
     better = "lower"
     description = "Frechet distance of the features to the reference's (biased upwards in 1/images)"
-    needs = frozenset({FEATURES, REFERENCE_MOMENTS})
+    needs = frozenset({FEATURES, REFERENCE_MOMENTS, OTHERS})
 
     def check(self, images: int) -> None:
         at_least(2, images, self.name)
@@ -38,7 +38,16 @@ class FrechetDistance:
         n, dim = sample.features.shape
         # The delta method is too far off below ten images a feature to print.
         low, high = interval(distance, influences) if n >= 10 * dim else (None, None)
-        return {"fd": Score(distance, low, high, n, influences)}
+        return {self.outputs[0]: Score(distance, low, high, n, influences)}
+
+
+class FID(FrechetDistance):
+    """The metric `fid`."""
+
+    name = "fid"
+    outputs = ("fid",)
+    description = "FID: the Frechet distance in Inception's features (biased upwards in 1/images)"
+    needs = frozenset({FEATURES, REFERENCE_MOMENTS, INCEPTION})
 
 
 def frechet_distance(sample: Moments, reference: Reference) -> float:

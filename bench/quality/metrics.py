@@ -16,6 +16,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from bench.quality.extractor import Extractor
+from bench.quality.images import ROUNDING
 from bench.quality.moments import Moments
 from bench.quality.reference import Reference
 from samplers.errors import UserError, foreign
@@ -25,10 +26,11 @@ GROUP = "bench.metrics"
 FEATURES, LOGITS, LABELS = "features", "logits", "labels"
 REFERENCE_MOMENTS, REFERENCE_FEATURES = "reference moments", "reference features"
 COMPARED = frozenset({REFERENCE_MOMENTS, REFERENCE_FEATURES})
-NEEDS = COMPARED | {FEATURES, LOGITS, LABELS}
+INCEPTION, OTHERS = "Inception's features", "features of another extractor than Inception"
+NEEDS = COMPARED | {FEATURES, LOGITS, LABELS, INCEPTION, OTHERS}
 Array = np.ndarray | Tensor
 Entry = dict[str, float | int | str | None]
-"""{"value", "ci_low", "ci_high", "n", "extractor_sha256", "reference_sha256"}; the interval is of 95 %, None where unknown."""
+"""The keys of `bench.records.schema.Score`; the interval is of 95 %, None where unknown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +149,11 @@ def check_metrics(metrics: Sequence[str], images: int) -> None:
             given[output] = metric.name
 
 
+def compares_features(metrics: Sequence[str]) -> bool:
+    """Whether one of them needs features of single images of the reference."""
+    return any(REFERENCE_FEATURES in load_metric(name).needs for name in metrics)
+
+
 def check_needs(metrics: Sequence[str], extractor: Extractor, reference: Reference, labelled: bool) -> None:
     """Refuse metrics that need what an extractor, a reference or the images do not have, and a reference of another extractor.
 
@@ -157,6 +164,11 @@ def check_needs(metrics: Sequence[str], extractor: Extractor, reference: Referen
         needs = load_metric(name).needs
         if LOGITS in needs and extractor.classes is None:
             raise UserError(f"{name} needs logits, which extractor '{extractor.name}' does not give; leave it out of --metrics")
+        if INCEPTION in needs and not extractor.gives_fid:
+            said = f"{name} is the distance in published Inception's features, not in those of '{extractor.name}'"
+            raise UserError(f"{said}; ask for fd, or --extractor inception")
+        if OTHERS in needs and extractor.gives_fid:
+            raise UserError(f"in Inception's features {name} is called FID; ask for {name.replace('fd', 'fid')}")
         if LABELS in needs and not labelled:
             raise UserError(f"{name} needs labels; ask for --labels balanced and a teacher with classes")
         if not needs & COMPARED:
@@ -165,7 +177,10 @@ def check_needs(metrics: Sequence[str], extractor: Extractor, reference: Referen
             raise UserError(f"the reference is of another extractor than '{extractor.name}'; make one with this extractor")
         there = {REFERENCE_MOMENTS: reference.moments.n >= 2, REFERENCE_FEATURES: len(reference.features) > 0}
         if missing := [n for n, found in there.items() if n in needs and not found]:
-            raise UserError(f"{name} needs {missing[0]}, which extractor '{extractor.name}' comes without; leave it out")
+            had = f"which extractor '{extractor.name}' comes without; name a --reference, or leave it out"
+            if reference.name is not None:
+                had = f"which {reference.name} does not hold; name images as --reference, or leave it out"
+            raise UserError(f"{name} needs {missing[0]}, {had}")
 
 
 def score(sample: Sample, extractor: Extractor, reference: Reference, metrics: Sequence[str], seed: int) -> Scores:
@@ -190,7 +205,8 @@ def score(sample: Sample, extractor: Extractor, reference: Reference, metrics: S
     check_needs(metrics, extractor, reference, sample.labels is not None)
     dim = sample.features.shape[1]
     if reference.moments.n and len(reference.moments.mean) != dim:
-        raise UserError(f"the features have dimension {dim}, the reference's {len(reference.moments.mean)}; make it again")
+        said = f"the features have dimension {dim}, the reference's {len(reference.moments.mean)}"
+        raise UserError(f"{said}; it is of another extractor, name one of '{extractor.name}'")
     quality: dict[str, Entry] = {}
     influences: dict[str, np.ndarray] = {}
     for metric in map(load_metric, dict.fromkeys(metrics)):
@@ -200,7 +216,7 @@ def score(sample: Sample, extractor: Extractor, reference: Reference, metrics: S
             raise ValueError(f"metric '{metric.name}' promises finite {', '.join(metric.outputs)} and gives {found}")
         for output in metric.outputs:
             s = found[output]
-            quality[f"{output}_{extractor.name}"] = _entry(s, extractor, reference.sha256 if metric.needs & COMPARED else None)
+            quality[f"{output}_{extractor.name}"] = _entry(s, extractor, reference if metric.needs & COMPARED else None, dim)
             if s.influence is not None:
                 influences[output] = s.influence
     return Scores(quality, influences)
@@ -219,6 +235,9 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def _entry(found: Score, extractor: Extractor, reference: str | None) -> Entry:
+def _entry(found: Score, extractor: Extractor, reference: Reference | None, dimensions: int | None = None) -> Entry:
     ends = {"value": found.value, "ci_low": found.ci_low, "ci_high": found.ci_high, "n": found.n}
-    return {**ends, "extractor_sha256": extractor.sha256, "reference_sha256": reference}
+    real = reference or Reference(Moments(0))
+    key = {"extractor_sha256": extractor.sha256, "reference_sha256": real.sha256}
+    made = {"resize": extractor.resize, "rounding": ROUNDING, "dimensions": dimensions}
+    return {**ends, **key, **made, "reference_name": real.name, "reference_n": real.images}

@@ -29,6 +29,7 @@ def caveats(records: Sequence[Record]) -> list[str]:
             f"conditions: {len(disturbed)} of {len(times)} cells were timed while something disturbed them, so their times are "
             f"marked invalid ({cell}: {'; '.join(conditions.reasons)})"
         )
+    lines += _few(records)
     bare = [r.cell for r in records if r.quality is not None and not r.quality.__pydantic_extra__]
     if bare:
         lines.append(
@@ -36,3 +37,14 @@ def caveats(records: Sequence[Record]) -> list[str]:
             "teacher's data); name one with --extractor"
         )
     return lines
+
+
+def _few(records: Sequence[Record]) -> list[str]:
+    """Of Frechet distances of fewer images than dimensions, for each metric a line."""
+    scores = [(name, s) for r in records if r.quality for name, s in (r.quality.__pydantic_extra__ or {}).items()]
+    few = {name: s for name, s in scores if name.startswith(("fd", "fid")) and s.n < (s.dimensions or 0)}
+    return [
+        f"quality: {name} is of {s.n:,} images in {s.dimensions:,} dimensions; fewer images than dimensions leave the "
+        "covariance singular and the distance far too large, so compare it at the same number of images alone"
+        for name, s in few.items()
+    ]

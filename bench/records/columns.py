@@ -31,6 +31,9 @@ _FIELDS = dict(_leaves(Record))
 COLUMNS = [column for column, fields in _FIELDS.items() if not any(f.json_schema_extra for f in fields)]
 """Of every table of records, in the order of results.csv; metrics and environment follow."""
 
+WORDS = ("_sha256", ".reference", ".reference_name", ".resize", ".rounding")
+"""Ends of the columns of a metric that hold text."""
+
 
 def title_of(column: str) -> str:
     """What tables call a column: the title of its field or of the part that holds it, else its key in words."""
@@ -48,4 +51,4 @@ def is_number(column: str) -> bool:
     """Whether a column of records holds numbers, by the schema or, of a metric's or a card's own key, by its name."""
     if column in _FIELDS:
         return any(k in (int, float) for k in _members(_FIELDS[column][-1].annotation))
-    return not (column == "run" or column.startswith("environment.") or column.endswith(("_sha256", ".reference")))
+    return not (column == "run" or column.startswith("environment.") or column.endswith(WORDS))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bench.records.parts import Count, Number, Open, Part, Rare, Scalar, Text
+from bench.records.scores import Quality
 from samplers.settings import SpecText
 
 SCHEMA = 1  # version of what is written
@@ -127,34 +128,6 @@ class Energy(Part):
     images: Count
     seconds: Number
     counter: Text
-
-
-class Score(Part):
-    """One metric: its value, 95 % interval (None where there is none), images, and what it compares with."""
-
-    value: Number
-    ci_low: Number | None
-    ci_high: Number | None
-    n: Count
-    extractor_sha256: Text | None = Rare
-    reference_sha256: Text | None = Rare
-
-
-class TrajectoryError(Score):
-    """Relative RMSE to the converged solution, which states its own error."""
-
-    reference: Text = Field(title="converged solution")
-    reference_error: Number
-
-
-class Quality(Open):
-    """Metrics by name; these two every run may have, the others are the plan's."""
-
-    __pydantic_extra__: dict[str, Score]
-    trajectory_error: TrajectoryError | None = Field(
-        None, title="trajectory error", description="trajectory error (relative RMSE)"
-    )
-    label_agreement: Score | None = Field(None, title="label agreement")
 
 
 class Cost(Open):

@@ -43,6 +43,9 @@ from bench.reports.tables import blanks, failed_table, main_tables, summary_tabl
 from bench.reports.time_tables import cost_table, decode_table, sweep_table, time_caveats
 from samplers.errors import UserError
 
+MADE = ("resize", "rounding", "dimensions", "reference_name", "reference_n")
+"""Of a score, besides its hashes: how its images came to the features, and what they are compared with."""
+
 
 def _values(df: pd.DataFrame, column: str) -> str:
     """The different values of a column, as text."""
@@ -65,7 +68,8 @@ def _what_was_run(df: pd.DataFrame, groups: Sequence[Section]) -> Table:
         if section.metric:
             first, key = section.rows.iloc[0], f"quality.{section.metric}"
             shas = [f"{what} {str(first.get(f'{key}.{what}_sha256', ''))[:12]}" for what in ("extractor", "reference")]
-            rows.append([f"{section.metric} ({section.key()})", f"SHA-256: {', '.join(shas)}"])
+            told = [f"{title_of(c)}: {_values(section.rows, c)}" for f in MADE if (c := f"{key}.{f}") in section.rows]
+            rows.append([f"{section.metric} ({section.key()})", "; ".join([f"SHA-256: {', '.join(shas)}", *told])])
     environment = sorted(c for c in df.columns if c.startswith("environment."))
     rows += [[c.removeprefix("environment.").removeprefix("packages."), _values(df, c)] for c in environment]
     return Table(["what", "value"], [[cell(name), Cell(value, value)] for name, value in rows if value])
@@ -78,7 +82,7 @@ def _reading(section: Section) -> Inline:
     direction = "larger" if section.ranking.sign < 0 else "smaller"
     features = f"{section.quality[0].upper()}{section.quality[1:]} in the features of extractor {section.extractor} "
     features += f"({section.metric}), {direction} is better."
-    if section.ranking == FRECHET and not section.extractor.startswith("inception"):
+    if section.ranking == FRECHET:
         features += " It is not FID, which takes Inception's features, and must not be compared with published FIDs."
     marks = woven(
         " In each band of calls the best is {} and what is statistically tied with it (95 %) is {}. A tie is judged by the "

@@ -17,7 +17,7 @@ LABEL = 120  # characters of a label: a figure has no room for more
 
 @dataclass
 class Section:
-    """Rows with the same quality key (metric, N, extractor, reference) and teacher: they are ranked together, no others.
+    """Rows with the same quality key (N, extractor, resize, rounding, reference) and teacher: ranked together, no others.
 
     Attributes:
         metric: what they are ranked by ("fd_mnist", or another that their records name), None where it was not measured.
@@ -39,7 +39,7 @@ class Section:
     @property
     def quality(self) -> str:
         """What the rows are ranked by, in words."""
-        return "Frechet distance" if self.ranking == FRECHET else self.ranking.metric
+        return "Frechet distance" if self.ranking == FRECHET else "FID" if self.ranking.metric == "fid" else self.ranking.metric
 
     @property
     def distance(self) -> str:
@@ -124,6 +124,9 @@ def sections(df: pd.DataFrame) -> list[Section]:
         own = pd.Series([r == ranking for r in rankings], index=good.index)
         for metric in ranked_by(ranking, df.columns):
             names = [f"quality.{metric}.{f}" for f in ("n", "extractor_sha256", "reference_sha256")]
+            made = {"resize": "none", "rounding": "nearest"}  # what the records were made with that do not tell
+            good = good.assign(**{c: good[c].fillna(v) for f, v in made.items() if (c := f"quality.{metric}.{f}") in good})
+            names += [f"quality.{metric}.{f}" for f in made]
             has = good[f"quality.{metric}.value"].notna() & own
             scored |= has
             keys = ["teacher.name", "teacher.sha256", "labels", *(n for n in names if n in good)]

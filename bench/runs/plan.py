@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from bench.instruments.choices import Mode, Precision
+from bench.quality.choices import completed
 from bench.runs.tuned import chosen
 from samplers.documents import parse_document, read_document
 from samplers.errors import UserError, unknown
@@ -69,9 +70,20 @@ class Plan(Settings):
     )
     guidance_calls: int = Field(1, ge=1, le=2, description="network calls of a guided prediction: 1 of twice the batch, or 2")
     guide: str | None = Field(None, description="worse teacher that guides in the place of the teacher without a class")
-    metrics: tuple[str, ...] = Field(("fd",), description="kinds of quality, or none; see 'bench list'")
+    metrics: tuple[str, ...] = Field(
+        ("fd",),
+        description="kinds of quality, or none; see 'bench list'; of the extractor inception it is fid",
+    )
     rank_by: str | None = Field(None, description="metric to rank by; none: the Frechet distance")
-    extractor: str | None = Field(None, description="feature extractor; none: the one of the teacher's data")
+    extractor: str | None = Field(
+        None, description="feature extractor; none: inception where fid is asked for, else the one of the teacher's data"
+    )
+    inception_weights: str | None = Field(None, description="file of Inception's published weights; none: fetched")
+    reference: str | None = Field(
+        None,
+        description="what scores compare with: a folder, zip or npz of images, a file of statistics, or cifar10-train and the "
+        "like; none: the extractor's own",
+    )
     repetitions: int = Field(
         10, ge=0, le=1_000_000, description="timed repetitions per cell, three or more; 0: nothing is timed"
     )
@@ -93,6 +105,12 @@ class Plan(Settings):
         usual, images = cls.model_fields["batch_size"].default, values.get("images") if isinstance(values, dict) else None
         few = type(images) is int and "batch_size" not in values and 1 <= images < usual
         return {**values, "batch_size": images} if few else values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inception(cls, values: Any) -> Any:
+        """FID is of Inception's features, and the Frechet distance in them is FID."""
+        return completed(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

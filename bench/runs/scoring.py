@@ -37,7 +37,8 @@ class Scoring(Phase):
                 store.save_influence(m.cell.id, influences[ranked])
         if error is not None and session.converged is not None:
             quality["trajectory_error"] = relative_rmse(error, session.converged)
-        if seen is not None and extractor is not None and seen.labels is not None and seen.logits is not None:
+        same = extractor is not None and extractor.classes == session.teacher.num_classes  # Inception's classes are its own
+        if same and seen is not None and extractor is not None and seen.labels is not None and seen.logits is not None:
             quality["label_agreement"] = label_agreement(seen.logits, seen.labels, extractor)
         m.tell("quality", **quality)
 

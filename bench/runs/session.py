@@ -13,7 +13,7 @@ from bench.machine.conditions import watch
 from bench.machine.device import prepare_process, resolve_device
 from bench.machine.threads import choose_threads
 from bench.quality.extractor import Extractor, extractor_of, find_extractor
-from bench.quality.metrics import check_metrics, check_needs, load_metric
+from bench.quality.metrics import check_metrics, check_needs, compares_features, load_metric
 from bench.quality.reference import Reference, find_reference
 from bench.quality.trajectory import Converged
 from bench.runs.cells import Cell, cells, expand, tables_of
@@ -84,8 +84,8 @@ class Session:
         self.real: Reference | None = None
         usual = plan.metrics == type(plan).model_fields["metrics"].default and plan.rank_by is None
         if plan.scores and not (usual and plan.extractor is None and extractor_of(self.teacher.data) is None):
-            self.extractor = find_extractor(plan.extractor, self.teacher)
-            self.real = find_reference(self.extractor)
+            self.extractor = find_extractor(plan.extractor, self.teacher, plan.inception_weights)
+            self.real = find_reference(self.extractor, self.device, plan.reference, features=compares_features(plan.scores))
             check_needs(plan.scores, self.extractor, self.real, self.labelled and plan.prompts is None)
         self.display = Display(quiet)
         with foreign(f"teacher '{one_line(plan.teacher)}' cannot denoise", "its author must mend it"):
@@ -167,13 +167,13 @@ class Session:
 
 
 def _rank_by(plan: Plan) -> dict[str, str] | None:
-    """What `Plan.rank_by` names: a metric of the plan's, or one of the scores that it gives.
+    """What `Plan.rank_by` names: a metric of the plan's, or one of the scores that it gives; FID where it is asked for.
 
     Raises:
         UserError: no metric of the plan gives it.
     """
     if plan.rank_by is None:
-        return None
+        return {"metric": "fid", "better": "lower"} if "fid" in plan.scores else None
     metrics = [load_metric(name) for name in plan.scores]
     found = {output: m.better for m in metrics for output in m.outputs}
     found |= {m.name: m.better for m in metrics if len(m.outputs) == 1}

@@ -155,27 +155,37 @@ def _read(path: Path, read: Callable[[str], bytes], size: Callable[[str], int]) 
             try:
                 yield one_line(name), Image.open(io.BytesIO(content))
             except Exception as e:
-                raise _unreadable(path, one_line(name), e) from e
+                raise unreadable(path, one_line(name), e) from e
 
     return _stacked(path, images(), len(pairs)), _classes(path, (label for _, label in pairs))
 
 
-def _unreadable(where: object, name: str, error: Exception) -> UserError:
+def unreadable(where: object, name: str, error: Exception) -> UserError:
+    """The error for an image that cannot be opened or decoded."""
     return UserError(f"{where}: {name} is not a readable image ({one_line(error)})")
 
 
+def pixels_of(where: object, name: str, image: Image.Image) -> np.ndarray:
+    """An opened image as uint8 [H, W] or [H, W, 3]; it is not decoded before its size is known to be sane.
+
+    Raises:
+        UserError: it is not 8-bit grey or RGB, too large, or no readable image; named by where it lies and its name there.
+    """
+    if image.mode not in ("L", "RGB"):
+        raise UserError(f"{where}: {name} is of mode {image.mode}; convert the images to 8-bit grey or RGB")
+    if max(image.size) > SIDE:
+        raise UserError(f"{where}: {name} has {image.size[0]}x{image.size[1]} pixels; the most is {SIDE}x{SIDE}")
+    try:
+        return np.asarray(image)
+    except Exception as e:  # Pillow raises of every kind on files that are cut or forged
+        raise unreadable(where, name, e) from e
+
+
 def _stacked(where: object, images: Iterator[tuple[str, Image.Image]], count: int) -> np.ndarray:
-    """Names and opened images as one array uint8 [N, C, H, W]; nothing is decoded before its size is known to be sane."""
+    """Names and opened images as one array uint8 [N, C, H, W]."""
     stack: np.ndarray | None = None
     for i, (name, image) in enumerate(images):
-        if image.mode not in ("L", "RGB"):
-            raise UserError(f"{where}: {name} is of mode {image.mode}; convert the images to 8-bit grey or RGB")
-        if max(image.size) > SIDE:
-            raise UserError(f"{where}: {name} has {image.size[0]}x{image.size[1]} pixels; the most is {SIDE}x{SIDE}")
-        try:
-            pixels = np.asarray(image)
-        except Exception as e:  # Pillow raises of every kind on files that are cut or forged
-            raise _unreadable(where, name, e) from e
+        pixels = pixels_of(where, name, image)
         if stack is None:
             if count * pixels.nbytes > psutil.virtual_memory().total:
                 raise UserError(f"{where}: {count} images like {name} do not fit into memory; list fewer, or smaller ones")

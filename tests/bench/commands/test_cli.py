@@ -29,7 +29,7 @@ def table_rows(text: str) -> list[list[str]]:
         (["run", "--samplers", "ddimm"], "unknown sampler 'ddimm'; did you mean 'ddim'?"),
         (["run", "--samplers", "ddim:eta=lots"], "eta must be a number"),
         (["run", "--teacher", "mnist23"], "unknown teacher 'mnist23'"),
-        (["run", "--metrics", "fid"], "unknown metric 'fid'; did you mean 'fd'?"),
+        (["run", "--metrics", "kidd"], "unknown metric 'kidd'; did you mean 'kid'?"),
         (["run", "--grid", "karas"], "did you mean 'karras'?"),
         (["run", "--calls", "five"], "--calls: 'five' is not a comma-separated list of whole numbers"),
         (["run", "--device", "tpu"], "device 'tpu'"),

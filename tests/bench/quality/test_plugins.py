@@ -12,6 +12,7 @@ from bench.commands.listing import show
 from bench.quality.extractor import features_of, load_extractor
 from bench.quality.metrics import Sample, check_metrics, check_needs, metric_names, score
 from bench.quality.moments import Moments
+from bench.quality.pictures import Pictures
 from bench.quality.reference import Reference, find_reference, make_reference
 from samplers.errors import UserError
 from samplers.training.data import ImageSet
@@ -80,7 +81,7 @@ def test_a_metric_and_an_extractor_are_one_file_and_a_line_each(install, data, c
     extractor = load_extractor("means:grey")
     assert (extractor.name, extractor.classes, extractor.reference_file) == ("grey", None, None)
     seen = features_of(extractor, images(20, 1))
-    reference = make_reference(extractor, data, "train")
+    reference = make_reference(extractor, Pictures.of(data, "train"), "train")
     metrics = ("gap", "fd", "kid")
     check_metrics(metrics, 20)
     check_needs(metrics, extractor, reference, False)
@@ -93,15 +94,21 @@ def test_a_metric_and_an_extractor_are_one_file_and_a_line_each(install, data, c
         "n": 20,
         "extractor_sha256": "0" * 64,
         "reference_sha256": reference.sha256,
+        "resize": "none",
+        "rounding": "nearest",
+        "dimensions": 2,
+        "reference_name": "train",
+        "reference_n": 40,
     }
     assert list(influences) == ["gap", "fd"]
-    assert metric_names() == ["fd", "gap", "isc", "kid", "prc"]
+    assert metric_names() == ["fd", "fid", "gap", "isc", "kid", "prc"]
     show(Console(width=200))
     out = capsys.readouterr().out
     assert "means:..." in out
     assert "Grey of two pixels." in out
     assert "difference of the means; lower is better" in out
     assert "gap_mnist, spread_mnist" in out
+    assert "fid_mnist" not in out
 
 
 @pytest.mark.parametrize(
@@ -195,7 +202,7 @@ def test_a_metric_that_breaks_its_promise_writes_no_score(install, data, old, ne
     extractor = load_extractor("means:grey")
     seen = features_of(extractor, images(20, 1))
     with pytest.raises(ValueError, match="metric 'gap' promises finite gap, spread"):
-        score(Sample.of(*seen), extractor, make_reference(extractor, data, "train"), ["gap"], 0)
+        score(Sample.of(*seen), extractor, make_reference(extractor, Pictures.of(data, "train"), "train"), ["gap"], 0)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +238,7 @@ def test_a_reference_is_made_once_and_found_by_its_content(install, data, tmp_pa
     install(ENTRIES, SOURCE)
     monkeypatch.setattr("bench.quality.reference.KEPT", 30)
     extractor = load_extractor("means:grey")
-    made = make_reference(extractor, data, "train")
+    made = make_reference(extractor, Pictures.of(data, "train"), "train")
     features = features_of(extractor, data.images).features
     assert made.moments.n == 40
     torch.testing.assert_close(torch.from_numpy(made.moments.mean), features.double().mean(0))
@@ -240,7 +247,7 @@ def test_a_reference_is_made_once_and_found_by_its_content(install, data, tmp_pa
     assert len(set(rows)) == 30
     assert rows != sorted(rows)  # a random sample in random order
     monkeypatch.setattr(type(extractor), "__call__", None)  # found, not made again
-    again = make_reference(extractor, data, "train")
+    again = make_reference(extractor, Pictures.of(data, "train"), "train")
     assert (again.key, again.sha256) == (made.key, made.sha256)
     torch.testing.assert_close(again.features, made.features)
     assert (again.moments.mean == made.moments.mean).all()
@@ -257,7 +264,7 @@ def test_an_extractor_may_name_the_images_of_its_reference(install, data, tmp_pa
     extractor.reference_images = (str(folder),)
     found = find_reference(extractor)
     assert (found.moments.n, found.key.split, found.key.extractor) == (40, "real", extractor.sha256)
-    assert (found.moments.mean == make_reference(extractor, data, "train").moments.mean).all()
+    assert (found.moments.mean == make_reference(extractor, Pictures.of(data, "train"), "train").moments.mean).all()
     check_needs(("fd", "kid"), extractor, found, False)
     extractor.reference_images = (str(tmp_path / "none"),)
     with pytest.raises(UserError, match="no data at"):
@@ -267,14 +274,16 @@ def test_an_extractor_may_name_the_images_of_its_reference(install, data, tmp_pa
 def test_another_key_is_another_reference(install, data):
     install(ENTRIES, SOURCE)
     extractor = load_extractor("means:grey")
-    first = make_reference(extractor, data, "train")
-    others = [make_reference(extractor, data, "test")]
-    others.append(make_reference(extractor, ImageSet(data.images, data.labels, "e" * 64), "train"))
-    others.append(make_reference(extractor, ImageSet(data.images[:30], data.labels[:30], data.sha256), "train"))
+    first = make_reference(extractor, Pictures.of(data, "train"), "train")
+    others = [make_reference(extractor, Pictures.of(data, "test"), "test")]
+    others.append(make_reference(extractor, Pictures.of(ImageSet(data.images, data.labels, "e" * 64), "train"), "train"))
+    others.append(
+        make_reference(extractor, Pictures.of(ImageSet(data.images[:30], data.labels[:30], data.sha256), "train"), "train")
+    )
     extractor.resize = "bilinear"
-    others.append(make_reference(extractor, data, "train"))
+    others.append(make_reference(extractor, Pictures.of(data, "train"), "train"))
     extractor.sha256 = "1" * 64
-    others.append(make_reference(extractor, data, "train"))
+    others.append(make_reference(extractor, Pictures.of(data, "train"), "train"))
     assert len({first.sha256, *(o.sha256 for o in others)}) == 6
     with pytest.raises(UserError, match="the reference is of another extractor than 'grey'"):
         check_needs(("fd",), extractor, first, True)
@@ -284,18 +293,20 @@ def test_another_key_is_another_reference(install, data):
 def test_a_damaged_cache_is_made_again(install, data, tmp_path, damage):
     install(ENTRIES, SOURCE)
     extractor = load_extractor("means:grey")
-    made = make_reference(extractor, data, "train")
+    made = make_reference(extractor, Pictures.of(data, "train"), "train")
     (file,) = (tmp_path / "cache").iterdir()
     whole = file.read_bytes()
     damage(file)
-    assert (make_reference(extractor, data, "train").moments.cov == made.moments.cov).all()
+    assert (make_reference(extractor, Pictures.of(data, "train"), "train").moments.cov == made.moments.cov).all()
     assert file.read_bytes() == whole
 
 
 def test_too_few_images_for_a_reference(install, data):
     install(ENTRIES, SOURCE)
     with pytest.raises(UserError, match="a reference needs at least 2 images, train has 1"):
-        make_reference(load_extractor("means:grey"), ImageSet(data.images[:1], data.labels[:1], "f" * 64), "train")
+        make_reference(
+            load_extractor("means:grey"), Pictures.of(ImageSet(data.images[:1], data.labels[:1], "f" * 64), "train"), "train"
+        )
 
 
 def test_features_and_reference_of_different_dimension():

@@ -12,7 +12,8 @@ from shaken_records import shaken_records
 
 from bench.records.differences import Difference, difference
 from bench.records.frame import load_records
-from bench.records.schema import Counted, TrajectoryError
+from bench.records.schema import Counted
+from bench.records.scores import TrajectoryError
 from bench.reports.ranking import pareto, winner
 from bench.reports.report import write_report
 from bench.reports.sections import sections

@@ -1,0 +1,96 @@
+"""Inception's features, in which alone the Frechet distance is FID: the extractor `inception`.
+
+The network is torch-fidelity's, equal to the TensorFlow graph of 2015-12-05 that published figures come from, its resize
+included; what it is compared by are the 2048 features of its last pooling, and the logits without their bias.
+"""
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.quality.downloads import published
+from bench.quality.extractor import Extractor, Features
+from samplers.errors import UserError, one_line
+from samplers.files import sha256
+from samplers.models.weights import check_finite
+
+URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+LAYERS = ["2048", "logits_unbiased"]
+FLAG = "--inception-weights FILE"
+CHUNK = 50
+"""Images per forward: at 299x299 each takes 14 MB in the first layers."""
+
+
+class Inception(Extractor):
+    """Inception's features of images of any size, grey or RGB; with other weights than the published ones, no FID."""
+
+    shape = ((1, 3), None, None)
+    classes, dimensions = 1008, 2048
+    resize = "bilinear of TensorFlow 1 to 299x299"
+
+    def __init__(self, network: Any, sha: str):
+        self.network, self.sha256 = network, sha
+        self.gives_fid = sha == SHA256
+        self.name = "inception" if self.gives_fid else f"inception-{sha[:8]}"
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Features:
+        self.network.to(images.device)
+        parts = [self.network(part.expand(-1, 3, -1, -1)) for part in images.split(CHUNK)]
+        return Features(*(torch.cat(layer) for layer in zip(*parts, strict=True)))
+
+
+def load(rest: str = "") -> Inception:
+    """Inception, with its published weights, or those of the file after "inception:".
+
+    Raises:
+        UserError: no such file, or one that cannot be fetched, or that holds anything else.
+    """
+    path = Path(rest) if rest else published(URL, SHA256, "Inception's weights", FLAG)
+    try:
+        sha = sha256(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as e:
+        raise UserError(f"no weights at {one_line(path)} ({e.strerror}); fetch {URL}") from e
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as e:
+        raise UserError(f"{path} holds no weights that can be read ({one_line(e)}); fetch {URL}") from e
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{path} is no state dict of tensors; fetch {URL}")
+    check_finite(state, path)
+    return Inception(_network(state, path), sha)
+
+
+def load_published(path: str) -> Inception:
+    """Inception of a file that has to be the published one.
+
+    Raises:
+        UserError: as `load`, or the file has another hash.
+    """
+    try:
+        found = sha256(Path(path))
+    except (OSError, ValueError) as e:  # ValueError: a name that no file can have
+        raise UserError(f"no weights at {one_line(path)} ({getattr(e, 'strerror', None) or e}); fetch {URL}") from e
+    if found != SHA256:
+        said = f"{path}: SHA-256 is {found[:12]}..., that of Inception's published weights {SHA256[:12]}...; fetch {URL}"
+        raise UserError(said)
+    return load(path)
+
+
+def _network(state: dict[str, Tensor], path: Path) -> Any:
+    """torch-fidelity's network with these weights, which it gets as a file of ours: it would unpickle anything."""
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError as e:
+        raise UserError(f"Inception needs torch-fidelity, which does not load ({one_line(e)}); install it") from e
+    file = io.BytesIO()
+    torch.save(dict(state), file)
+    file.seek(0)
+    try:
+        return FeatureExtractorInceptionV3("inception-v3-compat", LAYERS, feature_extractor_weights_path=file)
+    except RuntimeError as e:
+        raise UserError(f"{path} holds weights of another network than Inception ({one_line(e)}); fetch {URL}") from e
