@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from bench.commands.listing import show
+from bench.commands.listing import listed, overview
+from bench.presentation import terminal
 from bench.quality.extractor import features_of, load_extractor
 from bench.quality.metrics import Sample, check_metrics, check_needs, metric_names, score
 from bench.quality.moments import Moments
@@ -102,9 +103,9 @@ def test_a_metric_and_an_extractor_are_one_file_and_a_line_each(install, data, c
     }
     assert list(influences) == ["gap", "fd"]
     assert metric_names() == ["fd", "fid", "gap", "isc", "kid", "prc"]
-    show(Console(width=200))
+    terminal.show(overview(listed()), Console(width=300))
     out = capsys.readouterr().out
-    assert "means:..." in out
+    assert "kinds of extractor" in out
     assert "Grey of two pixels." in out
     assert "difference of the means; lower is better" in out
     assert "gap_mnist, spread_mnist" in out
@@ -150,7 +151,7 @@ def test_a_loader_that_fails_is_one_line_and_hurts_no_other(install, old, new, t
     assert "\n" not in str(e.value)
     assert len(str(e.value)) < 400
     assert load_extractor("mnist").name == "mnist"
-    show(Console(width=200))  # "bench list" tells the others
+    terminal.show(overview(listed()), Console(width=300))  # "bench list" tells the others
     assert "fd_mnist" in capsys.readouterr().out
 
 
@@ -189,7 +190,7 @@ def test_a_metric_that_is_none_is_one_line_and_hurts_no_other(install, old, new,
         check_metrics(("fd", "gap"), 100)
     assert "\n" not in str(e.value)
     check_metrics(("fd",), 100)
-    show(Console(width=200))
+    terminal.show(overview(listed()), Console(width=300))
     assert "fd_mnist" in capsys.readouterr().out
 
 
