@@ -1,10 +1,9 @@
-"""How figures look, and a sampler in each of them: colour, marker and line are a function of its name alone."""
+"""How figures look: their theme, their legends and their axes."""
 
 import math
-import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from bench.presentation.series import Style
 
 WIDTH, DPI = 7.2, 150  # inches, the text width of a page; dots per inch
-# Okabe & Ito's palette, safe for colour-blind readers, without its yellow, which is too faint for a line on white.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "H", "8")
-LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)))
-FILLS = ("none", "left", "right", "top", "bottom")
-# Append to this list, never insert: a name's place is its look. Sorted within each batch of additions.
-KNOWN = (
-    "ddim", "ddpm", "deis", "dpm_solver_1", "dpm_solver_2", "dpm_solver_3", "dpmpp_2m", "dpmpp_3m", "euler", "heun", "ipndm",
-    "unipc", "dsno", "consistency", "progressive", "knowledge_distillation", "consistency_training",
-    "dpm_solver",
-)  # fmt: skip
 THEME = {
     **sns.axes_style("ticks"),
     **sns.plotting_context("paper"),
@@ -55,40 +45,10 @@ def drawing(path: Path, height: float, layout: Any = "constrained") -> Iterator[
         figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
-@dataclass(frozen=True)
-class Style:
-    """Colour, marker, its filling ("full" for a sampler by its plain name) and line of a series."""
-
-    color: str
-    marker: str
-    line: Any
-    fill: Any = "full"
-
-    def handle(self, label: str) -> Line2D:
-        """Its entry in a legend."""
-        look = {"color": self.color, "marker": self.marker, "ls": self.line, "fillstyle": self.fill}
-        return Line2D([], [], lw=1.2, ms=5.5, mew=0.8, markerfacecoloralt="white", label=label, **look)
-
-
-def style_of(sampler: str) -> Style:
-    """The look of a sampler, the same in every figure, report and installation.
-
-    A known sampler takes its place in KNOWN; any other name takes one by its checksum, so that it, too, never changes. With
-    options ("ddim:eta=0.5") it keeps the colour and takes a marker of its own, hollow; what tells series of one sampler apart
-    ("ddim [bf16]") keeps colour and marker and changes the filling and the line.
-    """
-    spec, _, series = sampler.partition(" [")
-    base = spec.split(":")[0]
-    place = KNOWN.index(base) if base in KNOWN else zlib.crc32(base.encode())
-    colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-    line, fill = LINES[place // len(COLOURS) % len(LINES)], "full"
-    if spec != base:
-        place = zlib.crc32(spec.encode())
-        marker, line, fill = MARKERS[place % len(MARKERS)], LINES[place // len(MARKERS) % len(LINES)], "none"
-    if series:
-        place = zlib.crc32(series.encode())
-        fill, line = FILLS[place % len(FILLS)], LINES[place // len(FILLS) % len(LINES)]
-    return Style(colour, marker, line, fill)
+def handle(style: Style, label: str) -> Line2D:
+    """The entry of a series in a legend."""
+    look: dict[str, Any] = {"color": style.color, "marker": style.marker, "ls": style.line, "fillstyle": style.fill}
+    return Line2D([], [], lw=1.2, ms=5.5, mew=0.8, markerfacecoloralt="white", label=label, **look)
 
 
 def legend_below(figure: Figure, handles: Sequence[Line2D]) -> None:
@@ -99,8 +59,16 @@ def legend_below(figure: Figure, handles: Sequence[Line2D]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3)
 
 
-def log_axes(ax: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
-    """Log-log axes over the given ranges of positive values, with plain numbers (0.1, 1, 10) and few of them."""
+def log_axes(ax: Axes, x: tuple[float, float], y: tuple[float, float], at: Sequence[float] | None = None) -> None:
+    """Log-log axes over the given ranges of positive values, with plain numbers (0.1, 1, 10) and few of them.
+
+    Args:
+        ax: the axes.
+        x: the range of x.
+        y: the range of y.
+        at: the x of the points, where only measured values are to be named: ticks stand at these, at the most frequent where
+            they are too close to name each.
+    """
     ax.set(xscale="log", yscale="log")
     for axis, limits, (low, high) in ((ax.xaxis, ax.set_xlim, x), (ax.yaxis, ax.set_ylim, y)):
         decades = math.log10(high) - math.log10(low)
@@ -110,4 +78,17 @@ def log_axes(ax: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(LogLocator(subs=range(1, 10)))
         axis.set_minor_formatter(NullFormatter())
+    if at is not None:
+        ax.xaxis.set_major_locator(FixedLocator(_apart(at, 0.05 * math.log10(ax.get_xlim()[1] / ax.get_xlim()[0]))))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}" if value < 1000 else f"{value:.0f}"))
+        ax.xaxis.set_minor_locator(NullLocator())
     ax.grid(True)
+
+
+def _apart(values: Sequence[float], gap: float) -> list[float]:
+    """Of positive values those that lie at least `gap` decades apart, the most frequent first, then the smallest."""
+    kept: list[float] = []
+    for value, _ in sorted(Counter(values).items(), key=lambda pair: (-pair[1], pair[0])):
+        if all(abs(math.log10(value / other)) >= gap for other in kept):
+            kept.append(value)
+    return sorted(kept)

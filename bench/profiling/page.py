@@ -8,7 +8,8 @@ import seaborn as sns
 
 from bench.presentation import markdown
 from bench.presentation.document import Block, Cell, Document, Figure, Heading, Paragraph, Table, cell
-from bench.presentation.looks import COLOURS, drawing, log_axes
+from bench.presentation.looks import drawing, log_axes
+from bench.presentation.series import COLOURS
 from bench.presentation.text import interval, measured, percent, plural
 from samplers.files import write_json, write_whole
 from samplers.spec import Spec

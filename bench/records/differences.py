@@ -39,6 +39,11 @@ class Difference:
     rounding: float
 
     @property
+    def known(self) -> bool:
+        """Whether its error is known, so that it can be tested at all."""
+        return not math.isnan(self.se)
+
+    @property
     def tie(self) -> bool:
         """Whether the difference may be chance (95 %): without a known error it may be, so no win is claimed."""
         return not abs(self.value) > max(Z * self.se, self.rounding)  # NaN is above and below nothing

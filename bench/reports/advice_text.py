@@ -125,9 +125,9 @@ def _sure(section: Section, advice: Advice) -> str:
     assert top is not None
     assert row is not None
     if not top.ties:
-        return "Nothing else within the budget is as good: the difference is larger than chance (95 %)." * bool(
-            top.compared
-        ) or ("Nothing else was measured within the budget.")
+        if not top.differences:
+            return "Nothing else was measured within the budget."
+        return "Nothing else within the budget is as good: the difference is larger than chance (95 %)."
     others = [r for _, r in section.rows.loc[[i for i in (top.row.name, *top.ties) if i != row.name]].iterrows()]
     text = f"Not told apart from it by quality (95 %), but not cheaper: {_named(others)}. "
     return text + f"To tell the first from it: {_more_images(row, others[:1])}"

@@ -1,7 +1,5 @@
 """After how many images a student has paid for its training, against the fastest solver that is as good."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
@@ -10,13 +8,11 @@ from bench.presentation.text import interval, measured, num, plural
 from bench.records.columns import title_of
 from bench.records.differences import difference
 from bench.reports.sections import Section, batch_sizes, machines
+from bench.reports.student_claims import TIMES, with_image_ms
 from bench.reports.tables import disturbed
 
-CLOCKS: tuple[tuple[str, Callable[[pd.DataFrame], pd.Series]], ...] = (
-    ("batch 1", lambda rows: rows["time.latency_ms.median"] / 1000),
-    ("batch {}", lambda rows: 1 / rows["time.images_per_s.median"]),
-)
-"""Seconds per image, one after the other and in batches."""
+CLOCKS = dict(zip(TIMES, ("batch 1", "batch {}"), strict=True))
+"""Milliseconds an image, one after the other and in batches."""
 
 
 def total_seconds(row: pd.Series) -> float:
@@ -31,52 +27,64 @@ def break_even(training: float, solver: float, student: float) -> float:
 
 
 def equals(student: pd.Series, solvers: pd.DataFrame) -> pd.DataFrame:
-    """The solvers that are as good as the student: better, or statistically tied with it."""
-    kept = [index for index, row in solvers.iterrows() if row["cost"] <= student["cost"] or difference(student, row).tie]
-    return solvers.loc[kept]
+    """The solvers that are as good as the student, by a test: better, or statistically tied with it."""
+    found = [difference(student, row) for _, row in solvers.iterrows()]
+    better = solvers["cost"] <= student["cost"]
+    return solvers.loc[[d.known and bool(d.tie or less) for d, less in zip(found, better, strict=True)]]
 
 
 def break_even_table(section: Section) -> Table | None:
     """A row for each student and number of calls; None without students, or where rows were timed on several machines."""
-    rows = section.scored[section.scored["time.latency_ms.median"].notna() & ~disturbed(section.scored)]
+    rows = with_image_ms(section.scored[section.scored["time.latency_ms.median"].notna() & ~disturbed(section.scored)])
     trained = rows[rows["student.name"].notna()] if "training.seconds" in rows else rows.iloc[:0]
     solvers = rows[rows["student.name"].isna()]
     if trained.empty or len(machines(rows)) > 1:
         return None
     columns = [title_of("sampler"), title_of("counted.calls"), section.distance, "training, minutes"]
-    for name, _ in CLOCKS:
+    for name in CLOCKS.values():
         columns += [f"as good, {name.format(batch_sizes(rows))}", "ms an image: it, student", "pays off after, images"]
     lines = []
     for _, student in trained.sort_values(["label", "counted.calls"], kind="stable").iterrows():
-        seconds = total_seconds(student)
+        seconds, good = total_seconds(student), equals(student, solvers)
+        tested = all(difference(student, row).known for _, row in solvers.iterrows())
         line = [
             cell(student["label"]),
             cell(student["counted.calls"], num),
             Cell(interval(student["fd"], student["fd_low"], student["fd_high"]), student["fd"]),
             Cell(measured(seconds / 60), seconds / 60),
         ]
-        good = equals(student, solvers)
-        for _, of in CLOCKS:
-            own = float(of(student.to_frame().T.infer_objects()).iloc[0])
-            times = of(good)
+        for clock in CLOCKS:
+            own, times = student[f"{clock}.median"], good[f"{clock}.median"]
             if times.isna().all():
-                line += [Cell("no solver"), Cell(f"–, {measured(1000 * own)}"), Cell("–")]
+                line += [Cell("no solver" if tested else "not tested"), Cell(f"–, {measured(own)}"), Cell("–")]
                 continue
-            best, least = good.iloc[int(np.nanargmin(times))], float(times.min())
-            images = break_even(seconds, least, own)
+            best = good.iloc[int(np.nanargmin(times))]
+            least = best[f"{clock}.median"]
             line += [
                 Cell(f"{best['label']} ({plural(best['counted.calls'], 'call')})", best["label"]),
-                Cell(f"{measured(1000 * least)}, {measured(1000 * own)}", (1000 * least, 1000 * own)),
-                Cell("never" if images == float("inf") else f"{images:,.0f}" if pd.notna(images) else "not known", images),
+                Cell(f"{measured(least)}, {measured(own)}", (least, own)),
+                _images(break_even(seconds, least / 1000, own / 1000), _told(best, student, clock)),
             ]
         lines.append(line)
     return Table(columns, lines, (1, 2, 3, 5, 6, 8, 9))
 
 
+def _told(a: pd.Series, b: pd.Series, clock: str) -> bool:
+    """Whether the intervals of two rows' times do not meet; they do where one has none."""
+    return bool(a[f"{clock}.ci_high"] < b[f"{clock}.ci_low"] or b[f"{clock}.ci_high"] < a[f"{clock}.ci_low"])
+
+
+def _images(images: float, told: bool) -> Cell:
+    if not told or pd.isna(images):
+        return Cell("not known", float("nan"))
+    return Cell("never" if images == float("inf") else f"{images:,.0f}", images)
+
+
 BREAK_EVEN_TEXT = woven(
     "{}: the fastest solver without training whose Frechet distance is smaller than the student's or statistically tied with "
-    "it. A student has paid for its training after n* = training seconds / (seconds an image of that solver - of the student) "
-    "images; {} where it is not faster. The training's seconds come from its card, data and the ladder above it included where "
+    "it (95 %), of those with valid times. A student has paid for its training after n* = training seconds / (seconds an image "
+    "of that solver - of the student) images; {} where it is not faster, and not known where the intervals of the two times "
+    "meet or are missing. The training's seconds come from its card, data and the ladder above it included where "
     "the card tells, and were taken on the machine and the threads named there, so n* holds for that machine only; the seconds "
     "an image are this run's.",
     *(emphasis("As good"), emphasis("never")),

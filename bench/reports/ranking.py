@@ -6,52 +6,76 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench.records.differences import ROUNDING, difference
+from bench.records.differences import ROUNDING, Difference, difference
 
 
-def pareto(df: pd.DataFrame, x: str, y: str, sign: int = 1) -> pd.Series:
-    """Whether each row is on the frontier: no other row has both columns smaller or equal and one of them smaller.
+def pareto(df: pd.DataFrame, x: str, y: str, sign: int = 1, x_ends: tuple[str, str] | None = None) -> pd.Series:
+    """Whether each row is on the frontier: what has a better `y` is larger in `x`, and what has an equal one is not smaller.
 
     Args:
         df: rows; one without a value in either column is never on the frontier.
         x: a column to be small, such as calls or milliseconds.
         y: another, such as the Frechet distance.
         sign: -1 for a `y` to be large (`Ranking.sign`).
+        x_ends: columns of the interval around an `x` that was measured: two of them differ where their intervals do not meet.
+            A row without an interval differs from none.
 
     Returns:
         Booleans on the index of `df`. Equal points are on the frontier together.
     """
     xs, ys = df[x].to_numpy(float), sign * df[y].to_numpy(float)
-    front = np.zeros(len(df), bool)
-    best = np.inf  # of all rows with a smaller x
-    for value in np.unique(xs[~np.isnan(xs) & ~np.isnan(ys)]):
-        here = (xs == value) & ~np.isnan(ys)
-        low = ys[here].min()
-        if low < best:
-            front |= here & (ys == low)
-            best = low
+    low, high = (df[c].to_numpy(float) for c in x_ends or (x, x))
+    low, high = np.where(np.isnan(low), xs, low), np.where(np.isnan(high), np.inf, high)
+    has = ~np.isnan(xs) & ~np.isnan(ys)
+    front = has.copy()
+    for i in np.flatnonzero(has):
+        better, equal = has & (ys < ys[i]), has & (ys == ys[i])
+        front[i] = not ((better & (low <= high[i])).any() or (equal & (high < low[i])).any())
     return pd.Series(front, index=df.index)
 
 
 @dataclass(frozen=True)
 class Winner:
-    """The best row of a selection by `cost`, and the index labels of the rows that tie with it."""
+    """The best row of a selection by `cost`, and how the others were held against it.
+
+    Attributes:
+        row: the best row.
+        differences: of the others from it by their index labels, in the order of their `cost`.
+    """
 
     row: pd.Series
-    ties: list[int]
-    paired: int
-    compared: int
+    differences: dict[int, Difference]
+
+    @property
+    def ties(self) -> list[int]:
+        """The rows whose difference may be chance, or could not be tested."""
+        return [index for index, d in self.differences.items() if d.tie]
+
+    @property
+    def untested(self) -> list[int]:
+        """The rows that could not be tested."""
+        return [index for index, d in self.differences.items() if not d.known]
+
+    @property
+    def tested(self) -> bool:
+        """Whether any other row was tested against it: only then it is the best of something."""
+        return any(d.known for d in self.differences.values())
+
+    @property
+    def nearer(self) -> list[int]:
+        """The rows that are not tied although one farther off is: ties are not transitive."""
+        order = [(index, d.tie) for index, d in self.differences.items() if d.known]
+        last = max((place for place, (_, tie) in enumerate(order) if tie), default=0)
+        return [index for index, tie in order[:last] if not tie]
 
 
 def winner(rows: pd.DataFrame) -> Winner | None:
-    """The smallest `cost` (at equal values fewer calls, then the name), with its ties; None if no row has one."""
+    """The smallest `cost` (at equal values fewer calls, then the name), with the others; None if no row has one."""
     rows = rows[rows["fd"].notna()].sort_values(["cost", "counted.calls", "label"], kind="stable")
     if rows.empty:
         return None
-    best, rest = rows.iloc[0], rows.iloc[1:]
-    found = {index: difference(best, row) for index, row in rest.iterrows()}
-    ties = [int(str(index)) for index, d in found.items() if d.tie]
-    return Winner(best, ties, sum(d.paired for d in found.values()), len(found))
+    best = rows.iloc[0]
+    return Winner(best, {int(str(index)): difference(best, row) for index, row in rows.iloc[1:].iterrows()})
 
 
 def coinciding(rows: pd.DataFrame) -> Sequence[str]:

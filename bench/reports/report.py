@@ -22,25 +22,27 @@ from bench.presentation.document import (
     link,
     strong,
     underlined,
-    woven,
 )
 from bench.presentation.text import num, one_line
 from bench.records.columns import title_of
 from bench.records.frame import load_records
 from bench.records.ranking import FRECHET
-from bench.reports.answer import answer, budgets
+from bench.reports.answer import answer
 from bench.reports.break_even import BREAK_EVEN_TEXT, break_even_table
 from bench.reports.overhead_figure import overhead_figure
 from bench.reports.overview_figure import overview_figure
-from bench.reports.quality_figures import quality_figures, trajectory_figure
+from bench.reports.quality_figures import quality_figures
 from bench.reports.ranking import winner
 from bench.reports.sample_figure import sample_figure
 from bench.reports.sections import Section, sections
 from bench.reports.setting_tables import front, names_of, setting_tables
+from bench.reports.student_claims import CLAIMS_TEXT, claims_table
 from bench.reports.student_figures import learning_figure, path_figure
 from bench.reports.student_tables import STUDENTS_TEXT, students_table
-from bench.reports.tables import blanks, failed_table, main_tables, summary_table, write_csv
+from bench.reports.tables import banded, blanks, failed_table, main_tables, summary_notes, summary_table, write_csv
+from bench.reports.ties import intransitive
 from bench.reports.time_tables import cost_table, decode_table, sweep_table, time_caveats
+from bench.reports.trajectory_figure import trajectory_figure
 from samplers.errors import UserError
 
 MADE = ("resize", "rounding", "dimensions", "reference_name", "reference_n")
@@ -77,23 +79,33 @@ def _what_was_run(df: pd.DataFrame, groups: Sequence[Section]) -> Table:
 
 def _reading(section: Section) -> Inline:
     """How the numbers of a section, which has a metric, are to be read."""
-    wins = [w for b in budgets(section) if (w := winner(section.scored[section.scored["counted.calls"] <= b]))]
-    paired, compared = sum(w.paired for w in wins), sum(w.compared for w in wins)
+    bands = [(rows, w) for rows in banded(section).values() if (w := winner(rows)) and w.differences]
+    made = [d for _, w in bands for d in w.differences.values()]
     direction = "larger" if section.ranking.sign < 0 else "smaller"
     features = f"{section.quality[0].upper()}{section.quality[1:]} in the features of extractor {section.extractor} "
     features += f"({section.metric}), {direction} is better."
     if section.ranking == FRECHET:
         features += " It is not FID, which takes Inception's features, and must not be compared with published FIDs."
-    marks = woven(
-        " In each band of calls the best is {} and what is statistically tied with it (95 %) is {}. A tie is judged by the "
-        "difference of two rows, paired image by image where they share seed and number of images "
-        f"({paired} of the {compared} comparisons for the answers above), else by the two intervals. Brackets give 95 % "
-        f"intervals of the {section.quality}, and the 10th to 90th percentile of the latency. Calls are sequential network "
-        "invocations; forwards and teacher-equivalents (FLOPs of one teacher forward) are the work of one image; overhead is "
-        "the time beyond the bare network calls. All other metrics are in {}.",
-        *(strong("bold"), underlined("underlined"), link("results.csv", "results.csv")),
+    marks: list[str | Span] = [" No two rows could be tested against each other, so none is marked as best."]
+    if any(d.known for d in made):
+        marks = [
+            " In each band of calls the best is ", strong("bold"), " and what is statistically tied with it (95 %) is ",
+            underlined("underlined"), ". A tie is judged by the difference of two rows, paired image by image where they share "
+            f"seed and number of images ({sum(d.paired for d in made)} of the {len(made)} comparisons), else by the two "
+            f"intervals.{' What could not be tested is underlined, too.' if any(not d.known for d in made) else ''}",
+        ]  # fmt: skip
+    marks += [f" {text}" for rows, w in bands if (text := intransitive(rows, w))]
+    rows, brackets = section.rows, []
+    if rows["fd_low"].notna().any():
+        brackets.append(f"95 % intervals of the {section.quality}")
+    if rows["time.latency_ms.p10"].notna().any():
+        brackets.append("the 10th to 90th percentile of the latency")
+    text = f" Brackets give {', and '.join(brackets)}." if brackets else ""
+    text += (
+        " Calls are sequential network invocations; forwards and teacher-equivalents (FLOPs of one teacher forward) are the "
+        "work of one image; overhead is the time beyond the bare network calls. All other metrics are in "
     )
-    return [features, *marks]
+    return [features, *marks, text, link("results.csv", "results.csv"), "."]
 
 
 def _figures(section: Section, out: Path, suffix: str) -> list[Figure]:
@@ -112,7 +124,7 @@ def _section(section: Section, names: Sequence[str], out: Path, suffix: str) -> 
     blocks: list[Block] = [Bullets(answer(first))]
     if len(first.scored):
         heading = f"{section.distance} by budget of network calls"
-        blocks += [Heading(3, heading), summary_table(first)]
+        blocks += [Heading(3, heading), summary_table(first), *summary_notes(first)]
     blocks += setting_tables(section, names)
     blocks += [Heading(3, "Figures"), *figures, Heading(3, "Table")]
     blocks += [Paragraph(_reading(section))] if section.metric else []
@@ -121,6 +133,7 @@ def _section(section: Section, names: Sequence[str], out: Path, suffix: str) -> 
         ("Throughput by batch size, images a second", sweep_table(section), ""),
         ("Sampling latents, decoding them, and both", decode_table(section), ""),
         ("Cold start and energy", cost_table(section), ""),
+        ("Students beside solvers of their cost", claims_table(section), CLAIMS_TEXT),
         ("What training the students took", students_table(section), STUDENTS_TEXT),
         ("When a training has paid for itself", break_even_table(section), BREAK_EVEN_TEXT),
     ):
@@ -138,7 +151,7 @@ def headline(df: pd.DataFrame) -> Document:
         blocks += [Heading(2, section.key()), Bullets(answer(section))]
         if len(section.scored):
             caption = f"{section.distance} by budget of network calls; best bold, ties with it underlined"
-            blocks.append(replace(summary_table(section), caption=caption))
+            blocks += [replace(summary_table(section), caption=caption), *summary_notes(section)]
     return blocks
 
 

@@ -2,11 +2,12 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pandas as pd
 
+from bench.presentation.series import Looks
 from bench.presentation.text import one_line
 from bench.records.frame import MACHINE
 from bench.records.ranking import FRECHET, Ranking, ranked_by, rankings_of
@@ -25,11 +26,13 @@ class Section:
             `label` (the series in figures of quality) and `timed` (the series in figures of time, where batch size and mode
             matter too).
         ranking: the metric's kind and where it is better.
+        looks: of all series of the report.
     """
 
     metric: str | None
     rows: pd.DataFrame
     ranking: Ranking = FRECHET
+    looks: Looks = field(default_factory=Looks)
 
     @property
     def extractor(self) -> str:
@@ -56,12 +59,17 @@ class Section:
         rows = self.rows[self.rows["fd"].notna()].sort_values(["run_id", "cell"], kind="stable")  # not the best of several
         return rows.drop_duplicates(["label", "steps"]).sort_index()
 
+    @property
+    def images(self) -> float:
+        """How many images each row was scored on, or made."""
+        first = self.rows.iloc[0]
+        return float(first.get(f"quality.{self.metric}.n", first["images"]) if self.metric else first["images"])
+
     def key(self) -> str:
         """What the rows have in common, in words."""
         first = self.rows.iloc[0]
         labels = "without labels" if first["labels"] == "none" else f"{one_line(first['labels'], LABEL)} labels"
-        images = first.get(f"quality.{self.metric}.n", first["images"]) if self.metric else first["images"]
-        parts = [one_line(first["teacher.name"], LABEL), f"{images:.0f} images", labels]
+        parts = [one_line(first["teacher.name"], LABEL), f"{self.images:.0f} images", labels]
         return ", ".join(parts if self.metric else [*parts, "no Frechet distance"])
 
 
@@ -104,8 +112,8 @@ def _short(label: str) -> str:
 
 def _section(metric: str | None, rows: pd.DataFrame, ranking: Ranking = FRECHET) -> Section:
     rows = rows.copy()
-    for own, field in (("fd", "value"), ("fd_low", "ci_low"), ("fd_high", "ci_high")):
-        rows[own] = rows.get(f"quality.{metric}.{field}", float("nan"))
+    for own, key in (("fd", "value"), ("fd_low", "ci_low"), ("fd_high", "ci_high")):
+        rows[own] = rows.get(f"quality.{metric}.{key}", float("nan"))
     rows["cost"] = ranking.sign * rows["fd"]
     made = [c for c in ("grid", "last_step", "precision", "seed", "device") if c in rows]
     rows["label"] = _labelled(rows, made)
@@ -132,4 +140,6 @@ def sections(df: pd.DataFrame) -> list[Section]:
             keys = ["teacher.name", "teacher.sha256", "labels", *(n for n in names if n in good)]
             found += [_section(metric, rows, ranking) for _, rows in good[has].groupby(keys, dropna=False, sort=True)]
     rest = good[~scored].groupby(["teacher.name", "teacher.sha256", "labels"], dropna=False, sort=True)
-    return found + [_section(None, rows) for _, rows in rest]
+    found += [_section(None, rows) for _, rows in rest]
+    looks = Looks(label for section in found for own in ("label", "timed") for label in section.rows[own])
+    return [replace(section, looks=looks) for section in found]

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pandas as pd
 
-from bench.presentation.document import Block, Cell, Heading, Paragraph, Table, cell
+from bench.presentation.document import Block, Cell, Heading, Mark, Paragraph, Table, cell
 from bench.presentation.text import measured, num, plural
 from bench.records.columns import title_of
 from bench.reports.sections import Section
-from bench.reports.tables import latest, summary_table
+from bench.reports.tables import latest, summary_notes, summary_table
 from samplers.spec import Spec
 
 SETTING = {"grid": "grid {}", "end": "last level {}", "last_step": "last step {}"}
 """Columns of a setting, and how they are told."""
-_ERROR = "quality.trajectory_error.value"
+_ERROR, _ERROR_LOW, _ERROR_HIGH = (f"quality.trajectory_error.{field}" for field in ("value", "ci_low", "ci_high"))
 
 
 def names_of(df: pd.DataFrame) -> list[str]:
@@ -42,7 +42,7 @@ def setting_tables(section: Section, names: Sequence[str]) -> list[Block]:
         own, fixed = replace(section, rows=rows), _fixed(rows)
         blocks += [Heading(3, f"Samplers {name}"), Paragraph(_held(fixed))]
         if len(own.scored):
-            blocks.append(replace(summary_table(own), caption=own.distance))
+            blocks += [replace(summary_table(own), caption=own.distance), *summary_notes(own)]
         if rows[_ERROR].notna().any():
             blocks.append(_by_budget(own.rows[own.rows[_ERROR].notna()], _error_cells, title_of(_ERROR)))
         if len(fixed) < len(SETTING) and rows["grid"].notna().any():
@@ -86,8 +86,16 @@ def _by_budget(rows: pd.DataFrame, cells: Callable[[pd.DataFrame], list[Cell]], 
 
 
 def _error_cells(rows: pd.DataFrame) -> list[Cell]:
-    least = rows[_ERROR].min()
-    return [Cell(measured(v), v, "best" if v == least else "") for v in rows[_ERROR]]
+    """The errors; the least of several is best, and one whose interval meets its is tied with it."""
+    least = rows.sort_values(_ERROR).iloc[0]
+    high = least[_ERROR_HIGH] if len(rows) > 1 else float("nan")  # without an interval nothing is claimed
+
+    def mark(row: pd.Series) -> Mark:
+        if pd.isna(high) or pd.isna(row[_ERROR_LOW]):
+            return ""
+        return "best" if row.name == least.name else "tie" if row[_ERROR_LOW] <= high else ""
+
+    return [Cell(measured(r[_ERROR]), r[_ERROR], mark(r)) for _, r in rows.iterrows()]
 
 
 def _setting_cells(rows: pd.DataFrame) -> list[Cell]:

@@ -1,14 +1,15 @@
 """Figures of trained samplers: the path that one call decodes, and the learning curve."""
 
-import itertools
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import seaborn as sns
 from matplotlib.lines import Line2D
 
 from bench.presentation.document import Figure
-from bench.presentation.looks import COLOURS, WIDTH, drawing
+from bench.presentation.looks import WIDTH, drawing
+from bench.presentation.series import MARKERS
 from bench.presentation.text import one_line
 from bench.reports.sample_figure import kept_picture
 from bench.reports.sections import LABEL, Section
@@ -70,11 +71,18 @@ def learning_figure(section: Section, out: Path, suffix: str) -> Figure:
     with drawing(out / file, height=3.6) as fig:
         ax = fig.subplots()
         handles = []
-        for colour, curve in zip(itertools.cycle(COLOURS), curves):  # by place: one family may have many students
-            ax.plot(curve["images"], curve["error@0"], color=colour, lw=1.3)
+        labels: list[str] = []
+        for curve in curves:
+            label = curve["label"].iloc[0]
+            colour, place = section.looks[label].color, labels.count(label)
+            labels.append(label)
+            look: dict[str, Any] = {"color": colour}  # a sampler may have many students: a marker tells them apart
+            if place:
+                look |= {"marker": MARKERS[(place - 1) % len(MARKERS)], "ms": 4, "markevery": 0.1}
+            ax.plot(curve["images"], curve["error@0"], lw=1.3, **look)
             if "seen_error" in curve:
                 ax.plot(curve["images"], curve["seen_error"], color=colour, lw=0.9, ls=(0, (4, 2)))
-            handles.append(Line2D([], [], color=colour, label=curve["student"].iloc[0]))
+            handles.append(Line2D([], [], label=curve["student"].iloc[0], **look))
         if memorised:
             handles += [
                 Line2D([], [], color="0.3", lw=1.3, label="noises held out"),
@@ -99,7 +107,7 @@ def learning_figure(section: Section, out: Path, suffix: str) -> Figure:
 
 
 def _curve(row: pd.Series) -> pd.DataFrame | None:
-    """Columns student, images, error@0 and maybe seen_error of a card's learning curve (see `samplers.protocol.Student`).
+    """Columns label, student, images, error@0, maybe seen_error of a card's learning curve (see `samplers.protocol.Student`).
 
     None if the card has none that can be drawn.
     """
@@ -111,4 +119,4 @@ def _curve(row: pd.Series) -> pd.DataFrame | None:
     images = row["training.images"]
     if not {"step", "error@0"} <= {*curve} or len(curve) < 2 or pd.isna(images):
         return None
-    return curve.assign(student=_named(row), images=curve["step"] * images / curve["step"].max())
+    return curve.assign(label=row["label"], student=_named(row), images=curve["step"] * images / curve["step"].max())

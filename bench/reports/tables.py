@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.presentation.document import Cell, Mark, Table, cell
+from bench.presentation.document import Cell, Mark, Paragraph, Table, cell
 from bench.presentation.text import interval, measured, num, percent, plural
 from bench.records.columns import COLUMNS, title_of
 from bench.records.frame import MACHINE
+from bench.records.ranking import FRECHET
 from bench.reports.ranking import Winner, winner
 from bench.reports.sections import Section
+from bench.reports.ties import intransitive
 
 BANDS = (
     ("Up to 5 calls", 0.0, 5.0),
@@ -73,8 +75,8 @@ def main_tables(section: Section) -> list[Table]:
 
 
 def mark(best: Winner | None, index: Hashable) -> Mark:
-    """What the row with this index is beside the best of its selection."""
-    if best is None:
+    """What the row with this index is beside the best of its selection; nothing where none was tested against another."""
+    if best is None or not best.tested:
         return ""
     return "best" if index == best.row.name else "tie" if index in best.ties else ""
 
@@ -89,8 +91,8 @@ def _latency(row: pd.Series) -> Cell:
 def summary_table(section: Section) -> Table:
     """The quality by sampler and budget of calls, rows in the order of their sum of ranks.
 
-    Each cell is the sampler's run with the most calls in the band that ends at the budget, its calls in brackets where they
-    are fewer; best and ties are those of a column.
+    A column is a band of budgets, by the most calls measured in it; each cell is the sampler's run with the most calls there,
+    in brackets where they are fewer. Best and ties are those of a column.
     """
     columns: dict[int, dict[str, Cell]] = {}
     ranks: dict[str, list[float]] = {}
@@ -106,10 +108,16 @@ def summary_table(section: Section) -> Table:
     return Table([title_of("sampler"), *(plural(high, "call") for high in columns)], lines, range(1, len(columns) + 1))
 
 
+def summary_notes(section: Section) -> list[Paragraph]:
+    """Which ties of the summary do not follow the order of its values, and why."""
+    found = [intransitive(rows, best) for rows in latest(section.scored).values() if (best := winner(rows))]
+    return [Paragraph(text) for text in found if text]
+
+
 def latest(rows: pd.DataFrame) -> dict[int, pd.DataFrame]:
-    """Budget of calls -> of each label the row with the most calls in the band that ends there, where there are any."""
-    bands = {high: rows[_within(rows, low, high)] for low, high in pairwise((0, *BUDGETS))}
-    return {high: own.sort_values("counted.calls").groupby("label").tail(1) for high, own in bands.items() if len(own)}
+    """Most calls measured in a band of budgets -> of each label the row with the most calls in it; no band without rows."""
+    bands = [own for low, high in pairwise((0, *BUDGETS)) if len(own := rows[_within(rows, low, high)])]
+    return {int(own["counted.calls"].max()): own.sort_values("counted.calls").groupby("label").tail(1) for own in bands}
 
 
 def _within(rows: pd.DataFrame, low: float, high: float) -> pd.Series:
@@ -138,7 +146,8 @@ def blanks(section: Section) -> list[str]:
     tell(title_of("grid"), rows[rows["grid"].isna()], "the sampler has no time grid")
     for column in (*_COUNTS, _LATENCY, _RATE, _OVERHEAD):
         tell(title_of(column), rows[rows[column].isna()], unknown)
-    tell(f"interval of the {section.quality}", rows[rows["fd"].notna() & rows["fd_low"].isna()], "none was computed")
+    few = "it takes at least ten images a feature of the extractor" if section.ranking == FRECHET else "the metric gave none"
+    tell(f"interval of the {section.quality}", rows[rows["fd"].notna() & rows["fd_low"].isna()], few)
     return found
 
 

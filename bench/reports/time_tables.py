@@ -1,6 +1,8 @@
 """What else was timed, where it was asked for: throughput over batch sizes, cold start, energy; and what times suffer from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -29,7 +31,7 @@ def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def sweep_table(section: Section) -> Table | None:
-    """Images a second by batch size, a row a cell with its best; None where nothing was swept.
+    """Images a second by batch size, a row a cell with its best and what its interval meets; None where nothing was swept.
 
     What something disturbed is noted, and is nobody's best.
     """
@@ -42,16 +44,24 @@ def sweep_table(section: Section) -> Table | None:
         return None
     lines = []
     for (_, row), points in zip(rows.iterrows(), found, strict=True):
-        rates = {s: p["images_per_s"]["median"] for s, p in points.items()}
-        valid = {s: rates[s] for s, p in points.items() if (p.get("conditions") or {}).get("valid") is not False}
-        best = max(valid.values(), default=None)
+        rates = {s: p["images_per_s"] for s, p in points.items()}
+        valid = {s for s, p in points.items() if (p.get("conditions") or {}).get("valid") is not False}
+        best = max(valid, key=lambda s: rates[s]["median"]) if len(valid) > 1 else None
         cells = [Cell("")] * len(sizes)
         for s, rate in rates.items():
-            mark: Mark = "best" if s in valid and rate == best else ""
-            cells[sizes.index(s)] = Cell(measured(rate), rate, mark, "" if s in valid else "(not valid)")
+            mark: Mark = "best" if s == best else "tie" if s in valid and _meet(rate, rates.get(best)) else ""
+            cells[sizes.index(s)] = Cell(measured(rate["median"]), rate["median"], mark, "" if s in valid else "(not valid)")
         lines.append([cell(row["timed"]), cell(row["steps"], num), *cells, cell(row.get("time.sweep_stopped"))])
     columns = [title_of("sampler"), title_of("steps"), *(f"batch {s}" for s in sizes), title_of("time.sweep_stopped")]
     return Table(columns, lines, range(1, len(sizes) + 2))
+
+
+def _meet(rate: Mapping[str, Any], best: Mapping[str, Any] | None) -> bool:
+    """Whether a rate is not told from the best; without intervals it is not."""
+    if best is None:
+        return False
+    high, low = rate["ci_high"], best["ci_low"]
+    return high is None or low is None or high >= low
 
 
 def cost_table(section: Section) -> Table | None:
@@ -69,7 +79,15 @@ def _table(section: Section, there: Sequence[str]) -> Table | None:
     if not there:
         return None
     rows = _sorted(section.rows[section.rows[list(there)].notna().any(axis=1)])
-    lines = [[cell(r["timed"]), cell(r["steps"], num), *(cell(r[c], measured) for c in there)] for _, r in rows.iterrows()]
+
+    def entry(value: float, column: str, invalid: bool) -> Cell:
+        shown = cell(value, measured)
+        return replace(shown, note="(not valid)") if invalid and column in DECODE and shown.text else shown
+
+    lines = [
+        [cell(r["timed"]), cell(r["steps"], num), *(entry(r[c], c, invalid) for c in there)]
+        for (_, r), invalid in zip(rows.iterrows(), disturbed(rows), strict=True)
+    ]
     return Table([*map(title_of, ("sampler", "steps", *there))], lines, range(1, len(there) + 2))
 
 
@@ -79,7 +97,8 @@ def time_caveats(section: Section) -> list[str]:
     if bad := int(disturbed(rows).sum()):
         found.append(
             f"The times of {bad} of {len(rows)} rows are not valid, because something disturbed the machine; the table says "
-            "what. Figures show them; no sampler is called the fastest by them, and no training is set off against them."
+            "what. Figures of time leave them out, no sampler is called the fastest by them, and no training is set off "
+            "against them; any of these rows may be faster than what is named."
         )
     if "time.precision_asked" in rows:
         asked = rows[rows["time.precision_asked"].notna()]

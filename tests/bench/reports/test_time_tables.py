@@ -59,8 +59,10 @@ def test_a_row_with_invalid_times_is_never_the_fastest(tmp_path: Path, monkeypat
     text = write_report([write_run(tmp_path / "a", [fast, slow])]).read_text()
     assert "best quality: euler** (10 calls, 10 teacher-equivalents), 50.0 ms for one image" in text
     assert "The times of 1 of 2 rows are not valid" in text
-    text = write_report([write_run(tmp_path / "b", [fast])]).read_text()
+    slow["time"]["conditions"] = BAD
+    text = write_report([write_run(tmp_path / "b", [fast, slow])]).read_text()
     assert "none is called the fastest" in text
+    assert "**Quality against time**: no figure, because the times of all rows are not valid." in text
 
 
 def test_what_is_less_precise_than_asked_for_is_told(tmp_path: Path):
