@@ -8,7 +8,7 @@ import pandas as pd
 from bench.presentation.document import Block, Bullets, Cell, Document, Heading, Inline, Paragraph, Table, cell, strong
 from bench.presentation.text import interval, measured, num, plural
 from bench.records.columns import title_of
-from bench.records.differences import Z
+from bench.records.differences import Z, difference
 from bench.reports.advice import LATENCY, Advice, advise, excess, images_to_tell, seconds_for
 from bench.reports.break_even import total_seconds
 from bench.reports.budget import CLOSE, Budget
@@ -150,6 +150,8 @@ def _perhaps(section: Section, advice: Advice) -> Inline:
 
 
 def _more_images(row: pd.Series, others: list[pd.Series]) -> str:
+    if not all(difference(row, other).known for other in others):
+        return "more images (--images): from these no difference could be tested."
     needed = max(images_to_tell(row, other) for other in others)
     if math.isinf(needed):
         return "they give the same images or scores, which no measurement tells apart; take either."
