@@ -11,6 +11,10 @@ from samplers import UserError, load_teacher
 from samplers.models.guidance import guided
 
 LABELS = torch.tensor([7, 207])
+SCHEDULERS = {
+    "ddim": lambda: diffusers.DDIMScheduler(clip_sample=False),
+    "dpmpp_2m": lambda: diffusers.DPMSolverMultistepScheduler(timestep_spacing="leading"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +32,17 @@ def images(pipeline, weight):
     return pipeline(LABELS.tolist(), generator=torch.manual_seed(0), **told).images
 
 
-@pytest.mark.parametrize("weight", [1.0, 4.0])
+@pytest.mark.parametrize(("solver", "weight"), [("ddim", 1.0), ("ddim", 4.0), ("dpmpp_2m", 4.0)])
 @torch.no_grad()
-def test_a_whole_pipeline(pipeline, weight):
+def test_a_whole_pipeline(pipeline, solver, weight):
     """With its guidance, its learned variance and its decoder."""
     made, root = pipeline
+    made.scheduler = SCHEDULERS[solver]()
     teacher = load_teacher(f"diffusers:{root}")
     told = (teacher.shape, teacher.image_shape, teacher.num_classes, teacher.unconditional, teacher.latent)
     assert told == ((4, 8, 8), (3, 16, 16), 1000, True, True)
     expected = images(made, weight)
-    latents = ours("ddim", guided(teacher, weight), made.scheduler, start((4, 8, 8)), LABELS)
+    latents = ours(solver, guided(teacher, weight), made.scheduler, start((4, 8, 8)), LABELS)
     found = (teacher.decode(latents) / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
     assert found.std() > 0.05
     assert abs(found - expected).max() < 1e-4

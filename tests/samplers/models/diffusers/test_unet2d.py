@@ -6,10 +6,12 @@ import math
 import diffusers
 import pytest
 import torch
-from diffusers_models import ours, start, theirs, unet
+from diffusers_models import autoencoder, ours, start, theirs, unet
 
 import samplers
 from samplers import UserError, load_teacher
+from samplers.flops import flops
+from samplers.operations import Operations
 
 SOLVERS = {
     "ddim": lambda **told: diffusers.DDIMScheduler(clip_sample=False, **told),
@@ -170,3 +172,49 @@ def test_a_flow(folder):
             x = scheduler.step(network(x, t).sample, t, x).prev_sample
         levels = [min(float(t / (1 - t)), 1e6) for t in scheduler.sigmas]
         close(samplers.get("euler").integrate(teacher, z * (1 + levels[0]) / levels[0], levels), x)
+
+
+@torch.no_grad()
+def test_a_pass_is_its_network_calls_and_next_to_nothing(folder):
+    """Counted, where a clock would be disturbed: 16 operators a call beside the network's, views among them, and no waiting."""
+    _, spec = folder(SOLVERS["ddim"](), unet=unet())
+    teacher, z, time = load_teacher(spec), start((3, 8, 8)), torch.full((2,), 500.0)
+    with Operations() as bare:
+        teacher.network(z, time)
+    with Operations() as ours:
+        samplers.get("ddim").sample(teacher, z, steps=4)
+    assert 4 * bare.operators < ours.operators <= 4 * (bare.operators + 16)
+    assert ours.synchronisations == bare.synchronisations == 0
+    assert flops(samplers.get("ddim").sample, teacher, z, steps=4) == 4 * flops(teacher.network, z, time)
+
+
+@pytest.mark.parametrize(("spacing", "steps"), [("linspace", 10), ("trailing", 7)])
+@torch.no_grad()
+def test_ddim_of_the_library_steps_to_another_time_than_it_goes_on_from(spacing, steps, folder):
+    """Its step ends at t - T // n, and the next begins at its grid's time; ours, made to do so, gives its images."""
+    network, scheduler = unet(), diffusers.DDIMScheduler(clip_sample=False, timestep_spacing=spacing)
+    _, spec = folder(scheduler, unet=network)
+    teacher, z = load_teacher(spec), start((3, 8, 8))
+    expected = theirs(lambda x, t: network(x, t).sample, scheduler, z, steps)
+    assert (ours("ddim", teacher, scheduler, z) - expected).abs().max() > 1e-3
+    seen = z
+    for t in scheduler.timesteps.tolist():
+        level = teacher.schedule.sigma(float(t))
+        before = t - 1000 // steps
+        end = teacher.schedule.sigma(float(before)) if before >= 0 else 0.0
+        x = samplers.get("ddim").integrate(teacher, seen * math.hypot(1, level) / level, [level, end])
+        seen = x / math.hypot(1, end)
+    close(seen, expected)
+
+
+@torch.no_grad()
+def test_dpm_solver_of_the_library_cuts_a_learned_variance_at_three_channels(folder):
+    """So it fails for latents of four, unless somebody cuts before it."""
+    network, scheduler = unet(in_channels=4, out_channels=8), SOLVERS["dpmpp_2m"](variance_type="learned")
+    _, spec = folder(scheduler, unet=network, vae=autoencoder())
+    z = start((4, 8, 8))
+    with pytest.raises(RuntimeError, match="must match"):
+        theirs(lambda x, t: network(x, t).sample, scheduler, z, 5)
+    scheduler = SOLVERS["dpmpp_2m"]()
+    expected = theirs(lambda x, t: network(x, t).sample[:, :4], scheduler, z, 5)
+    close(ours("dpmpp_2m", load_teacher(spec), scheduler, z), expected)
