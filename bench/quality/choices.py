@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-FID = {"fid"}
+FID = {"fid", "fidinf"}
 """Metrics of Inception's features alone."""
 INCEPTION = "inception"
 

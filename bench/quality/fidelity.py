@@ -3,12 +3,15 @@ and its cache. Imported when asked for: it takes a second.
 """
 
 import math
+from itertools import pairwise
 
+import numpy as np
 from scipy.stats import t
 from torch import Tensor
 
-from bench.quality.metrics import FEATURES, LOGITS, REFERENCE_FEATURES, Sample, Score, at_least, wilson
+from bench.quality.metrics import FEATURES, LOGITS, REFERENCE_FEATURES, Score, at_least, wilson
 from bench.quality.reference import Reference
+from bench.quality.sample import Sample
 from samplers.errors import UserError, one_line
 
 KID_SUBSETS = 100
@@ -102,10 +105,13 @@ def inception_score(logits: Tensor, seed: int) -> tuple[float, tuple[float, floa
 
     The splits are disjoint, so their spread gives the interval (Student's t): of the score of N / 10 images.
     """
-    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
+    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
-    found = isc_features_to_metric(logits, splits=ISC_SPLITS, rng_seed=seed)
-    mean, deviation = found[KEY_METRIC_ISC_MEAN], found[KEY_METRIC_ISC_STD]
-    # The deviation is divided by N, not by N - 1.
-    half = float(t.ppf(0.975, ISC_SPLITS - 1)) * deviation / math.sqrt(ISC_SPLITS - 1)
+    order = np.random.RandomState(seed).permutation(len(logits))
+    ends = [i * len(logits) // ISC_SPLITS for i in range(ISC_SPLITS + 1)]
+    # A split at a time: of all at once it would hold five copies in float64.
+    splits = [logits[order[a:b]] for a, b in pairwise(ends)]
+    scores = [isc_features_to_metric(s, splits=1, shuffle=False)[KEY_METRIC_ISC_MEAN] for s in splits]
+    mean = float(np.mean(scores))
+    half = float(t.ppf(0.975, ISC_SPLITS - 1)) * float(np.std(scores, ddof=1)) / math.sqrt(ISC_SPLITS)
     return mean, (max(mean - half, 1.0), mean + half)

@@ -6,19 +6,17 @@ alike: a class without arguments, or an object.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from scipy.stats import binomtest
-from torch import Tensor
 
 from bench.quality.extractor import Extractor
 from bench.quality.images import ROUNDING
 from bench.quality.moments import Moments
 from bench.quality.reference import Reference
+from bench.quality.sample import Array, Sample
 from samplers.errors import UserError, foreign
 from samplers.registry import entries, load_entry
 
@@ -28,29 +26,8 @@ REFERENCE_MOMENTS, REFERENCE_FEATURES = "reference moments", "reference features
 COMPARED = frozenset({REFERENCE_MOMENTS, REFERENCE_FEATURES})
 INCEPTION, OTHERS = "Inception's features", "features of another extractor than Inception"
 NEEDS = COMPARED | {FEATURES, LOGITS, LABELS, INCEPTION, OTHERS}
-Array = np.ndarray | Tensor
 Entry = dict[str, float | int | str | None]
 """The keys of `bench.records.schema.Score`; the interval is of 95 %, None where unknown."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Generated images as an extractor sees them: features [N, D], logits [N, K] and the labels [N] asked for, or None."""
-
-    features: Tensor
-    logits: Tensor | None = None
-    labels: Tensor | None = None
-
-    @classmethod
-    def of(cls, features: Array, logits: Array | None = None, labels: Array | None = None) -> "Sample":
-        """From arrays or tensors of any device."""
-        given = (None if v is None else torch.as_tensor(v).detach().cpu() for v in (logits, labels))
-        return cls(torch.as_tensor(features).detach().cpu(), *given)
-
-    @cached_property
-    def moments(self) -> Moments:
-        """Of the features; for all metrics once."""
-        return Moments.of(self.features)
 
 
 class Score(NamedTuple):
@@ -77,6 +54,7 @@ class Metric(Protocol):
         better: where its scores are better.
         description: a line for `bench list`.
         needs: of NEEDS, what it takes from the sample and the reference; the rest may be missing or empty.
+        per_feature: the fewest images for each of the extractor's features; may be left out, for 0.
     """
 
     name: str
@@ -154,14 +132,20 @@ def compares_features(metrics: Sequence[str]) -> bool:
     return any(REFERENCE_FEATURES in load_metric(name).needs for name in metrics)
 
 
-def check_needs(metrics: Sequence[str], extractor: Extractor, reference: Reference, labelled: bool) -> None:
+def check_needs(
+    metrics: Sequence[str], extractor: Extractor, reference: Reference, labelled: bool, images: int | None = None
+) -> None:
     """Refuse metrics that need what an extractor, a reference or the images do not have, and a reference of another extractor.
 
     Raises:
         UserError: any of them.
     """
     for name in metrics:
-        needs = load_metric(name).needs
+        metric = load_metric(name)
+        needs, least = metric.needs, getattr(metric, "per_feature", 0) * (extractor.dimensions or 0)
+        if images is not None and images < least:
+            said = f"{name} needs at least {least:,} images of the {extractor.dimensions:,} features of '{extractor.name}'"
+            raise UserError(f"{said}, not {images:,}; ask for more with --images, or leave it out")
         if LOGITS in needs and extractor.classes is None:
             raise UserError(f"{name} needs logits, which extractor '{extractor.name}' does not give; leave it out of --metrics")
         if INCEPTION in needs and not extractor.gives_fid:
@@ -201,9 +185,9 @@ def score(sample: Sample, extractor: Extractor, reference: Reference, metrics: S
         UserError: an unknown metric, fewer images than one of them needs, or something else that one needs and is not there.
         ValueError: a metric that does not give the scores that it promises.
     """
-    check_metrics(metrics, len(sample.features))
-    check_needs(metrics, extractor, reference, sample.labels is not None)
-    dim = sample.features.shape[1]
+    check_metrics(metrics, sample.n)
+    check_needs(metrics, extractor, reference, sample.labels is not None, sample.n)
+    dim = sample.dimensions
     if reference.moments.n and len(reference.moments.mean) != dim:
         said = f"the features have dimension {dim}, the reference's {len(reference.moments.mean)}"
         raise UserError(f"{said}; it is of another extractor, name one of '{extractor.name}'")

@@ -1,10 +1,14 @@
 """Phase: the metrics of a cell's images."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 
-from bench.quality.metrics import Sample, label_agreement, score
+from bench.quality.extractor import Features
+from bench.quality.metrics import label_agreement, score
+from bench.quality.sample import Sample
 from bench.quality.trajectory import relative_rmse
 from bench.records.ranking import FRECHET
 from bench.records.store import Store
@@ -20,15 +24,12 @@ class Scoring(Phase):
     name = "scoring"
 
     def measure(self, m: Measurement, session: Session, store: Store) -> None:
-        plan, kept = session.plan, _kept(m, session, store)
-        error = kept.pop("error", None)
+        plan, error = session.plan, _errors(m, session, store)
         if error is not None and not np.isfinite(error).all():
             raise FloatingPointError("images are too far from the converged solution for a finite error")
-        if session.labelled and plan.prompts is None:
-            kept["labels"] = np.arange(plan.images) % session.teacher.num_classes
         quality: dict[str, Any] = {}
         extractor, real = session.extractor, session.real
-        seen = None if extractor is None else Sample.of(**kept)
+        seen = None if extractor is None else _sample(m, session, store)
         if seen is not None and extractor is not None and real is not None:
             found, influences = score(seen, extractor, real, plan.scores, plan.seed)
             quality |= found
@@ -43,12 +44,29 @@ class Scoring(Phase):
         m.tell("quality", **quality)
 
 
-def _kept(m: Measurement, session: Session, store: Store) -> dict[str, np.ndarray]:
-    """Features, logits and errors of all images of a cell, as far as there are any; batches damaged since are made again."""
-    numbers = batches(session)
-    found = [store.scratch.batch(m.cell.id, k) for k in numbers]
-    if None in found:
-        fill(m, session, store)
-        found = [store.scratch.batch(m.cell.id, k) for k in numbers]
-    parts = [part for part in found if part is not None]
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+def _batches(m: Measurement, session: Session, store: Store) -> Iterator[dict[str, np.ndarray]]:
+    """What generating kept, batch by batch; batches damaged since are made again."""
+    for k in batches(session):
+        if (found := store.scratch.batch(m.cell.id, k)) is None:
+            fill(m, session, store)
+            found = store.scratch.batch(m.cell.id, k)
+        assert found is not None
+        yield found
+
+
+def _errors(m: Measurement, session: Session, store: Store) -> np.ndarray | None:
+    """Squared errors of the images that have a converged one."""
+    parts = [found["error"] for found in _batches(m, session, store) if "error" in found]
+    return np.concatenate(parts) if parts else None
+
+
+def _sample(m: Measurement, session: Session, store: Store) -> Sample:
+    """The cell's images as the extractor saw them."""
+    plan = session.plan
+    classes = session.teacher.num_classes if session.labelled and plan.prompts is None else 0
+
+    def parts() -> Iterator[Features]:
+        for found in _batches(m, session, store):
+            yield Features(**{k: torch.from_numpy(v) for k, v in found.items() if k in Features._fields})
+
+    return Sample(parts, plan.images, torch.arange(plan.images) % classes if classes else None)

@@ -86,7 +86,7 @@ class Session:
         if plan.scores and not (usual and plan.extractor is None and extractor_of(self.teacher.data) is None):
             self.extractor = find_extractor(plan.extractor, self.teacher, plan.inception_weights)
             self.real = find_reference(self.extractor, self.device, plan.reference, features=compares_features(plan.scores))
-            check_needs(plan.scores, self.extractor, self.real, self.labelled and plan.prompts is None)
+            check_needs(plan.scores, self.extractor, self.real, self.labelled and plan.prompts is None, plan.images)
         self.display = Display(quiet)
         with foreign(f"teacher '{one_line(plan.teacher)}' cannot denoise", "its author must mend it"):
             self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)

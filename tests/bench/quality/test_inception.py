@@ -9,9 +9,10 @@ from PIL import Image
 
 from bench.quality import inception as module
 from bench.quality.extractor import Extractor, features_of, load_extractor
-from bench.quality.metrics import Sample, check_needs, score
+from bench.quality.metrics import check_needs, score
 from bench.quality.pictures import open_pictures
 from bench.quality.reference import find_reference
+from bench.quality.sample import Sample
 from samplers.errors import UserError
 from samplers.files import sha256
 

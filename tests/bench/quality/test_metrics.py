@@ -9,10 +9,11 @@ from torch.utils.data import Dataset
 from bench.quality.extractor import load_extractor
 from bench.quality.fidelity import inception_score, kid, precision_recall
 from bench.quality.frechet import frechet_distance, influence, standard_error
-from bench.quality.metrics import Sample, check_metrics, label_agreement
+from bench.quality.metrics import check_metrics, label_agreement
 from bench.quality.metrics import score as score_sample
 from bench.quality.moments import Moments
 from bench.quality.reference import Reference, find_reference
+from bench.quality.sample import Sample
 from samplers.errors import UserError
 
 METRICS = ["fd", "kid", "prc", "isc"]

@@ -11,10 +11,11 @@ from rich.console import Console
 from bench.commands.listing import listed, overview
 from bench.presentation import terminal
 from bench.quality.extractor import features_of, load_extractor
-from bench.quality.metrics import Sample, check_metrics, check_needs, metric_names, score
+from bench.quality.metrics import check_metrics, check_needs, metric_names, score
 from bench.quality.moments import Moments
 from bench.quality.pictures import Pictures
 from bench.quality.reference import Reference, find_reference, make_reference
+from bench.quality.sample import Sample
 from samplers.errors import UserError
 from samplers.training.data import ImageSet
 
@@ -102,7 +103,7 @@ def test_a_metric_and_an_extractor_are_one_file_and_a_line_each(install, data, c
         "reference_n": 40,
     }
     assert list(influences) == ["gap", "fd"]
-    assert metric_names() == ["fd", "fid", "gap", "isc", "kid", "prc"]
+    assert metric_names() == ["fd", "fdinf", "fid", "fidinf", "gap", "isc", "kid", "prc"]
     terminal.show(overview(listed()), Console(width=300))
     out = capsys.readouterr().out
     assert "kinds of extractor" in out
@@ -124,7 +125,7 @@ def test_what_a_metric_needs_and_is_not_there_is_told(install, metrics, told):
     install(ENTRIES, SOURCE)
     extractor = load_extractor("means:grey")
     with pytest.raises(UserError, match=told):
-        score(Sample(torch.zeros(10, 2)), extractor, find_reference(extractor), metrics, 0)
+        score(Sample.of(torch.zeros(10, 2)), extractor, find_reference(extractor), metrics, 0)
 
 
 @pytest.mark.parametrize(
@@ -313,4 +314,4 @@ def test_too_few_images_for_a_reference(install, data):
 def test_features_and_reference_of_different_dimension():
     reference = Reference(Moments.of(torch.randn(50, 7)))
     with pytest.raises(UserError, match="the features have dimension 64, the reference's 7"):
-        score(Sample(torch.zeros(20, 64)), load_extractor("mnist"), reference, ["fd"], 0)
+        score(Sample.of(torch.zeros(20, 64)), load_extractor("mnist"), reference, ["fd"], 0)
