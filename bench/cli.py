@@ -1,9 +1,11 @@
 """The command line: `bench COMMAND`."""
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +30,21 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+class _InterruptedError(Exception):
+    """Ctrl-C, which Typer would end without a word."""
+
+
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        try:
+            command(**values)
+        except KeyboardInterrupt as e:
+            raise _InterruptedError(str(e) or "run the same command again to go on from here") from e
+
+    return run
+
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -44,7 +61,7 @@ def bench(
 
 
 for command in (run, list_, report, recommend, tune, train, profile, compare, gate, verify, doctor, convert, campaign):
-    app.command(name=command.__name__.rstrip("_"))(command)
+    app.command(name=command.__name__.rstrip("_"))(_interruptible(command))
 
 
 def main() -> None:
@@ -54,8 +71,8 @@ def main() -> None:
         code = app(standalone_mode=False)
     except (UserError, OSError) as e:
         code = _fail(in_short(e))
-    except (KeyboardInterrupt, typer.Abort):
-        code = _fail("interrupted; run the same command again to go on from here", code=130)
+    except _InterruptedError as e:
+        code = _fail(f"interrupted; {one_line(e, 600)}", code=130)
     except Exception as e:
         # Typer's own usage errors carry an exit code and a message; anything else is ours, and its traceback is wanted.
         if not hasattr(e, "exit_code") or not hasattr(e, "format_message"):

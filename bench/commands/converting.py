@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands.options import console
+from bench.commands.options import say
 
 
 def convert(
@@ -15,4 +15,4 @@ def convert(
     """Write a checkpoint of EDM, EDM2, guided-diffusion or consistency_models as safetensors with a card."""
     from bench.commands.functions.training import convert
 
-    console.print(f"card: {convert(checkpoint, out)}")
+    say(f"card: {convert(checkpoint, out)}")

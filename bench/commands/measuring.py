@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands.options import Device, Markdown, Quiet, Zoo, add_zoos, console, options_of
+from bench.commands.options import Device, Markdown, Quiet, Zoo, add_zoos, console, options_of, say
 from bench.profiling.settings import ProfileSettings
 from bench.runs.plan import Plan, make_plan
 from bench.runs.tuning_settings import TuningSettings
@@ -20,6 +20,7 @@ def run(
     tuned: Annotated[Path | None, typer.Option(help="tuned.yaml of 'bench tune', for a plan with samplers 'tuned'")] = None,
     zoo: Zoo = None,
     report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
+    again: Annotated[bool, typer.Option("--again", help="measure once more the cells that failed or were disturbed")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure samplers: quality, calls, work, time. Resumes what was interrupted; renders the report.
@@ -27,6 +28,7 @@ def run(
     Exit code 0, or 1 where a cell failed (its record says why; the others are measured), 2 for a mistake in what was asked.
     """
     from bench.presentation import terminal
+    from bench.presentation.text import plural
     from bench.records.caveats import caveats
     from bench.records.frame import load_records
     from bench.reports.report import headline, write_report
@@ -35,16 +37,18 @@ def run(
     add_zoos(zoo)
     full = make_plan(plan, tuned=tuned, **given)
     folder = folder_of(full, out)
-    records = run_plan(full, folder, quiet=quiet)
+    records = run_plan(full, folder, quiet=quiet, again=again)
     terminal.show(headline(load_records([folder])), console)
-    console.print(f"\n{len(records)} records in {folder / 'records.jsonl'}")
+    say(f"\n{plural(len(records), 'record')} in {folder / 'records.jsonl'}")
     if report:
-        console.print(f"report: {write_report([folder])}")
+        say(f"report: {write_report([folder])}")
     failed = [r for r in records if r.status == "failed"]
     for r in failed:
-        console.print(f"failed: {r.cell}: {r.error}", style="red")
+        say(f"failed: {r.cell}: {r.error}", style="red")
+    if failed:
+        say("once that is mended, give the same command with --again: it measures these cells alone", style="red")
     for line in caveats(records):
-        console.print(line, style="yellow")
+        say(line, style="yellow")
     if failed:
         raise typer.Exit(1)
 
@@ -60,7 +64,7 @@ def tune(
     """Choose each sampler's grid, end and last step on noises of their own, for a plan with samplers 'tuned'."""
     from bench.commands.functions.measuring import tune
 
-    console.print(f"chosen: {tune(plan, out, zoo=zoo or (), quiet=quiet, **given)}")
+    say(f"chosen: {tune(plan, out, zoo=zoo or (), quiet=quiet, **given)}")
 
 
 def list_(
@@ -81,7 +85,7 @@ def report(
     """Tables and figures again, from records alone."""
     from bench.commands.functions.measuring import report
 
-    console.print(f"report: {report(runs, out)}")
+    say(f"report: {report(runs, out)}")
 
 
 @options_of(ProfileSettings, but="sampler")
@@ -98,7 +102,7 @@ def profile(
     from bench.commands.functions.measuring import profile, profile_folder
 
     result = profile(sampler, device=device, zoo=zoo or (), trace=trace, out=out, quiet=quiet, **given)
-    console.print(f"profile: {profile_folder(sampler, result['mode'], out) / 'profile.md'}")
+    say(f"profile: {profile_folder(sampler, result['mode'], out) / 'profile.md'}")
 
 
 def doctor(

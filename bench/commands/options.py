@@ -24,6 +24,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="print Markdown, as into a pipe or a file")]
 
 
+def say(line: str, style: str | None = None) -> None:
+    """A line of the result, without markup; one line where there is no terminal."""
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+
+
 def options_of(settings: type[Settings], *, but: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each field of `settings`, in the place of its parameter `given`.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands.options import Device, Quiet, Zoo, console
+from bench.commands.options import Device, Quiet, Zoo, say
 
 
 def train(
@@ -24,7 +24,7 @@ def train(
     """Train by a recipe, or resume; ends with a card and its weights."""
     from bench.commands.functions.training import train
 
-    console.print(f"card: {train(what, recipe, data=data, out=out, device=device, zoo=zoo, quiet=quiet)}")
+    say(f"card: {train(what, recipe, data=data, out=out, device=device, zoo=zoo, quiet=quiet)}")
 
 
 def campaign(
@@ -42,4 +42,4 @@ def campaign(
 
     work = campaign(recipe, data=data, out=out, slice=seconds, home=home, export=export, device=device, quiet=quiet)
     after = f"{work.next()} is next; the same command goes on" if work.next() else "all is done"
-    console.print(f"{len(work.done)} of {len(work.needs)} stages done; {after}. To take home: {work.export}")
+    say(f"{len(work.done)} of {len(work.needs)} stages done; {after}. To take home: {work.export}")

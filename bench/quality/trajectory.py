@@ -8,6 +8,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ import torch
 from torch import Tensor
 
 import samplers
-from bench.quality.cache import cache_folder
 from bench.quality.frechet import Z
 from samplers.denoiser import end_of
 from samplers.errors import UserError
@@ -63,9 +63,9 @@ def relative_rmse(squared_errors: np.ndarray, reference: Converged) -> dict[str,
 
 @torch.no_grad()
 def converged(
-    teacher: Teacher, noise: Tensor, labels: Tensor | None, seed: int, advance: Callable[[int], None]
+    teacher: Teacher, noise: Tensor, labels: Tensor | None, seed: int, advance: Callable[[int], None], cache: Path
 ) -> tuple[Converged, float]:
-    """The converged solution for `noise` [T, C, H, W], from the cache where it is there, and the seconds its network took.
+    """The converged solution for `noise` [T, C, H, W], from `cache` where it is there, and the seconds its network took.
 
     Args:
         teacher: the denoiser; its hash is part of the cache's key.
@@ -73,12 +73,13 @@ def converged(
         labels: [T] or None.
         seed: for the cache's key.
         advance: told of the number of network evaluations after each batch.
+        cache: folder to keep it in.
     """
     description = f"{SOLVER}, {STEPS} steps" + ("" if end_of(teacher) == teacher.sigma_min else f" to {end_of(teacher):g}")
     given = [teacher.sha256, seed, len(noise), labels is not None, description, str(noise.device.type)]
     key = hashlib.sha256(repr(given).encode()).hexdigest()[:24]
-    path = cache_folder() / f"converged-{key}.safetensors"
-    if teacher.sha256 is not None and path.exists():
+    path = cache / f"converged-{key}.safetensors"
+    if path.exists():
         try:
             tensors, info = load_tensors(path)
             return Converged(tensors["images"].to(noise.device), info["error"], description), 0.0
@@ -88,9 +89,8 @@ def converged(
     fine, coarse = (_solve(teacher, noise, labels, n, advance) for n in (STEPS, STEPS // 2))
     seconds = time.perf_counter() - begin
     error = float(((fine - coarse).double().square().mean() / fine.double().square().mean()).sqrt())
-    if teacher.sha256 is not None:
-        with contextlib.suppress(UserError):  # a cache that cannot be written costs time, not the run
-            save_tensors(path, {"images": fine}, {"error": error})
+    with contextlib.suppress(UserError):  # a cache that cannot be written costs time, not the run
+        save_tensors(path, {"images": fine}, {"error": error})
     return Converged(fine, error, description), seconds
 
 

@@ -11,6 +11,12 @@ def _missed(time: Time) -> bool:
     return asked is not None and (reached is None or reached > asked)
 
 
+def disturbed(record: Record) -> bool:
+    """Whether something was seen to disturb the timed work of a cell."""
+    conditions = record.time.conditions if record.time is not None else None
+    return conditions is not None and conditions.valid is False
+
+
 def caveats(records: Sequence[Record]) -> list[str]:
     """What a reader of these records should be told about their times and scores: one line each, none where all is well."""
     times = [(r.cell, r.time) for r in records if r.time is not None]
@@ -22,12 +28,15 @@ def caveats(records: Sequence[Record]) -> list[str]:
             f"precision: {len(wide)} of {len(times)} cells did not reach the one asked for within their budget "
             f"({cell}: {'no interval' if width == inf else f'{width:.1%}'}); raise --time-budget"
         )
-    disturbed = [(cell, t.conditions) for cell, t in times if t.conditions is not None and t.conditions.valid is False]
-    if disturbed:
-        cell, conditions = disturbed[0]
+    bad = [(r, r.time.conditions) for r in records if r.time is not None and r.time.conditions is not None and disturbed(r)]
+    if bad:
+        first, conditions = bad[0]
+        spare = first.device == "cpu" and (first.environment.threads or 1) > 1
         lines.append(
-            f"conditions: {len(disturbed)} of {len(times)} cells were timed while something disturbed them, so their times are "
-            f"marked invalid ({cell}: {'; '.join(conditions.reasons)})"
+            f"conditions: {len(bad)} of {len(times)} cells were timed while something disturbed them, so their times are "
+            f"marked invalid ({first.cell}: {'; '.join(conditions.reasons)}). Stop what else runs here and give the same "
+            "command with --again: it measures these alone"
+            f"{'; or leave the rest a core, by --threads 1 and another --out' if spare else ''}"
         )
     lines += _few(records)
     bare = [r.cell for r in records if r.quality is not None and not r.quality.__pydantic_extra__]

@@ -61,8 +61,9 @@ class Store:
                 write_whole(self._records, whole)
 
     def records(self) -> list[Record]:
-        """All records so far, oldest first."""
-        return read_records(self._records) if self._records.exists() else []
+        """The record of each cell so far, oldest first; the last one of a cell that was measured again."""
+        found = read_records(self._records) if self._records.exists() else []
+        return list({r.cell: r for r in found}.values())
 
     def add(self, record: Record) -> None:
         """Append a record, or leave the file as it was, and forget the scratch of its cell.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bench.quality.cache import cache_folder
 from bench.quality.images import pictures
 from bench.quality.trajectory import converged
 from bench.records.store import Store
@@ -13,7 +14,10 @@ from bench.runs.session import Session
 
 
 class Converging(Phase):
-    """Solves it, or takes it from the cache, and keeps its first images as a picture."""
+    """Solves it, or takes it from the cache, and keeps its first images as a picture.
+
+    That of a teacher without a hash is kept while the run lasts.
+    """
 
     name = "converging"
 
@@ -22,7 +26,8 @@ class Converging(Phase):
 
     def run(self, cells: Sequence[Measurement], session: Session, store: Store) -> None:
         z, labels = session.inputs(range(session.plan.trajectory_images))
-        session.converged, seconds = converged(session.teacher, z, labels, session.plan.seed, session.display.advance)
+        cache = cache_folder() if session.teacher.sha256 is not None else store.scratch.folder / self.name
+        session.converged, seconds = converged(session.teacher, z, labels, session.plan.seed, session.display.advance, cache)
         session.executor.sampling_s += seconds
         if session.teacher.image_shape is not None:
             store.save_row("reference", pictures(session.teacher, session.converged.images[:ROW]).cpu().numpy())

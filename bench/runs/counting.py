@@ -1,10 +1,12 @@
 """Phase: what one pass of one image does, counted in mode eager; and the path, where one call decodes a whole one."""
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 
 from bench.quality.images import pictures
 from bench.quality.trajectory import true_path
+from bench.records.schema import Counted, DecodedPath
 from bench.records.store import Store
 from bench.runs.measurement import Measurement
 from bench.runs.phase import Phase
@@ -26,15 +28,34 @@ def _mismatch(m: Measurement, claimed: int, counted: int) -> PluginError:
     )
 
 
+class Counts(BaseModel):
+    """What was counted of a cell, and the path that its call decodes, if it does."""
+
+    counted: Counted
+    path: DecodedPath | None = None
+
+
 class Counting(Phase):
-    """Fills the record's `counted`, and `path`. It takes a moment, so an interrupted run counts again."""
+    """Fills the record's `counted`, and `path`."""
 
     name = "counting"
 
     def cost(self, m: Measurement, session: Session, store: Store) -> int:
-        return m.card.calls(m.cell.steps)
+        return 0 if store.scratch.rows(m.cell.id, self.name, Counts) else m.card.calls(m.cell.steps)
 
     def measure(self, m: Measurement, session: Session, store: Store) -> None:
+        kept = store.scratch.rows(m.cell.id, self.name, Counts)
+        if not kept:
+            self._count(m, session)
+            if m.sampler.networks():
+                self._keep_path(m, session, store)
+            store.scratch.append(m.cell.id, self.name, Counts.model_validate(m.told))
+            return
+        m.tell("counted", **kept[0].counted.model_dump())
+        if kept[0].path is not None:
+            m.tell("path", **kept[0].path.model_dump())
+
+    def _count(self, m: Measurement, session: Session) -> None:
         executor, claimed = session.executor, m.card.calls(m.cell.steps)
         count = executor.metered(m, range(1)).count
         if count.asked != claimed:
@@ -53,8 +74,6 @@ class Counting(Phase):
             teacher_equivalents=round(work / session.teacher_flops, 4) if session.teacher_flops else float(count.calls),
             synchronisations=operations.synchronisations,
         )
-        if m.sampler.networks():
-            self._keep_path(m, session, store)
 
     @torch.no_grad()
     def _keep_path(self, m: Measurement, session: Session, store: Store) -> None:

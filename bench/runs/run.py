@@ -7,6 +7,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.records.caveats import disturbed
 from bench.records.schema import Record
 from bench.records.store import Store, threads_of
 from bench.runs.cells import Cell
@@ -29,6 +30,7 @@ from bench.runs.timing import Timing
 from samplers.errors import one_line
 from samplers.files import alone_in
 from samplers.models.zoo import add_zoo
+from samplers.time_limit import TimeUpError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,19 +48,26 @@ def folder_of(plan: Plan, out: str | Path | None = None) -> Path:
     return Path(out) if out is not None else Path("runs") / plan.run_id()
 
 
-def run_plan(plan: Plan, folder: Path, *, quiet: bool = False) -> list[Record]:
+def run_plan(plan: Plan, folder: Path, *, quiet: bool = False, again: bool = False) -> list[Record]:
     """Measure what `folder` does not hold yet of a plan, and return all its records.
 
     Ctrl-C loses the repetition in progress; calling it again goes on.
 
+    Args:
+        plan: what to measure.
+        folder: of the run.
+        quiet: no progress.
+        again: measure cells once more that failed, were skipped, or were timed while something disturbed them.
+
     Raises:
         UserError: anything asked for that cannot be, or another process at work in the folder.
+        KeyboardInterrupt: Ctrl-C; says how far it came.
     """
     begin = time.perf_counter()
     with alone_in(folder):
         session = Session(plan, quiet=quiet, threads=threads_of(folder))
         store = Store(folder, plan.text_in(folder), session.identity())
-        done = {Cell.of(r) for r in store.records()}
+        done = {Cell.of(r) for r in store.records() if not again or (r.status == "ok" and not disturbed(r))}
         if done and session.teacher.sha256 is None:
             session.display.say(f"nothing tells whether teacher '{session.teacher.name}' is that of the records in {folder}")
         cells = [Measurement(c, session.samplers.get(c) or Unusable()) for c in session.cells if c not in done]
@@ -76,6 +85,11 @@ def run_plan(plan: Plan, folder: Path, *, quiet: bool = False) -> list[Record]:
                 for m in [m for m in cells if m.error is not None and m.cell not in kept]:
                     store.add(record(m, session))  # so that the next process goes on with the others
                 raise
+            except TimeUpError:
+                raise
+            except KeyboardInterrupt:
+                at = f"{len(store.records())} of {len(session.cells)} records are in {folder}"
+                raise KeyboardInterrupt(f"{at}; run the same command again to go on from here") from None
             finally:
                 store.scratch.close()
                 store.add_session(_took(session, len(cells), time.perf_counter() - begin))
@@ -101,6 +115,8 @@ def _measure(cells: Sequence[Measurement], session: Session, store: Store) -> No
             phase.run([m], session, store)
         store.add(record(m, session))
         session.display.cell_done()
+    for phase in first:
+        store.scratch.forget(phase.name)
 
 
 def _took(session: Session, cells: int, wall: float) -> dict[str, Any]:
@@ -121,6 +137,7 @@ def run(
     tuned: str | Path | None = None,
     zoo: str | Path | Sequence[str | Path] = (),
     quiet: bool = False,
+    again: bool = False,
     **options: Any,
 ) -> "pd.DataFrame":
     """Measure a plan and return its records, one row a cell.
@@ -134,6 +151,7 @@ def run(
         tuned: `tuned.yaml` of `bench tune`, for a plan with samplers "tuned".
         zoo: folders of trainings whose cards count as shipped.
         quiet: no progress.
+        again: measure cells once more that failed, were skipped, or were timed while something disturbed them.
         **options: fields of `Plan`, over those of the file.
 
     Raises:
@@ -146,5 +164,5 @@ def run(
     with named(options) as told:
         full = make_plan(plan, tuned=None if tuned is None else Path(tuned), **told)
         folder = folder_of(full, out)
-        run_plan(full, folder, quiet=quiet)
+        run_plan(full, folder, quiet=quiet, again=again)
     return load_records([folder])

@@ -114,7 +114,7 @@ def test_a_precision_that_is_not_reached_is_told_and_what_was_measured_is_kept(s
     code, out, _ = call(monkeypatch, capsys, "run", "--quiet", "--no-report", "--out", "here", *words)
     assert code == 0
     told = " ".join(out.split())
-    assert "1 records" in told
+    assert "1 record in" in told
     assert "precision: 1 of 1 cells did not reach the one asked for within their budget" in told
     assert "no interval); raise --time-budget" in told
     (record,) = [json.loads(line) for line in Path("here/records.jsonl").read_text().splitlines()]
@@ -287,7 +287,7 @@ def test_trainings_count_as_shipped_where_they_are_told_of(tiny, tmp_path, monke
     assert "unknown teacher 'tiny'" in err
     code, out, _ = call(monkeypatch, capsys, *words, "--zoo", str(Path(tiny["teacher"]).parent))
     assert code == 0
-    assert "1 records" in out
+    assert "1 record in" in out
 
 
 @pytest.mark.parametrize(("own", "kept"), [(None, "30000"), ("7", "7")])

@@ -24,3 +24,12 @@ def test_caveats_name_the_worst_and_are_silent_where_all_is_well():
     assert "1 of 4 cells were timed while something disturbed them" in told[1]
     assert "(d: heat)" in told[1]
     assert "no interval" in caveats([cell("a", 0.02, None), cell("b", 0.02, 0.05)])[0]
+
+
+def test_what_disturbed_a_run_names_the_remedy():
+    r = cell("d", None, None, False)
+    on = {n: r.model_copy(update={"environment": r.environment.model_copy(update={"threads": n})}) for n in (1, 2)}
+    (alone,), (spare,) = caveats([on[1]]), caveats([on[2]])
+    assert "Stop what else runs here and give the same command with --again: it measures these alone" in alone
+    assert "--threads" not in alone
+    assert spare.endswith("; or leave the rest a core, by --threads 1 and another --out")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from command import call
 from processes import start
 from run_folders import records
 
@@ -16,6 +17,9 @@ import samplers.registry
 from bench.reports.report import write_report
 from bench.runs.executor import Executor
 from bench.runs.overhead import PASSES
+from bench.runs.plan import make_plan
+from bench.runs.run import run_plan
+from bench.runs.scoring import Scoring
 from samplers import Card, Sampler, UserError
 from samplers.time_limit import TimeUpError, time_limit
 
@@ -109,6 +113,54 @@ def test_kill_9_loses_no_record_and_no_finished_batch(small: dict, tmp_path: Pat
     bench.run(out=tmp_path / "cut", quiet=True, **small)
     assert stamps
     assert quality(tmp_path / "cut") == quality(tmp_path / "whole")
+
+
+def test_an_interruption_says_how_far_it_came_and_nothing_is_prepared_again(
+    small: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    """What was counted is not counted again, nor the path that was converged to, of a teacher without a hash either."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom samplers.analytic import Gaussian\n\n\n"
+        "def teacher():\n    return Gaussian(torch.zeros(1, 8, 8), torch.full((1, 8, 8), 0.5))\n"
+    )
+    options = small | {"teacher": "python:mine:teacher", "extractor": None, "metrics": ("none",)}
+    score, left = Scoring.measure, [2]
+
+    def interrupted(*args):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return score(*args)
+
+    monkeypatch.setattr(Scoring, "measure", interrupted)
+    words = [f"--{k.replace('_', '-')}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in options.items() if v]
+    code, _, err = call(monkeypatch, capsys, "run", "--out", "run", *words)
+    assert code == 130
+    assert "interrupted; 1 of 4 records are in run; run the same command again to go on from here" in err
+    for name in ("bench.quality.trajectory._solve", "bench.runs.counting.Counting._count"):
+        monkeypatch.setattr(name, lambda *_: pytest.fail("prepared again"))
+    assert set(bench.run(out="run", quiet=True, **options)["status"]) == {"ok"}
+    assert not (tmp_path / "run" / "partial").exists()
+
+
+def test_what_was_disturbed_or_failed_is_measured_again_alone(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    options = one | {"calls": (1, 2, 3), "samplers": ("ddim",)}
+    bench.run(out=tmp_path / "run", quiet=True, **options)
+    path = tmp_path / "run" / "records.jsonl"
+    first, second, third = map(json.loads, path.read_text().splitlines())
+    first["time"]["conditions"] = {"valid": False, "reasons": ["other processes"]}
+    second = {**second, "status": "failed", "error": "no", "quality": None, "time": None, "counted": None}
+    path.write_text("".join(json.dumps(r) + "\n" for r in (first, second, third)))
+    before = path.read_text()
+    bench.run(out=tmp_path / "run", quiet=True, **options)
+    assert path.read_text() == before
+    frame = bench.run(out=tmp_path / "run", quiet=True, again=True, **options)
+    assert path.read_text().startswith(before)
+    assert [json.loads(line)["cell"] for line in path.read_text().splitlines()[3:]] == [first["cell"], second["cell"]]
+    assert list(frame["status"]) == ["ok"] * 3
+    assert not (frame["time.conditions.valid"] == False).any()  # noqa: E712
+    assert [r.status for r in run_plan(make_plan(**options), tmp_path / "run", quiet=True)] == ["ok"] * 3
 
 
 def test_a_warm_up_that_is_lost_is_made_again(one: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 from command import call
-from rich.console import Console
 from run_folders import records
 
 import bench.runs.executor
-from bench.commands.listing import show
+from bench.commands.listing import listed, overview
+from bench.presentation import markdown
 from bench.runs.cells import cells
 from bench.runs.plan import Plan
 
@@ -192,9 +192,9 @@ def test_all_brings_in_every_one_of_them_and_a_card_that_cannot_count_too(instal
 
 def test_all_are_listed(install):
     install(ENTRIES + CALLS, SOURCE)
-    console = Console(record=True, width=400)
-    show(console)
-    lines = {line.split("│")[1].strip(): line for line in console.export_text().splitlines() if line.count("│") == 8}
-    for name, why in (("missing", "cannot be imported"), ("no_step", "lacks step"), ("one", " 1 "), ("prints", " N ")):
-        assert why in lines[name]
-    assert "Song" in lines["ddim"]
+    found = {e.name: e for e in listed() if e.kind == "sampler"}
+    assert "cannot be imported" in found["missing"].why
+    assert "lacks step" in found["no_step"].why
+    assert (found["one"].facts["calls for N steps"], found["prints"].facts["calls for N steps"]) == ("1", "N")
+    assert "Song" in found["ddim"].facts["paper"]
+    assert "no_step" in markdown.render(overview(list(found.values())))
