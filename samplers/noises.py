@@ -53,6 +53,10 @@ class FreshNoise:
         digests = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
         self._keys = [np.frombuffer(d, dtype=np.uint64) for d in digests]
 
+    def seeds(self) -> list[int]:
+        """A number for each image, for a generator of one's own: a function of its starting noise, 0 <= seed < 2**63."""
+        return [int(key[0]) >> 1 for key in self._keys]
+
     def __call__(self, step: int) -> Tensor:
         z = np.stack([_normal(key, self._like.shape[1:], step + 1) for key in self._keys])
         return torch.from_numpy(z).to(device=self._like.device, dtype=self._like.dtype)

@@ -13,7 +13,8 @@ from samplers.errors import PluginError, UserError, defined, foreign, one_line, 
 from samplers.protocol import Card, Sampler
 from samplers.spec import Spec
 
-GROUP = "bench.samplers"
+GROUP, NEIGHBOURS = "bench.samplers", "bench.neighbours"
+"""Entry points of samplers; of libraries that have many, whose modules have `CARDS` and `load(name)`."""
 OURS = "sampler-bench"
 LOADING = 120.0
 """Seconds that an import may take, or making a sampler: a large library on a busy machine needs one of these minutes."""
@@ -138,13 +139,27 @@ def load(name: str) -> type[Sampler]:
         PluginError: as `load_entry`, or it is no class of samplers, or its card does not say what it must.
     """
     held, told = HELD.get((GROUP, name)), _told("sampler", name)
-    found = load_entry(GROUP, name) if held is None else type(held) if isinstance(held, Sampler) else held
+    found = _found(name) if held is None else type(held) if isinstance(held, Sampler) else held
     with foreign(f"{told} cannot be looked at", MEND, package_at(found), LOADING):
         wrong = _wrong(name, found)
     if wrong:
         where = defined(found)
         raise PluginError(f"{told} {wrong}{f', {where}' if where else ''}; {MEND}")
     return found
+
+
+def _found(name: str) -> Any:
+    """What the name of a sampler stands for: an entry point, or LIBRARY:NAME where no package of that name has one."""
+    library, colon, own = name.partition(":")
+    if colon and find(GROUP, name) is None and library in entries(NEIGHBOURS):
+        return load_entry(NEIGHBOURS, library).load(own)
+    return load_entry(GROUP, name)
+
+
+def neighbours() -> dict[str, Card]:
+    """The cards of other libraries' samplers, by LIBRARY:NAME; the libraries need not be installed."""
+    cards = {library: load_entry(NEIGHBOURS, library).CARDS for library in entries(NEIGHBOURS)}
+    return {f"{library}:{name}": card for library, own in cards.items() for name, card in own.items()}
 
 
 def _wrong(name: str, found: Any) -> str:

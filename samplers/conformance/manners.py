@@ -36,17 +36,27 @@ def device(s: Subject) -> str | None:
     """It works where its noise is, and copies nothing between there and the host: on a GPU that need not be there."""
     if s.teacher is not None:
         return None  # its network would have to be on that device
-    sampler = type(s.sampler).__name__
-    quiet = mock.patch.multiple(FreshNoise, __init__=_begin, __call__=_nothing)  # which draws on the host, whatever the sampler
+    kept = s.sampler
+    s.renew()  # what a sampler keeps is of one device
+    try:
+        made, waits = _on_a_gpu(s)
+    finally:
+        s.sampler = kept
+    if made.device.type != "cuda":
+        raise Flaw(f"it returns images on {made.device} for noise on a GPU")
+    if waits is not None:
+        raise Flaw("on a GPU the host waits, or copies to it or from it; keep numbers in Python", waits)
+    return "a GPU that is not there"
+
+
+def _on_a_gpu(s: Subject) -> tuple[Tensor, str | None]:
+    """Images of a run there, and where the host waits; `FreshNoise`, which draws on the host by itself, draws none."""
+    quiet = mock.patch.multiple(FreshNoise, __init__=_begin, __call__=_nothing)
     with FakeTensorMode(), quiet:
         denoiser, z = Data(device="cuda"), torch.empty(BATCH, 6, 1, 1, dtype=torch.float64, device="cuda")
         with Watch(s.package) as watch:
             made = s.run(z, torch.zeros(BATCH, dtype=torch.int64, device="cuda"), denoiser=denoiser)
-    if made.device.type != "cuda":
-        raise Flaw(f"{sampler} returns images on {made.device} for noise on a GPU")
-    if "waits" in watch.faults:
-        raise Flaw("on a GPU the host waits, or copies to it or from it; keep numbers in Python", watch.faults["waits"])
-    return "a GPU that is not there"
+    return made, watch.faults.get("waits")
 
 
 def _begin(self: FreshNoise, start: Tensor) -> None:
