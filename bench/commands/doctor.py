@@ -30,8 +30,8 @@ from samplers.registry import card, names
 from samplers.training.precision import cpu_name, has_fast_bf16
 
 OPTIONAL = {
-    "diffusers": "teachers diffusers:..: pip install 'sampler-bench[diffusers]'",
-    "k_diffusion": "a test oracle: pip install 'sampler-bench[kdiffusion]' (Python 3.12 at most)",
+    "diffusers": "teachers and samplers diffusers:..: pip install 'sampler-bench[diffusers]'",
+    "k_diffusion": "samplers k_diffusion:..: pip install 'sampler-bench[kdiffusion]' (Python 3.12 at most)",
 }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import samplers
+from bench.commands.neighbours import neighbour_facts
 from bench.presentation.document import Block, Document, Heading, Paragraph, Table, cell, code, woven
 from bench.quality.extractor import GROUP as EXTRACTORS
 from bench.quality.metrics import INCEPTION, Metric, load_metric, metric_names
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 TRAINERS = "bench.trainers"
 KINDS = {
     "sampler": ("order", "calls for N steps", "grid", "draws noise", "trained"),
+    "neighbour": ("order", "calls for N steps", "grid", "draws noise"),
     "student": ("sampler", "steps", "of teacher"),
     "teacher": ("shape", "classes", "predicts", "parameters"),
     "extractor": ("test accuracy", "metrics"),
@@ -38,7 +40,7 @@ KINDS = {
 USED = {
     "sampler": "--samplers", "student": "found by its teacher's hash", "teacher": "--teacher", "extractor": "--extractor",
     "metric": "--metrics", "kind of teacher": "--teacher KIND:..", "kind of extractor": "--extractor KIND:..",
-    "trainer": "bench train",
+    "trainer": "bench train", "neighbour": "--samplers",
 }  # fmt: skip
 """Where a name of each kind is written."""
 
@@ -115,7 +117,8 @@ def list_(name: str | None = None) -> "pd.DataFrame":
 def listed() -> list[Listed]:
     """All that can be named, kind by kind."""
     metrics, broken = _metrics()
-    found = [*_samplers(), *_students(), *_teachers(), *_extractors(metrics)]
+    neighbours = (Listed("neighbour", name, facts) for name, facts in neighbour_facts(_formula))
+    found = [*_samplers(), *neighbours, *_students(), *_teachers(), *_extractors(metrics)]
     found += [Listed("metric", m.name, {"what it is": f"{m.description}; {m.better} is better"}) for m in metrics]
     found += [Listed("metric", name, why=why) for name, why in broken.items()]
     for kind, group in (("kind of teacher", TEACHERS), ("kind of extractor", EXTRACTORS), ("trainer", TRAINERS)):

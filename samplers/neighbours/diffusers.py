@@ -19,12 +19,14 @@ from torch import Tensor
 from samplers.denoiser import Denoiser, end_of, schedule_of
 from samplers.errors import UserError, foreign, one_line, unknown
 from samplers.neighbours.common import needed, offered, read
-from samplers.neighbours.diffusers_cards import CARDS, LEAST
+from samplers.neighbours.diffusers_cards import CARDS, LEAST, LEFT_OUT  # noqa: F401 (for the list)
 from samplers.neighbours.spaces import Exploding, Flowing, Preconditioned, Space
 from samplers.noises import FreshNoise
 from samplers.protocol import Callback, Sampler, check
 from samplers.schedule import GRIDS, sigmas
 
+EXTRA = "diffusers"
+"""Of our package, that installs it."""
 SPACES: dict[str, type[Space]] = {"EDM": Preconditioned, "FlowMatch": Flowing} | dict.fromkeys(
     ("Euler", "Heun", "KDPM2", "LMS", "DPMSolverSDE"), Exploding
 )
@@ -173,7 +175,7 @@ def load(name: str) -> type[Sampler]:
     """
     if name not in CARDS:
         raise unknown("sampler of diffusers", name, CARDS)
-    needed("diffusers", "diffusers")
+    needed("diffusers", EXTRA)
     import diffusers
 
     kind = getattr(diffusers, name)

@@ -25,6 +25,8 @@ from samplers.noises import FreshNoise
 from samplers.protocol import Callback, Card, Sampler, check
 from samplers.schedule import GRIDS, LASTS, sigmas
 
+EXTRA = "kdiffusion"
+"""Of our package, that installs it."""
 PARENT = "_k_diffusion_without_init"
 """In the place of their package, whose own import takes logging services and CLIP along."""
 OURS = ("extra_args", "callback", "disable", "noise_sampler", "s_churn", "s_tmin", "s_tmax", "n", "sigma_min", "sigma_max")
@@ -80,7 +82,7 @@ def sampling() -> ModuleType:
     Raises:
         UserError: k-diffusion is not installed.
     """
-    needed("k_diffusion", "kdiffusion")
+    needed("k_diffusion", EXTRA)
     found = importlib.util.find_spec("k_diffusion")
     assert found is not None
     parent = sys.modules[PARENT] = ModuleType(PARENT)

@@ -1,0 +1,32 @@
+"""What `bench list` says of the samplers of other libraries, whether they are installed or not."""
+
+import importlib.util
+from collections.abc import Callable, Iterator
+
+from samplers.protocol import Card
+from samplers.registry import NEIGHBOURS, entries, load_entry
+
+
+def neighbour_facts(formula: Callable[[Card], str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """(LIBRARY:NAME, what its card says) of each, and why others of the library are no samplers here.
+
+    Args:
+        formula: a card's calls in words.
+    """
+    for library in entries(NEIGHBOURS):
+        module = load_entry(NEIGHBOURS, library)
+        there = importlib.util.find_spec(library) is not None
+        for name, c in module.CARDS.items():
+            yield (
+                f"{library}:{name}",
+                {
+                    "order": str(c.order or ""),
+                    "calls for N steps": formula(c),
+                    "grid": c.grid or "",
+                    "draws noise": "no" if c.deterministic else "yes",
+                    "where that comes from": c.setting,
+                    "note": c.note,
+                    "needs": "" if there else f"pip install 'sampler-bench[{module.EXTRA}]'",
+                    "left out": "; ".join(f"{other}: {why}" for other, why in module.LEFT_OUT.items()),
+                },
+            )
