@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from bench.commands.functions.judging import compare, gate
     from bench.commands.functions.measuring import profile, recommend, report, tune
     from bench.commands.functions.plugins import verify
+    from bench.commands.functions.scoring import score
     from bench.commands.functions.training import campaign, convert, train
     from bench.commands.listing import list_
     from bench.runs.plan import Plan, make_plan
@@ -22,6 +23,7 @@ __getattr__, __dir__, __all__ = lazily(
         "bench.commands.functions.judging": "compare gate",
         "bench.commands.functions.measuring": "profile recommend report tune",
         "bench.commands.functions.plugins": "verify",
+        "bench.commands.functions.scoring": "score",
         "bench.commands.functions.training": "campaign convert train",
         "bench.commands.listing": "list_",
         "bench.runs.plan": "Plan make_plan",

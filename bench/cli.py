@@ -14,6 +14,7 @@ from bench.commands.judging import compare, gate
 from bench.commands.measuring import doctor, list_, profile, report, run, tune
 from bench.commands.options import errors
 from bench.commands.recommending import recommend
+from bench.commands.scoring import score
 from bench.commands.training import campaign, train
 from bench.commands.verifying import verify
 from samplers.errors import UserError, in_short, one_line
@@ -60,7 +61,7 @@ def bench(
     """Compare fast samplers of a diffusion model."""
 
 
-for command in (run, list_, report, recommend, tune, train, profile, compare, gate, verify, doctor, convert, campaign):
+for command in (run, list_, report, recommend, tune, train, profile, compare, gate, score, verify, doctor, convert, campaign):
     app.command(name=command.__name__.rstrip("_"))(_interruptible(command))
 
 

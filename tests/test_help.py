@@ -18,7 +18,9 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["run"], ["recommend"], ["tune"], ["compare"], ["profile"], ["train"]], ids=lambda w: w[0] if w else "bench"
+    "words",
+    [[], ["run"], ["recommend"], ["tune"], ["compare"], ["profile"], ["score"], ["train"]],
+    ids=lambda w: w[0] if w else "bench",
 )
 def test_help_loads_no_torch(words: list[str]):
     program = PRINT.format(words=[*words, "--help"], heavy=set(HEAVY))

@@ -1,9 +1,10 @@
 """What a reader of records should be told about their times, and what they lack."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 
 from bench.records.schema import Record, Time
+from bench.records.scores import Score
 
 
 def _missed(time: Time) -> bool:
@@ -38,7 +39,7 @@ def caveats(records: Sequence[Record]) -> list[str]:
             "command with --again: it measures these alone"
             f"{'; or leave the rest a core, by --threads 1 and another --out' if spare else ''}"
         )
-    lines += _few(records)
+    lines += few({k: v for r in records if r.quality for k, v in (r.quality.__pydantic_extra__ or {}).items()})
     bare = [r.cell for r in records if r.quality is not None and not r.quality.__pydantic_extra__]
     if bare:
         lines.append(
@@ -48,12 +49,11 @@ def caveats(records: Sequence[Record]) -> list[str]:
     return lines
 
 
-def _few(records: Sequence[Record]) -> list[str]:
-    """Of Frechet distances of fewer images than dimensions, for each metric a line."""
-    scores = [(name, s) for r in records if r.quality for name, s in (r.quality.__pydantic_extra__ or {}).items()]
-    few = {name: s for name, s in scores if name.startswith(("fd", "fid")) and s.n < (s.dimensions or 0)}
+def few(scores: Mapping[str, Score]) -> list[str]:
+    """What to tell of Frechet distances of fewer images than dimensions, for each metric a line."""
     return [
         f"quality: {name} is of {s.n:,} images in {s.dimensions:,} dimensions; fewer images than dimensions leave the "
         "covariance singular and the distance far too large, so compare it at the same number of images alone"
-        for name, s in few.items()
+        for name, s in scores.items()
+        if name.startswith(("fd", "fid")) and s.n < (s.dimensions or 0)
     ]

@@ -12,6 +12,7 @@ from bench.cli import app
 from bench.comparison.gate import Decision
 from bench.comparison.settings import ComparisonSettings
 from bench.profiling.settings import ProfileSettings
+from bench.quality.settings import ScoreSettings
 from bench.reports.budget import Budget
 from bench.runs.plan import Plan
 from bench.runs.tuning_settings import TuningSettings
@@ -23,6 +24,7 @@ SETTINGS = {
     "gate": ComparisonSettings,
     "profile": ProfileSettings,
     "recommend": Budget,
+    "score": ScoreSettings,
     "tune": TuningSettings,
 }
 OF_THE_CONSOLE = {"markdown", "no_report", "report"}
