@@ -96,13 +96,17 @@ def profile(
     zoo: Zoo = None,
     trace: Annotated[bool, typer.Option("--trace", help="write a Chrome trace of one pass too")] = False,
     out: Annotated[Path | None, typer.Option(help="folder; default runs/profile-SAMPLER-MODE")] = None,
+    markdown: Markdown = False,
     quiet: Quiet = False,
 ) -> None:
     """Where one pass of a trained sampler spends its time, and what it costs in teacher forwards."""
     from bench.commands.functions.measuring import profile, profile_folder
+    from bench.presentation import terminal
+    from bench.profiling.page import headline
 
     result = profile(sampler, device=device, zoo=zoo or (), trace=trace, out=out, quiet=quiet, **given)
-    say(f"profile: {profile_folder(sampler, result['mode'], out) / 'profile.md'}")
+    terminal.show(headline(result), console, as_markdown=markdown)
+    say(f"\nprofile: {profile_folder(sampler, result['mode'], out) / 'profile.md'}")
 
 
 def doctor(

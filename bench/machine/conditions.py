@@ -177,3 +177,12 @@ def watch(device: torch.device, threads: int) -> Watch | None:
     if max(cores) >= len(core_times()):  # some are switched off, and nobody tells which these are
         return None
     return CpuWatch(threads, cores=cores)
+
+
+def watched(watch: Watch | None, run: Callable[[], Any]) -> tuple[Any, Reading | None]:
+    """What `run` returns, and what was seen of the machine meanwhile."""
+    if watch is None:
+        return run(), None
+    before = watch.look()
+    result = run()
+    return result, watch.between(before, watch.look())

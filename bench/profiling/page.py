@@ -7,12 +7,15 @@ import pandas as pd
 import seaborn as sns
 
 from bench.presentation import markdown
-from bench.presentation.document import Block, Cell, Document, Figure, Heading, Paragraph, Table, cell
+from bench.presentation.document import Block, Cell, Document, Figure, Heading, Paragraph, Table, cell, strong
 from bench.presentation.looks import drawing, log_axes
 from bench.presentation.series import COLOURS
 from bench.presentation.text import interval, measured, percent, plural
 from samplers.files import write_json, write_whole
 from samplers.spec import Spec
+
+APART = 1.5
+"""Times that the stages' sum and the pass, which are timed apart, may differ by on a quiet machine."""
 
 
 def _interval(summary: dict[str, Any]) -> Cell:
@@ -20,11 +23,57 @@ def _interval(summary: dict[str, Any]) -> Cell:
     return Cell(interval(summary["median"], summary["ci_low"], summary["ci_high"]), summary["median"])
 
 
+def doubts(result: dict[str, Any]) -> list[str]:
+    """Why a profile should not be believed, a line each, the last one with what to do; none where all is well."""
+    found = []
+    conditions = result.get("conditions")
+    if conditions and conditions["valid"] is False:
+        found.append(f"something disturbed the machine while it was timed ({'; '.join(conditions['reasons'])})")
+    passes = {b["batch_size"]: b["ms"]["median"] for b in result["batches"]}
+    for batch in dict.fromkeys(s["batch_size"] for s in result["stages"]):
+        times = sum(s["ms"]["median"] for s in result["stages"] if s["batch_size"] == batch) / passes[batch]
+        if not 1 / APART < times < APART:
+            found.append(f"the stages at batch {batch} add up to {times:.2g} times the pass that was timed on its own")
+    if found:
+        threads = ", or leave it a core (--threads 1)" if result["threads"] > 1 and result["device"] == "cpu" else ""
+        found.append(f"stop what else runs here{threads}, and profile again")
+    return found
+
+
+def headline(result: dict[str, Any]) -> Document:
+    """The result in short: the pass against forwards, the stages' shares, and why it should not be believed."""
+    forwards, batches = result["counted"]["forwards"], result["batches"]
+    rows = [
+        [
+            cell(b["batch_size"]),
+            _interval(b["ms"]),
+            cell(b["images_per_s"], measured),
+            *(_interval(b[f"ratio_to_{what}"]) for what in ("one_forward", "m_forwards")),
+        ]
+        for b in batches
+    ]
+    columns = ["batch", "ms a pass", "images/s", "ratio to 1 forward", f"ratio to {forwards} forwards in a call"]
+    blocks: list[Block] = [Paragraph(_counts(result)), Table(columns, rows, range(len(columns)))]
+    ends = list(dict.fromkeys(s["batch_size"] for s in result["stages"]))
+    if ends:
+        shares = {(s["stage"], s["batch_size"]): s["share"] for s in result["stages"]}
+        names = list(dict.fromkeys(s["stage"] for s in result["stages"]))
+        parts = [[cell(name), *(cell(shares[name, b], percent) for b in ends)] for name in names]
+        blocks.append(Table(["stage", *(f"share at batch {b}" for b in ends)], parts, range(1, 1 + len(ends))))
+    return [*blocks, *_doubtful(result)]
+
+
+def _doubtful(result: dict[str, Any]) -> list[Block]:
+    told = doubts(result)
+    return [Paragraph([strong("Not to be believed"), f": {'; '.join(told)}."])] if told else []
+
+
 def document(result: dict[str, Any]) -> Document:
     """The page of a profile, whose figure `profile.png` lies beside it."""
     gpu = result["environment"].get("gpu")
     return [
         Heading(1, f"One pass of {Spec.parse(result['sampler']).name}, mode {result['mode']}"),
+        *_doubtful(result),
         Paragraph(_counts(result)),
         Figure("Profile", "profile.png", data=_frame(result["batches"])),
         Heading(2, "The pass against the teacher's forwards"),

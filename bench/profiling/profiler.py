@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,23 +14,46 @@ from bench.instruments.clock import Clock
 from bench.instruments.meter import Meter
 from bench.instruments.modes import ModeError, Run, check_mode, in_mode
 from bench.instruments.statistics import summarise
+from bench.machine.conditions import Reading, watch, watched
 from bench.machine.device import peak_memory, peak_memory_start, prepare_process
 from bench.machine.environment import environment
 from bench.machine.peak_rates import matrix_rate
+from bench.machine.threads import choose_threads
 from bench.profiling.settings import ProfileSettings
 from bench.profiling.stages import stage_times
 from samplers.errors import UserError
 from samplers.flops import flops
 from samplers.models.teacher import Teacher
 
+WARM = 2
+"""Passes before those that are timed."""
+
+
+class Display(Protocol):
+    """Who is told how far it is."""
+
+    def say(self, line: str) -> None: ...
+    def now(self, what: str) -> None: ...
+    def rest(self, forwards: int) -> None: ...
+    def advance(self, forwards: int) -> None: ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def say(self, line: str) -> None: ...
+    def now(self, what: str) -> None: ...
+    def rest(self, forwards: int) -> None: ...
+    def advance(self, forwards: int) -> None: ...
+
 
 class Profiler:
     """Measures one setting on one device: build it (which checks everything), then `measure()`."""
 
-    def __init__(self, settings: ProfileSettings, device: torch.device):
+    def __init__(self, settings: ProfileSettings, device: torch.device, display: Display | None = None):
         check_mode(settings.mode, device)
-        self.settings, self.device = settings, device
-        prepare_process(device, settings.threads)
+        self.settings, self.device, self.display = settings, device, display or Silent()
+        prepare_process(device, settings.threads or 0)
         self.clock = Clock(device)
         self.teacher: Teacher = samplers.load_teacher(settings.teacher, device=device)
         self.sampler = samplers.get(settings.sampler)
@@ -40,6 +63,17 @@ class Profiler:
             raise UserError(
                 f"{settings.sampler} carries no network whose stages can be told apart; profile a trained sampler, as dsno"
             )
+        if settings.threads is None and device.type == "cpu":
+            self.display.say(choose_threads(self._ends).why)
+        self.watch = watch(device, torch.get_num_threads())
+        self.readings: list[Reading] = []
+
+    @torch.no_grad()
+    def _ends(self) -> None:
+        """A call of the teacher on the smallest and on the largest batch."""
+        for batch in {self.settings.batch_sizes[0], self.settings.batch_sizes[-1]}:
+            z, labels = self.inputs(batch)
+            self.teacher(z, 1.0, labels)
 
     # ------------------------------------------------------------------ passes
 
@@ -82,7 +116,7 @@ class Profiler:
 
     # ------------------------------------------------------------------ measurements
 
-    def measure(self, advance: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    def measure(self) -> dict[str, Any]:
         """All of it, as a dictionary ready for JSON: see the keys of `bench profile`'s profile.json."""
         s = self.settings
         meter = Meter(self.teacher, self.clock)
@@ -92,18 +126,21 @@ class Profiler:
         forwards = meter.count.forwards
         own = flops(self.eager, z, labels)
         one = flops(self.teacher, z, 1.0, labels)
-        advance("matrix rate")
+        self.display.now("matrix rate")
         rate = matrix_rate(self.device, self.clock)
-        ends = sorted({s.batch_sizes[0], s.batch_sizes[-1]})
-        split = [row for b in ends for row in self._stages(b)] if s.mode == "eager" else []
+        ends = sorted({s.batch_sizes[0], s.batch_sizes[-1]}) if s.mode == "eager" else []
+        passes = sum(forwards * b for b in ends) + sum((3 * forwards + 1) * b for b in s.batch_sizes)
+        self.display.rest((s.repetitions + WARM) * passes)
+        split = [row for b in ends for row in self._stages(b, forwards)]
         rows = []
-        for batch in s.batch_sizes:
-            advance(f"batch {batch}")
+        for i, batch in enumerate(s.batch_sizes, 1):
+            self.display.now(f"batch {batch}, {i} of {len(s.batch_sizes)}")
             try:
                 rows.append(self._batch(batch, forwards, own, rate))
             except torch.OutOfMemoryError as e:
                 raise UserError(f"batch {batch} does not fit in the device's memory; give smaller --batch-sizes") from e
         student = self.sampler.student
+        conditions = self.watch and self.watch.verdict(self.readings)
         return {
             "schema": 1,
             "sampler": s.sampler,
@@ -118,21 +155,25 @@ class Profiler:
             "matrix_flops_per_s": rate,
             "batches": rows,
             "stages": split,
+            "conditions": conditions,
             "environment": environment(self.device),
         }
 
-    def _timed(self, runs: Sequence[Callable[[], Any]]) -> list[list[float]]:
-        """Seconds of each of `runs`, repeated in rounds of shuffled order, after a warm-up."""
+    def _timed(self, runs: Sequence[Callable[[], Any]], forwards: Sequence[int]) -> list[list[float]]:
+        """Seconds of each of `runs`, which take so many forwards, repeated in rounds of shuffled order, after a warm-up."""
         order, spent = random.Random(self.settings.seed), [[] for _ in runs]  # type: random.Random, list[list[float]]
-        for run in runs:
-            run()
-            run()
+        for run, work in zip(runs, forwards, strict=True):
+            for _ in range(WARM):
+                run()
+                self.display.advance(work)
         for _ in range(self.settings.repetitions):
             turns = list(range(len(runs)))
             order.shuffle(turns)
             for i in turns:
-                _, elapsed = self.clock.time(runs[i])
+                (_, elapsed), reading = watched(self.watch, lambda: self.clock.time(runs[i]))  # noqa: B023 (called here)
                 spent[i].append(elapsed.seconds)
+                self.readings += [reading] if reading is not None else []
+                self.display.advance(forwards[i])
         return spent
 
     def _batch(self, batch: int, forwards: int, work: int, rate: float) -> dict[str, Any]:
@@ -150,7 +191,8 @@ class Profiler:
             for _ in range(forwards):
                 one()
 
-        own, single, joint, serial = self._timed([run, one, many, sequence])
+        each = batch * forwards
+        own, single, joint, serial = self._timed([run, one, many, sequence], [each, batch, each, each])
 
         def ratio(other: list[float]) -> dict[str, Any]:
             return summarise([a / b for a, b in zip(own, other, strict=True)])  # of the same round
@@ -169,9 +211,15 @@ class Profiler:
             "peak_bytes": peak,
         }
 
-    def _stages(self, batch: int) -> list[dict[str, Any]]:
+    def _stages(self, batch: int, forwards: int) -> list[dict[str, Any]]:
+        """`stage_times` of a pass that takes so many forwards an image."""
+        self.display.now(f"stages at batch {batch}")
         z, labels = self.inputs(batch)
-        rows = stage_times(lambda: self.eager(z, labels), self.stages, self.clock, self.settings.repetitions)
+
+        def done() -> None:
+            self.display.advance(batch * forwards)
+
+        rows = stage_times(lambda: self.eager(z, labels), self.stages, self.clock, self.settings.repetitions, done)
         return [{"batch_size": batch, **row} for row in rows]
 
     def trace(self, path: Path, batch: int) -> None:

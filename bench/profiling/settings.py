@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from bench.instruments.choices import Mode
+from bench.instruments.choices import Mode, Threads
 from samplers.settings import Settings, SpecText
 
 
@@ -18,7 +18,7 @@ class ProfileSettings(Settings):
         (1, 2, 4, 8, 16, 32, 64), min_length=1, description="increasing; stages are split at the first and the last"
     )
     repetitions: int = Field(20, ge=6, le=1_000_000, description="timed passes of each; an interval of the median needs six")
-    threads: int = Field(0, ge=0, le=4096, description="CPU threads, 0 for all")
+    threads: Threads = Field(None, ge=0, le=4096, description="CPU threads, 0 for all cores, or auto: by a short measurement")
     seed: int = Field(0, ge=0, lt=2**32, description="of the noises and of the order")
 
     @model_validator(mode="after")

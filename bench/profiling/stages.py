@@ -12,7 +12,11 @@ from bench.instruments.statistics import summarise
 
 
 def stage_times(
-    run: Callable[[], Any], stages: dict[str, list[nn.Module]], clock: Clock, repetitions: int
+    run: Callable[[], Any],
+    stages: dict[str, list[nn.Module]],
+    clock: Clock,
+    repetitions: int,
+    done: Callable[[], None] = lambda: None,
 ) -> list[dict[str, Any]]:
     """Milliseconds of each stage of `run`, and its share of the pass, one row a stage and one for everything else.
 
@@ -21,12 +25,14 @@ def stage_times(
         stages: modules by the name of their stage; none contains another.
         clock: of the device.
         repetitions: timed passes, after two that are not.
+        done: told of each pass, after it.
     """
     rows: dict[str, list[float]] = {name: [] for name in (*stages, "everything else")}
     totals = []
     for repetition in range(repetitions + 2):
         with _marked(stages, clock) as spans:
             _, whole = clock.time(run)
+        done()
         if repetition < 2:
             continue
         inside = {name: sum(s.seconds() for s in found) for name, found in spans.items()}

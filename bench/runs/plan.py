@@ -6,21 +6,15 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from bench.instruments.choices import Mode, Precision
+from bench.instruments.choices import Mode, Precision, Threads
 from bench.quality.choices import completed
 from bench.runs.tuned import chosen
 from samplers.documents import parse_document, read_document
 from samplers.errors import UserError, unknown
 from samplers.schedule import GRIDS
 from samplers.settings import Settings, Share, SpecText
-
-
-def _threads(value: Any) -> Any:
-    """None for auto, and the number that a word is."""
-    return None if value == "auto" else int(value) if isinstance(value, str) and value.isdecimal() else value
-
 
 if TYPE_CHECKING:
     Grid = str
@@ -29,7 +23,6 @@ else:
 TableName = Annotated[str, Field(pattern=r"^[\w (),.:=-]{1,80}$")]
 Count = Annotated[int, Field(ge=1, le=10_000)]
 """Steps or calls of one pass; a thousand is a converged solution."""
-Threads = Annotated[int | None, BeforeValidator(_threads, json_schema_input_type=int | Literal["auto"] | None)]
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 NONE = "none"
 """In the place of metrics: images are not scored, only held against the converged solution."""

@@ -10,14 +10,13 @@ from pydantic import BaseModel, Field
 
 from bench.instruments.statistics import summarise
 from bench.instruments.warm_up import warm_up
-from bench.machine.conditions import Reading, Watch
+from bench.machine.conditions import Reading, Watch, watched
 from bench.machine.device import peak_memory_start
 from bench.records.store import Store
 from bench.runs.measurement import Measurement
 from bench.runs.phase import Phase
 from bench.runs.plan import Plan
 from bench.runs.session import Session
-from bench.runs.timing import watched
 from samplers.errors import PluginError, UserError, one_line
 from samplers.time_limit import stop_in_time
 

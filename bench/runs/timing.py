@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.instruments.clock import Elapsed
 from bench.instruments.statistics import half_width, summarise, wants_more
 from bench.instruments.warm_up import warm_up
-from bench.machine.conditions import Reading, Watch
+from bench.machine.conditions import Reading, Watch, watched
 from bench.machine.device import peak_memory_start
 from bench.records.schema import WarmUp
 from bench.records.store import Store
@@ -54,15 +54,6 @@ class Repetition(BaseModel):
     def seconds(self) -> float:
         """Both parts, as the host saw them where it has a clock of its own."""
         return sum(e.seconds if e.host_seconds is None else e.host_seconds for e in (self.latency, self.batch))
-
-
-def watched(watch: Watch | None, run: Callable[[], Any]) -> tuple[Any, Reading | None]:
-    """What `run` returns, and what was seen of the machine meanwhile."""
-    if watch is None:
-        return run(), None
-    before = watch.look()
-    result = run()
-    return result, watch.between(before, watch.look())
 
 
 class Timing(Phase):

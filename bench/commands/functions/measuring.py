@@ -101,9 +101,9 @@ def profile(
     add_zoos(zoo)
     with named({**options, "sampler": sampler}) as told, Display(quiet, transient=True) as display:
         settings = ProfileSettings(**told)
-        profiler = Profiler(settings, resolve_device(device))
+        profiler = Profiler(settings, resolve_device(device), display)
         folder = profile_folder(settings.sampler, settings.mode, out)
-        result = profiler.measure(display.now)
+        result = profiler.measure()
         write_profile(result, folder)
         if trace:
             profiler.trace(folder / "trace.json", settings.batch_sizes[-1])

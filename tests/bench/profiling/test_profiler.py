@@ -10,8 +10,10 @@ import torch
 
 from bench.cli import main
 from bench.instruments.clock import Clock
-from bench.profiling.page import write_profile
-from bench.profiling.profiler import Profiler
+from bench.machine.threads import Choice
+from bench.presentation import markdown
+from bench.profiling.page import document, doubts, headline, write_profile
+from bench.profiling.profiler import Profiler, Silent
 from bench.profiling.settings import ProfileSettings
 from samplers import UserError
 
@@ -58,7 +60,7 @@ class Ticks(Clock):
 def test_stages_are_parts_of_the_pass(tiny: dict[str, str], student: str):
     profiler = Profiler(setting(tiny, student), CPU)
     profiler.clock = Ticks()
-    own = {s["stage"]: s for s in profiler._stages(4)}
+    own = {s["stage"]: s for s in profiler._stages(4, 3)}
     assert {"input convolution", "temporal layers", "attention", "output", "everything else"} <= own.keys()
     assert all(s["ms"]["median"] >= 0 for s in own.values())
     assert sum(s["share"] for s in own.values()) == pytest.approx(1)
@@ -75,7 +77,7 @@ def test_a_stage_s_time_is_its_modules_time(tiny: dict[str, str], student: str):
         return original(*args, **kwargs)
 
     layer.forward = slow
-    rows = {s["stage"]: s for s in profiler._stages(1)}
+    rows = {s["stage"]: s for s in profiler._stages(1, 3)}
     assert rows["temporal layers"]["ms"]["median"] >= 50
     assert rows["temporal layers"]["share"] > 0.5
 
@@ -110,13 +112,69 @@ def test_misuse_is_one_line(tiny: dict[str, str], student: str, changes: dict, w
         Profiler(setting(tiny, student, **changes), CPU)
 
 
-def test_the_command_writes_its_page(tiny: dict[str, str], student: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+class Counted(Silent):
+    """Counts the forwards that it is told of."""
+
+    total, done, seen = 0, 0, ()
+
+    def now(self, what: str) -> None:
+        self.seen = (*self.seen, what)
+
+    def rest(self, forwards: int) -> None:
+        self.total = forwards
+
+    def advance(self, forwards: int) -> None:
+        self.done += forwards
+
+
+def test_progress_ends_where_it_was_said_to(tiny: dict[str, str], student: str):
+    display = Counted()
+    Profiler(setting(tiny, student), CPU, display).measure()
+    assert display.done == display.total > 0
+    assert display.seen == ("matrix rate", "stages at batch 1", "stages at batch 4", "batch 1, 1 of 2", "batch 4, 2 of 2")
+
+
+def test_a_profile_that_was_disturbed_says_so(result: dict, tmp_path: Path):
+    calm = json.loads(json.dumps(result)) | {"conditions": {"valid": True, "reasons": []}, "threads": 2}
+    for batch in calm["batches"]:  # times that agree, whatever this machine did
+        batch["ms"]["median"] = sum(s["ms"]["median"] for s in calm["stages"] if s["batch_size"] == batch["batch_size"])
+    assert doubts(calm) == []
+    assert "believed" not in markdown.render([*headline(calm), *document(calm)])
+    busy = calm | {"conditions": {"valid": False, "reasons": ["other processes used 2.00 of 2 cores"]}}
+    busy["batches"] = [b | {"ms": b["ms"] | {"median": b["ms"]["median"] / 4}} for b in calm["batches"]]
+    told = doubts(busy)
+    assert told[0] == "something disturbed the machine while it was timed (other processes used 2.00 of 2 cores)"
+    assert told[1] == "the stages at batch 1 add up to 4 times the pass that was timed on its own"
+    assert told[-1] == "stop what else runs here, or leave it a core (--threads 1), and profile again"
+    assert "**Not to be believed**" in write_profile(busy, tmp_path).read_text()
+
+
+def test_threads_are_chosen_by_a_measurement_unless_they_are_given(
+    tiny: dict[str, str], student: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("bench.profiling.profiler.choose_threads", lambda work: (work(), Choice(1, "threads: 1"))[1])
+    said: list[str] = []
+    display = Counted()
+    display.say = said.append  # type: ignore[method-assign]
+    Profiler(setting(tiny, student), CPU, display)
+    assert said == []
+    Profiler(setting(tiny, student, threads="auto"), CPU, display)
+    assert said == ["threads: 1"]
+
+
+def test_the_command_writes_its_page(
+    tiny: dict[str, str], student: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
     spec = ["profile", f"dsno:student={student}", "--teacher", tiny["teacher"], "--batch-sizes", "1", "--repetitions", "6"]
     monkeypatch.setattr(sys, "argv", ["bench", *spec, "--out", str(tmp_path / "p"), "--quiet"])
     with pytest.raises(SystemExit) as end:
         main()
     assert not end.value.code
     assert (tmp_path / "p" / "profile.md").exists()
+    out = capsys.readouterr().out
+    assert "| batch | ms a pass |" in out
+    assert "| temporal layers |" in out
+    assert out.endswith(f"profile: {tmp_path / 'p' / 'profile.md'}\n")
 
 
 def test_a_mode_whose_images_differ_is_refused(tiny: dict[str, str], student: str, monkeypatch: pytest.MonkeyPatch):
