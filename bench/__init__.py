@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bench.commands.listing import list_
     from bench.runs.plan import Plan, make_plan
     from bench.runs.run import folder_of, run, run_plan
+    from bench.runs.shards import merge
     from samplers.errors import UserError
 
 __getattr__, __dir__, __all__ = lazily(
@@ -28,6 +29,7 @@ __getattr__, __dir__, __all__ = lazily(
         "bench.commands.listing": "list_",
         "bench.runs.plan": "Plan make_plan",
         "bench.runs.run": "folder_of run run_plan",
+        "bench.runs.shards": "merge",
         "samplers.errors": "UserError",
     },
 )

@@ -11,7 +11,7 @@ import typer
 
 from bench.commands.converting import convert
 from bench.commands.judging import compare, gate
-from bench.commands.measuring import doctor, list_, profile, report, run, tune
+from bench.commands.measuring import doctor, list_, merge, profile, report, run, tune
 from bench.commands.options import errors
 from bench.commands.recommending import recommend
 from bench.commands.scoring import score
@@ -61,7 +61,24 @@ def bench(
     """Compare fast samplers of a diffusion model."""
 
 
-for command in (run, list_, report, recommend, tune, train, profile, compare, gate, score, verify, doctor, convert, campaign):
+COMMANDS = (
+    run,
+    merge,
+    list_,
+    report,
+    recommend,
+    tune,
+    train,
+    profile,
+    compare,
+    gate,
+    score,
+    verify,
+    doctor,
+    convert,
+    campaign,
+)
+for command in COMMANDS:
     app.command(name=command.__name__.rstrip("_"))(_interruptible(command))
 
 

@@ -24,7 +24,7 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # several processes may fill one cache
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as f:

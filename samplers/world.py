@@ -1,9 +1,12 @@
-"""Training and making data in several processes, as torchrun starts them; one process needs none of it."""
+"""Work in several processes, as torchrun starts them; one process needs none of it."""
 
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -21,8 +24,12 @@ class World:
     device: torch.device
 
     @classmethod
-    def join(cls, device: torch.device | str) -> "World":
+    def join(cls, device: torch.device | str, *, gradients: bool = True) -> "World":
         """Meet the processes that torchrun started (its environment variables say how many), on "cuda" each its own GPU.
+
+        Args:
+            device: of their work.
+            gradients: whether they exchange tensors of it; else a process that waits leaves its GPU alone.
 
         Raises:
             UserError: variables that no launcher sets so, a process without a GPU of its own, or fellows that do not come.
@@ -45,9 +52,9 @@ class World:
         if not dist.is_initialized():
             # One process may solve, or validate, for hours while the others wait.
             try:
-                dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
+                dist.init_process_group("nccl" if device.type == "cuda" and gradients else "gloo", timeout=timedelta(days=7))
             except (RuntimeError, ValueError) as e:
-                raise UserError(f"the {size} processes of this training do not meet: {one_line(e)}") from e
+                raise UserError(f"the {size} processes of this command do not meet: {one_line(e)}") from e
         return cls(dist.get_rank(), size, device)
 
     def share(self, batch: int, where: str) -> None:
@@ -58,15 +65,31 @@ class World:
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:
-            dist.barrier()
+            with _fellows():
+                dist.barrier()
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so; all get the same answer."""
         if self.size == 1:
             return flag
         told = torch.tensor(float(flag), device=self.device)
-        dist.all_reduce(told, dist.ReduceOp.MAX)
+        with _fellows():
+            dist.all_reduce(told, dist.ReduceOp.MAX)
         return bool(told)
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each process says, as far as JSON can hold it, in the order of their ranks; all get the same."""
+        if self.size == 1:
+            return [value]
+        text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        sizes = torch.zeros(self.size, dtype=torch.long)
+        sizes[self.rank] = len(text)
+        with _fellows():
+            dist.all_reduce(sizes)
+            texts = torch.zeros(self.size, int(sizes.max()), dtype=torch.uint8)
+            texts[self.rank, : len(text)] = text
+            dist.all_reduce(texts)
+        return [json.loads(bytes(t[:n].tolist())) for t, n in zip(texts, sizes.tolist(), strict=True)]
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace tensors (one device, one dtype) by their mean over the processes, in one exchange."""
@@ -74,10 +97,25 @@ class World:
             return
         tensors = list(tensors)
         flat = torch.cat([t.reshape(-1) for t in tensors])
-        dist.all_reduce(flat)
+        with _fellows():
+            dist.all_reduce(flat)
         flat /= self.size
         for t, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             t.copy_(part.view_as(t))
+
+
+def is_first() -> bool:
+    """Whether this process is the first of those that torchrun started, or the only one."""
+    return told("RANK", 0) == 0
+
+
+@contextmanager
+def _fellows() -> Iterator[None]:
+    """An exchange with the other processes, which all end where one has."""
+    try:
+        yield
+    except RuntimeError as e:
+        raise UserError("a process of this command has ended; run it again to go on, with as many processes or others") from e
 
 
 def told(variable: str, default: int | None = None, *, low: int = 0) -> int:
@@ -95,4 +133,4 @@ def told(variable: str, default: int | None = None, *, low: int = 0) -> int:
 
 
 def _no_launcher(variable: str, found: str) -> UserError:
-    return UserError(f"{variable} is {found}: start several processes with torchrun, or unset WORLD_SIZE to train in one")
+    return UserError(f"{variable} is {found}: start several processes with torchrun, or unset WORLD_SIZE for one")

@@ -18,6 +18,8 @@ def run(
     plan: Annotated[Path | None, typer.Option(help="YAML file with these flags as keys, or a shipped plan (cifar10)")] = None,
     out: Annotated[Path | None, typer.Option(help="the run's folder; default runs/RUN_ID")] = None,
     tuned: Annotated[Path | None, typer.Option(help="tuned.yaml of 'bench tune', for a plan with samplers 'tuned'")] = None,
+    shard: Annotated[str | None, typer.Option(help="I/N: the I-th of N parts of the cells alone, for 'bench merge'")] = None,
+    on: Annotated[str | None, typer.Option(help="ray: spread the cells over the workers of a Ray cluster")] = None,
     zoo: Zoo = None,
     report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
     again: Annotated[bool, typer.Option("--again", help="measure once more the cells that failed or were disturbed")] = False,
@@ -32,12 +34,17 @@ def run(
     from bench.records.caveats import caveats
     from bench.records.frame import load_records
     from bench.reports.report import headline, write_report
-    from bench.runs.run import folder_of, run_plan
+    from bench.runs.run import folder_of, run_anywhere
+    from bench.runs.shards import Shard
+    from samplers.world import is_first
 
     add_zoos(zoo)
     full = make_plan(plan, tuned=tuned, **given)
-    folder = folder_of(full, out)
-    records = run_plan(full, folder, quiet=quiet, again=again)
+    part = None if shard is None else Shard.parse(shard)
+    folder = folder_of(full, out, part)
+    records = run_anywhere(full, folder, part, on, quiet=quiet, again=again)
+    if not is_first():
+        return
     terminal.show(headline(load_records([folder])), console)
     say(f"\n{plural(len(records), 'record')} in {folder / 'records.jsonl'}")
     if report:
@@ -51,6 +58,16 @@ def run(
         say(line, style="yellow")
     if failed:
         raise typer.Exit(1)
+
+
+def merge(
+    runs: Annotated[list[Path], typer.Argument(help="folders of all shards of one plan, as 'bench run --shard' made them")],
+    out: Annotated[Path, typer.Option(help="folder of the run that they are together")],
+) -> None:
+    """The runs of a plan's shards as the run that one process would have written."""
+    from bench.runs.shards import merge
+
+    console.print(f"{len(merge(runs, out))} records in {out / 'records.jsonl'}; 'bench report {out}' renders them")
 
 
 @options_of(TuningSettings)

@@ -1,5 +1,6 @@
 """What a measurement depends on besides the code under test."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -35,6 +36,15 @@ def commit() -> str | None:
         return run("rev-parse", "HEAD") + ("+" if run("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+@cache
+def code() -> str:
+    """A hash of our packages' files as they are here, what several processes of one run compare."""
+    root, found = Path(__file__).parents[2], hashlib.sha256()
+    for path in sorted(p for package in ("bench", "samplers", "dsno") for p in (root / package).rglob("*.py")):
+        found.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 def environment(device: torch.device) -> dict[str, Any]:

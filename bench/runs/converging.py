@@ -29,5 +29,5 @@ class Converging(Phase):
         cache = cache_folder() if session.teacher.sha256 is not None else store.scratch.folder / self.name
         session.converged, seconds = converged(session.teacher, z, labels, session.plan.seed, session.display.advance, cache)
         session.executor.sampling_s += seconds
-        if session.teacher.image_shape is not None:
+        if session.teacher.image_shape is not None and session.world.rank == 0:
             store.save_row("reference", pictures(session.teacher, session.converged.images[:ROW]).cpu().numpy())

@@ -37,11 +37,16 @@ def batches(session: Session) -> range:
     return range(-(-images // plan.batch_size))
 
 
-def fill(m: Measurement, session: Session, store: Store) -> None:
+def share(session: Session) -> range:
+    """Those that this process makes where several do."""
+    return batches(session)[session.world.rank :: session.world.size]
+
+
+def fill(m: Measurement, numbers: range, session: Session, store: Store) -> None:
     """Make and keep the batches that are not there."""
     size, images = session.plan.batch_size, session.plan.images
     session.executor.ready(m, size)
-    for k in batches(session):
+    for k in numbers:
         if store.scratch.has_batch(m.cell.id, k):
             continue
         start, end = k * size, min((k + 1) * size, images)
@@ -57,8 +62,8 @@ class Generating(Phase):
 
     def cost(self, m: Measurement, session: Session, store: Store) -> int:
         p = session.plan
-        left = sum(not store.scratch.has_batch(m.cell.id, k) for k in batches(session))
+        left = sum(not store.scratch.has_batch(m.cell.id, k) for k in share(session))
         return m.card.calls(m.cell.steps) * min(left * p.batch_size, p.images)
 
     def measure(self, m: Measurement, session: Session, store: Store) -> None:
-        fill(m, session, store)
+        fill(m, share(session), session, store)

@@ -5,8 +5,9 @@ import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from bench.machine.device import resolve_device
 from bench.records.caveats import disturbed
 from bench.records.schema import Record
 from bench.records.store import Store, threads_of
@@ -22,15 +23,18 @@ from bench.runs.objects import named
 from bench.runs.overhead import Overhead
 from bench.runs.phase import Phase
 from bench.runs.plan import Plan, make_plan
+from bench.runs.ranks import agree, in_turn, meet, share
 from bench.runs.record import record
 from bench.runs.scoring import Scoring
 from bench.runs.session import Session
+from bench.runs.shards import Shard
 from bench.runs.sweep import Sweep
 from bench.runs.timing import Timing
-from samplers.errors import one_line
+from samplers.errors import UserError, one_line, unknown
 from samplers.files import alone_in
 from samplers.models.zoo import add_zoo
 from samplers.time_limit import TimeUpError
+from samplers.world import World
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,44 +43,62 @@ FIRST: tuple[Phase, ...] = (Converging(),)
 """Phases before the progress bar knows its length."""
 TOGETHER: tuple[Phase, ...] = (Counting(), ColdStart(), Timing(keep_batch), Decoding(), Overhead(), Sweep(), Energy())
 """Phases that measure all cells side by side, in this order."""
-APART: tuple[Phase, ...] = (Generating(), Scoring())
+IMAGES, SCORES = Generating(), Scoring()
 """Phases of one cell after another, each of which then has its record: so the features of one cell alone lie on the disk."""
 
 
-def folder_of(plan: Plan, out: str | Path | None = None) -> Path:
-    """The folder of a plan's run: `out`, or runs/RUN_ID."""
-    return Path(out) if out is not None else Path("runs") / plan.run_id()
+def folder_of(plan: Plan, out: str | Path | None = None, shard: Shard | None = None) -> Path:
+    """The folder of a plan's run: `out`, or runs/RUN_ID, with its number where it is of a shard."""
+    number = "" if shard is None else f"-{shard.index}of{shard.count}"
+    return Path(out) if out is not None else Path("runs") / f"{plan.run_id()}{number}"
 
 
-def run_plan(plan: Plan, folder: Path, *, quiet: bool = False, again: bool = False) -> list[Record]:
-    """Measure what `folder` does not hold yet of a plan, and return all its records.
+def run_plan(
+    plan: Plan,
+    folder: Path,
+    *,
+    quiet: bool = False,
+    again: bool = False,
+    shard: Shard | None = None,
+    threads: int | None = None,
+) -> list[Record]:
+    """Measure what `folder` does not hold yet of a plan, or of a shard of it, and return all its records.
 
-    Ctrl-C loses the repetition in progress; calling it again goes on.
+    Ctrl-C loses the repetition in progress; calling it again goes on. Processes that torchrun started share the work.
 
     Args:
         plan: what to measure.
         folder: of the run.
         quiet: no progress.
         again: measure cells once more that failed, were skipped, or were timed while something disturbed them.
+        shard: the part of the plan's cells to measure; None for all.
+        threads: CPU threads where the plan leaves them open and the folder does not tell; None to choose them by measuring.
 
     Raises:
         UserError: anything asked for that cannot be, or another process at work in the folder.
         KeyboardInterrupt: Ctrl-C; says how far it came.
     """
     begin = time.perf_counter()
+    world = World.join(resolve_device(plan.device), gradients=False)
     with alone_in(folder):
-        session = Session(plan, quiet=quiet, threads=threads_of(folder))
-        store = Store(folder, plan.text_in(folder), session.identity())
+        threads = threads_of(folder) or threads
+        session = in_turn(world, lambda: Session(plan, quiet=quiet, threads=threads, world=world, shard=shard))
+        store = in_turn(world, lambda: Store(folder, plan.text_in(folder), session.identity()))
         done = {Cell.of(r) for r in store.records() if not again or (r.status == "ok" and not disturbed(r))}
+        agree(world, session, folder)
         if done and session.teacher.sha256 is None:
             session.display.say(f"nothing tells whether teacher '{session.teacher.name}' is that of the records in {folder}")
         cells = [Measurement(c, session.samplers.get(c) or Unusable()) for c in session.cells if c not in done]
         for m in [m for m in cells if m.cell not in session.samplers]:
             m.skipped = m.cell in session.unready
             m.error = one_line((session.unready if m.skipped else session.broken)[m.cell], 600)
-            store.add(record(m, session))
+            if world.rank == 0:
+                store.add(record(m, session))
             cells.remove(m)
-        if cells:
+        if cells and world.rank > 0:
+            with redirect_stdout(sys.stderr):
+                _follow(cells, session, store)
+        elif cells:
             try:
                 with session.display, redirect_stdout(sys.stderr):  # where what samplers print does not come between
                     _measure(cells, session, store)
@@ -93,12 +115,13 @@ def run_plan(plan: Plan, folder: Path, *, quiet: bool = False, again: bool = Fal
             finally:
                 store.scratch.close()
                 store.add_session(_took(session, len(cells), time.perf_counter() - begin))
+        world.wait()
         return store.records()
 
 
 def _measure(cells: Sequence[Measurement], session: Session, store: Store) -> None:
     """All phases of all cells; a cell that is done has its record at once."""
-    first, together, apart = ([p for p in phases if p.wanted(session.plan)] for phases in (FIRST, TOGETHER, APART))
+    first, together, apart = ([p for p in phases if p.wanted(session.plan)] for phases in (FIRST, TOGETHER, (IMAGES, SCORES)))
 
     def left(phases: Sequence[Phase]) -> int:
         return sum(p.cost(m, session, store) for p in phases for m in cells if m.error is None)
@@ -110,13 +133,26 @@ def _measure(cells: Sequence[Measurement], session: Session, store: Store) -> No
     for phase in together:
         phase.run(cells, session, store)
     session.display.rest(left(apart))
+    shared = share(cells, session)
     for m in session.display.each(cells, "images"):
-        for phase in apart:
-            phase.run([m], session, store)
+        if m in shared:
+            IMAGES.run([m], session, store)
+            meet(m, session)
+        SCORES.run([m], session, store)
         store.add(record(m, session))
         session.display.cell_done()
     for phase in first:
         store.scratch.forget(phase.name)
+
+
+def _follow(cells: Sequence[Measurement], session: Session, store: Store) -> None:
+    """What each process but the first does: its share of the images, once the first has timed."""
+    shared = share(cells, session)
+    for phase in (p for p in FIRST if shared and p.wanted(session.plan)):
+        phase.run(shared, session, store)
+    for m in shared:
+        IMAGES.run([m], session, store)
+        meet(m, session)
 
 
 def _took(session: Session, cells: int, wall: float) -> dict[str, Any]:
@@ -130,12 +166,35 @@ def _took(session: Session, cells: int, wall: float) -> dict[str, Any]:
     }
 
 
+def run_anywhere(
+    plan: Plan, folder: Path, shard: Shard | None, on: str | None, *, quiet: bool = False, again: bool = False
+) -> list[Record]:
+    """As `run_plan`, here or `on` "ray".
+
+    Raises:
+        UserError: as that, another place, or a shard on a cluster.
+    """
+    if on is None:
+        return run_plan(plan, folder, quiet=quiet, again=again, shard=shard)
+    if on != "ray":
+        raise unknown("place to run on", on, ["ray"])
+    if again:
+        raise UserError("--again is for a run of one machine; leave out --on")
+    if shard is not None:
+        raise UserError("--shard and --on ray are both given, and each spreads the cells; leave out one")
+    from bench.runs.on_ray import run_on_ray
+
+    return run_on_ray(plan, folder, quiet=quiet)
+
+
 def run(
     *,
     out: str | Path | None = None,
     plan: str | Path | None = None,
     tuned: str | Path | None = None,
     zoo: str | Path | Sequence[str | Path] = (),
+    shard: str | None = None,
+    on: Literal["ray"] | None = None,
     quiet: bool = False,
     again: bool = False,
     **options: Any,
@@ -152,6 +211,8 @@ def run(
         zoo: folders of trainings whose cards count as shipped.
         quiet: no progress.
         again: measure cells once more that failed, were skipped, or were timed while something disturbed them.
+        shard: "I/N", to measure the I-th of N parts of the plan's cells alone; `bench.merge` makes one run of all.
+        on: "ray", to spread the cells over the workers of a Ray cluster.
         **options: fields of `Plan`, over those of the file.
 
     Raises:
@@ -163,6 +224,7 @@ def run(
         add_zoo(Path(trained))
     with named(options) as told:
         full = make_plan(plan, tuned=None if tuned is None else Path(tuned), **told)
-        folder = folder_of(full, out)
-        run_plan(full, folder, quiet=quiet, again=again)
+        part = None if shard is None else Shard.parse(shard)
+        folder = folder_of(full, out, part)
+        run_anywhere(full, folder, part, on, quiet=quiet, again=again)
     return load_records([folder])

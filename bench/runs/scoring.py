@@ -48,7 +48,7 @@ def _batches(m: Measurement, session: Session, store: Store) -> Iterator[dict[st
     """What generating kept, batch by batch; batches damaged since are made again."""
     for k in batches(session):
         if (found := store.scratch.batch(m.cell.id, k)) is None:
-            fill(m, session, store)
+            fill(m, batches(session), session, store)
             found = store.scratch.batch(m.cell.id, k)
         assert found is not None
         yield found

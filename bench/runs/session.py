@@ -20,6 +20,7 @@ from bench.runs.cells import Cell, cells, expand, tables_of
 from bench.runs.executor import Executor
 from bench.runs.plan import Plan
 from bench.runs.progress import Display
+from bench.runs.shards import KEY, Shard
 from samplers.errors import PluginError, UserError, foreign, one_line, package_at, unknown
 from samplers.flops import flops
 from samplers.models.doubts import doubts
@@ -30,7 +31,10 @@ from samplers.protocol import Sampler, Student
 from samplers.registry import MEND
 from samplers.spec import Spec
 from samplers.training.cards import machine
+from samplers.training.precision import cores_each
+from samplers.world import World
 
+ALONE = World(0, 1, torch.device("cpu"))
 READYING = 600.0
 """Seconds that a sampler may take to load its student: a download is slow, ten minutes are not."""
 
@@ -57,22 +61,33 @@ class Session:
         labelled: whether images are made of classes, or prompts.
         converged: the solution of the plan's ODE, once its phase has run.
         threads: of an earlier process that began the plan with `auto`, which are kept.
+        world: this process among those of the run.
+        shard: the part of the plan's cells that is run; None for all.
         teacher_flops: of one forward of one image, without guidance.
 
     Raises:
         UserError: anything asked for that cannot be.
     """
 
-    def __init__(self, plan: Plan, *, quiet: bool = False, threads: int | None = None):
-        self.plan = plan
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        quiet: bool = False,
+        threads: int | None = None,
+        world: World = ALONE,
+        shard: Shard | None = None,
+    ):
+        self.plan, self.world, self.shard = plan, world, shard
         planned = cells(plan)
-        self.cells, self.tables = list(planned), tables_of(plan)
+        self.cells, self.tables = list(planned) if shard is None else shard.of(list(planned)), tables_of(plan)
         self.broken = {c: why for c, why in planned.items() if why is not None}
         check_metrics(plan.scores, plan.images)
         self.rank_by = _rank_by(plan)
-        self.device = resolve_device(plan.device)
+        self.device = resolve_device(plan.device) if world.size == 1 else world.device
         check_mode(plan.mode, self.device)
-        prepare_process(self.device, threads or plan.threads or 0)
+        shared = world.size > 1 and plan.threads is None
+        prepare_process(self.device, threads or plan.threads or (cores_each() if shared else 0))
         load = partial(samplers.load_teacher, device=self.device, prompts=read_prompts(plan.prompts, plan.images))
         bare: Teacher = load(plan.teacher)
         guide = None if plan.guide is None else load(plan.guide)
@@ -87,7 +102,7 @@ class Session:
             self.extractor = find_extractor(plan.extractor, self.teacher, plan.inception_weights)
             self.real = find_reference(self.extractor, self.device, plan.reference, features=compares_features(plan.scores))
             check_needs(plan.scores, self.extractor, self.real, self.labelled and plan.prompts is None, plan.images)
-        self.display = Display(quiet)
+        self.display = Display(quiet or world.rank > 0)
         with foreign(f"teacher '{one_line(plan.teacher)}' cannot denoise", "its author must mend it"):
             self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)
             z, labels = self.inputs(range(1))
@@ -96,7 +111,7 @@ class Session:
                 raise ValueError(f"it decodes images {list(made)}, and says {list(bare.image_shape)}")
             for line in doubts(bare, self.device):
                 self.display.say(f"teacher '{bare.name}' is doubtful: {line}")
-        if plan.threads is None and not threads and self.device.type == "cpu":
+        if plan.threads is None and not threads and not shared and self.device.type == "cpu":
             self.display.say(choose_threads(self._network_pass).why)
         self.watch = watch(self.device, torch.get_num_threads())
         self.samplers: dict[Cell, Sampler] = {}
@@ -128,9 +143,10 @@ class Session:
             "teacher": self.teacher.sha256,
             "extractor": self.extractor and self.extractor.sha256,
             "reference": self.real and self.real.sha256,
-            "device": f"{self.device}, {machine(self.device)}",
+            "device": f"{self.device.type}, {machine(self.device)}",
             **({"threads": torch.get_num_threads()} if self.plan.threads is None else {}),
             **({"students": hashes} if hashes else {}),
+            **({} if self.shard is None else {KEY: str(self.shard)}),
         }
 
     def _ready(self, cell: Cell) -> None:

@@ -75,9 +75,14 @@ def cpu_name() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
+def cores_each() -> int:
+    """Cores for this process: all that it may use, or its share of them where torchrun started several here."""
+    return max(available_cores() // told("LOCAL_WORLD_SIZE", 1, low=1), 1)
+
+
 def use_all_cores() -> None:
-    """Train with every core this process may use: its share where torchrun started several here."""
-    torch.set_num_threads(max(available_cores() // told("LOCAL_WORLD_SIZE", 1, low=1), 1))
+    """Train with all of them."""
+    torch.set_num_threads(cores_each())
 
 
 def reproducible_float32() -> None:

@@ -52,14 +52,18 @@ def exit_code(process: BaseProcess) -> int | None:
     return process.exitcode
 
 
-def in_two_processes(code: str, folder: Path) -> None:
-    """Run `code` twice at once; both must succeed."""
+def in_processes(code: str, folder: Path, size: int = 2) -> list[BaseProcess]:
+    """Processes that run `code` at once, and find one another as torchrun's do."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = str(s.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    processes = [start(code, folder, **shared, RANK=r, LOCAL_RANK=r) for r in "01"]
-    assert [exit_code(p) for p in processes] == [0, 0]
+    shared = {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [start(code, folder, **shared, RANK=str(r), LOCAL_RANK=str(r)) for r in range(size)]
+
+
+def in_two_processes(code: str, folder: Path) -> None:
+    """Run `code` twice at once; both must succeed."""
+    assert [exit_code(p) for p in in_processes(code, folder)] == [0, 0]
 
 
 def difference(one: Path, two: Path) -> float:
