@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from samplers.errors import UserError, clipped, foreign, one_line, unknown
 from samplers.models.diffusers.source import library
+from samplers.models.foreign.preconditioning import Geometric
 from samplers.models.scaling import Scaling, consistency, edm, flow, time_of, vp
 from samplers.schedule import DiscreteVP, Flow, Power, Schedule
 
@@ -23,6 +24,9 @@ TIMED = {
     "EDMDPMSolverMultistepScheduler": lambda levels: edm(levels["sigma_data"]),
 }
 """Schedulers of EDM's coordinates, which have the same fields but tell the network different times."""
+
+SCORE = Scaling("ve", lambda x, s: (x + 1) / 2, lambda x, s, f: x + s * f, lambda s: s / 2)
+"""ScoreSDE (arXiv 2011.13456): images in [0, 1], where levels are half of ours; F is such a level by the score."""
 
 
 class Process(NamedTuple):
@@ -54,10 +58,12 @@ def process_of(told: Mapping[str, Any], flow_time: Callable[[Any], Any] | None =
             raise unknown("scheduler with sigma_data", name, TIMED)
         levels = {k: _number(told, k) for k in LEVELS}
         return Process(Power(levels["sigma_min"], levels["sigma_max"], _number(told, "rho", 7.0)), TIMED[name](levels))
+    if "snr" in told:  # of the corrector that ScoreSdeVeScheduler has
+        return Process(Geometric(2 * _number(told, "sigma_min"), 2 * _number(told, "sigma_max")), SCORE)
     if not any(k in told for k in ("beta_start", "beta_schedule", "trained_betas")):
         raise UserError(
             f"scheduler {one_line(name, 60)} tells neither betas, nor sigma_data, nor a flow; known are those of DDPM, "
-            "EDM, consistency models and flow matching: save the model with one of them"
+            "EDM, consistency models, ScoreSDE's VE and flow matching: save the model with one of them"
         )
     if prediction not in (None, *PREDICTIONS):
         raise unknown("prediction_type", prediction, PREDICTIONS)

@@ -67,7 +67,11 @@ class Source:
             if found := sorted(p for p in folder.glob(f"*{ending}") if not VARIANT.search(p.name)):
                 self.read += found
                 return folder
-        raise UserError(f"no weights (.safetensors or .bin) in {folder}; save the model with save_pretrained, or fetch them")
+        variants = sorted(p.name for p in folder.glob("*") if p.suffix in WEIGHTS and VARIANT.search(p.name))
+        but = f" but the variant {one_line(variants[0], 80)}, which is not read" if variants else ""
+        raise UserError(
+            f"no weights (.safetensors or .bin) in {folder}{but}; save the model with save_pretrained, or fetch them"
+        )
 
     def sha256(self) -> str:
         """Of all that was read and told: weights, settings, options; so what another makes is never taken for this one's."""

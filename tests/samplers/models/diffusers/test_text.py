@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shutil
 from functools import cache
 
 import diffusers
@@ -9,6 +10,7 @@ import pytest
 import text_models
 import torch
 from diffusers_models import ours, start
+from safetensors.torch import load_file
 from text_models import SCALED
 
 import samplers
@@ -183,6 +185,19 @@ def test_prompts_are_classes(saved):
     assert torch.equal(teacher(z, 1.0, LABELS), both)
     with pytest.raises(UserError, match="makes images of texts; give --prompts FILE"):
         load_teacher(spec)
+
+
+@torch.no_grad()
+def test_an_encoder_in_a_bin(saved, tmp_path):
+    """A pickle, of which tensors alone are read."""
+    _, root = saved("stable_diffusion")
+    own = shutil.copytree(root, tmp_path / root.name)
+    weights = own / "text_encoder/model.safetensors"
+    torch.save(load_file(weights), weights.with_name("pytorch_model.bin"))
+    weights.unlink()
+    found, expected = (load_teacher(f"diffusers:{folder}", prompts=PROMPTS) for folder in (own, root))
+    assert torch.equal(found.encoder_hidden_states, expected.encoder_hidden_states)
+    assert found.sha256 != expected.sha256
 
 
 def test_many_prompts_are_encoded_in_batches(saved, monkeypatch):

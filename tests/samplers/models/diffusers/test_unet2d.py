@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 
 import diffusers
 import pytest
@@ -218,3 +219,24 @@ def test_dpm_solver_of_the_library_cuts_a_learned_variance_at_three_channels(fol
     scheduler = SOLVERS["dpmpp_2m"]()
     expected = theirs(lambda x, t: network(x, t).sample[:, :4], scheduler, z, 5)
     close(ours("dpmpp_2m", load_teacher(spec), scheduler, z), expected)
+
+
+@torch.no_grad()
+def test_a_score_network(folder):
+    """ScoreSDE's VE, of images in [0, 1]: x0 = x + sigma^2 score there (Tweedie), and a whole path in the library's numbers."""
+    network, scheduler = unet(time_embedding_type="fourier"), diffusers.ScoreSdeVeScheduler(sigma_max=50.0)
+    network.time_proj.weight.data.mul_(0.01)  # of frequencies as large as they are, random weights make chaos
+    _, spec = folder(scheduler, unet=network)
+    teacher, z = load_teacher(spec), start((3, 8, 8))
+    assert (teacher.sigma_min, teacher.sigma_max, teacher.scaling.name) == (0.02, 100.0, "ve")
+    levels = [50.0, 10.0, 1.0, 0.05]
+    x = 50 * z + 0.5
+    for high, low in pairwise([*levels, 0.0]):
+        score = network(x, torch.full((2,), high)).sample
+        x = x + high * (high - low) * score  # dx = -sigma score dsigma
+    found = samplers.get("euler").integrate(teacher, z, [2 * s for s in [*levels, 0.0]])
+    close(found / 2 + 0.5, x)
+    for kind, other in (("fourier", SOLVERS["ddim"]()), ("positional", scheduler), ("learned", SOLVERS["ddim"]())):
+        _, spec = folder(other, unet=unet(time_embedding_type=kind, num_train_timesteps=1000))
+        with pytest.raises(UserError, match=f"time_embedding_type '{kind}' does not go with its scheduler"):
+            load_teacher(spec)
