@@ -11,6 +11,7 @@ import typer
 
 from bench.commands.converting import convert
 from bench.commands.judging import compare, gate
+from bench.commands.making import new
 from bench.commands.measuring import doctor, list_, merge, profile, report, run, tune
 from bench.commands.options import errors
 from bench.commands.recommending import recommend
@@ -73,6 +74,7 @@ COMMANDS = (
     compare,
     gate,
     score,
+    new,
     verify,
     doctor,
     convert,

@@ -9,14 +9,24 @@ from samplers.errors import PluginError, UserError, foreign, one_line
 from samplers.protocol import Card, Sampler
 from samplers.registry import GROUP, HELD, LOADING, names
 
+_used: dict[Path, list[str]] = {}
+"""Files that this process uses, and their samplers."""
+
+
+def used_files() -> list[Path]:
+    """Files of `use_file`, so that another process can use them too."""
+    return list(_used)
+
 
 def use_file(path: Path) -> list[str]:
-    """Import a file; the samplers it defines are then found by their cards' names, which are returned.
+    """Import a file, once; the samplers it defines are then found by their cards' names, which are returned.
 
     Raises:
         UserError: no such file, one that defines no sampler with a card, or a name that another sampler has.
         PluginError: its import fails.
     """
+    if (known := _used.get(path.absolute())) is not None:
+        return known
     if not path.is_file():
         raise UserError(f"no file {path}; --plugin names a Python file of samplers")
     module = path.stem
@@ -39,4 +49,5 @@ def use_file(path: Path) -> list[str]:
     if taken := sorted(name for name in found if name in names() or (GROUP, name) in HELD):
         raise UserError(f"{path}: a sampler '{one_line(taken[0], 60)}' is there already; give it another name in its card")
     HELD.update({(GROUP, name): kind for name, kind in found.items()})
+    _used[path.absolute()] = list(found)
     return list(found)

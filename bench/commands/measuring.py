@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands.options import Device, Markdown, Quiet, Zoo, add_zoos, console, options_of, say
+from bench.commands.options import Device, Markdown, Plugins, Quiet, Zoo, add_plugins, add_zoos, console, options_of, say
 from bench.profiling.settings import ProfileSettings
 from bench.runs.plan import Plan, make_plan
 from bench.runs.tuning_settings import TuningSettings
@@ -21,6 +21,7 @@ def run(
     shard: Annotated[str | None, typer.Option(help="I/N: the I-th of N parts of the cells alone, for 'bench merge'")] = None,
     on: Annotated[str | None, typer.Option(help="ray: spread the cells over the workers of a Ray cluster")] = None,
     zoo: Zoo = None,
+    plugin: Plugins = None,
     report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
     again: Annotated[bool, typer.Option("--again", help="measure once more the cells that failed or were disturbed")] = False,
     quiet: Quiet = False,
@@ -39,6 +40,7 @@ def run(
     from samplers.world import is_first
 
     add_zoos(zoo)
+    add_plugins(plugin)
     full = make_plan(plan, tuned=tuned, **given)
     part = None if shard is None else Shard.parse(shard)
     folder = folder_of(full, out, part)

@@ -20,6 +20,7 @@ errors = Console(stderr=True)
 """For what is not the result, so that a table can be piped."""
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Zoo = Annotated[list[Path] | None, typer.Option(help="folder of trainings whose cards count as shipped; repeatable")]
+Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="file of samplers to use as it is; repeatable")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="print Markdown, as into a pipe or a file")]
 
@@ -91,6 +92,19 @@ def add_zoos(folders: str | Path | Sequence[str | Path] | None) -> None:
 
     for folder in [folders] if isinstance(folders, str | Path) else folders or ():
         add_zoo(Path(folder))
+
+
+def add_plugins(files: str | Path | Sequence[str | Path] | None) -> None:
+    """Make the samplers in a file, or in several, known.
+
+    Raises:
+        UserError: no such file, or no samplers in it.
+    """
+    if files:
+        from samplers.plugin import use_file
+
+        for file in [files] if isinstance(files, str | Path) else files:
+            use_file(Path(file))
 
 
 def _item(field: FieldInfo) -> type | None:

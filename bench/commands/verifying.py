@@ -1,19 +1,16 @@
 """`bench verify`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.commands.options import Device, Zoo, console
-
-Plugin = Annotated[list[Path] | None, typer.Option(help="file of samplers to use without installing it; repeatable")]
+from bench.commands.options import Device, Plugins, Zoo, console
 
 
 def verify(
     sampler: Annotated[str, typer.Argument(help="a sampler with its options, as heun or mine:eta=0.5", metavar="NAME")],
     teacher: Annotated[str, typer.Option(help="of a sampler with a student; solvers are checked on exact data")] = "mnist32",
-    plugin: Plugin = None,
+    plugin: Plugins = None,
     device: Device = "cpu",
     seconds: Annotated[float, typer.Option(min=0.1, help="that a check may take")] = 60.0,
     zoo: Zoo = None,

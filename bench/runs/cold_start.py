@@ -20,6 +20,7 @@ from bench.runs.cells import Cell
 from bench.runs.phase import Phase
 from bench.runs.plan import Plan
 from samplers.models.zoo import add_zoo, added_zoos
+from samplers.plugin import use_file, used_files
 from samplers.time_limit import at_most
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def cold_start(
     names = ("teacher", "guidance", "guidance_calls", "guide", "prompts", "images", "seed", "labels", "precision")
     setting = {k: getattr(plan, k) for k in names} | {"sampler": cell.sampler, "steps": cell.steps, "mode": cell.mode}
     setting |= {"device": device, "threads": threads, "zoo": [str(folder) for folder in added_zoos()]}
+    setting["plugins"] = [str(file) for file in used_files()]
     root = str(Path(__file__).parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
@@ -109,6 +111,8 @@ def _start(setting: dict[str, Any]) -> None:
 
     for folder in setting["zoo"]:
         add_zoo(Path(folder))
+    for file in setting["plugins"]:
+        use_file(Path(file))
     device = torch.device(setting["device"])
     if device.type == "cuda":
         torch.cuda.set_device(device.index or 0)  # graphs take the current device

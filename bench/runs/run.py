@@ -33,6 +33,7 @@ from bench.runs.timing import Timing
 from samplers.errors import UserError, one_line, unknown
 from samplers.files import alone_in
 from samplers.models.zoo import add_zoo
+from samplers.plugin import use_file
 from samplers.time_limit import TimeUpError
 from samplers.world import World
 
@@ -193,6 +194,7 @@ def run(
     plan: str | Path | None = None,
     tuned: str | Path | None = None,
     zoo: str | Path | Sequence[str | Path] = (),
+    plugin: str | Path | Sequence[str | Path] = (),
     shard: str | None = None,
     on: Literal["ray"] | None = None,
     quiet: bool = False,
@@ -209,6 +211,7 @@ def run(
         plan: a YAML file with fields of `bench.runs.plan.Plan`, or the name of one that ships.
         tuned: `tuned.yaml` of `bench tune`, for a plan with samplers "tuned".
         zoo: folders of trainings whose cards count as shipped.
+        plugin: files of samplers to use without installing them.
         quiet: no progress.
         again: measure cells once more that failed, were skipped, or were timed while something disturbed them.
         shard: "I/N", to measure the I-th of N parts of the plan's cells alone; `bench.merge` makes one run of all.
@@ -222,6 +225,8 @@ def run(
 
     for trained in [zoo] if isinstance(zoo, str | Path) else zoo:
         add_zoo(Path(trained))
+    for file in [plugin] if isinstance(plugin, str | Path) else plugin:
+        use_file(Path(file))
     with named(options) as told:
         full = make_plan(plan, tuned=None if tuned is None else Path(tuned), **told)
         part = None if shard is None else Shard.parse(shard)

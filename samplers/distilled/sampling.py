@@ -39,6 +39,12 @@ class DistilledSampler(StudentSampler):
         self._denoiser = load_student(entry, device)
         return self._denoiser.shape
 
+    @property
+    def own(self) -> UNetTeacher:
+        """The student as a denoiser, once it is loaded."""
+        assert self._denoiser is not None
+        return self._denoiser
+
     def networks(self) -> list[nn.Module]:
         return [] if self._denoiser is None else [self._denoiser.network]
 
@@ -67,9 +73,8 @@ class Progressive(DistilledSampler):
         callback: Callback | None = None,
     ) -> Tensor:
         self.ready(denoiser, noise, steps, labels)
-        assert self._denoiser is not None
-        levels = sigmas(self._denoiser.schedule, steps, "uniform_t")  # the rungs' own, wherever else sampling may end
-        return DDIM().integrate(self._denoiser, noise, levels, labels=labels, callback=callback)
+        levels = sigmas(self.own.schedule, steps, "uniform_t")  # the rungs' own, wherever else sampling may end
+        return DDIM().integrate(self.own, noise, levels, labels=labels, callback=callback)
 
 
 class Consistency(DistilledSampler):
@@ -108,8 +113,7 @@ class Consistency(DistilledSampler):
 
     def load(self, entry: ZooEntry, device: torch.device) -> tuple[int, int, int]:
         shape = super().load(entry, device)
-        assert self._denoiser is not None
-        self.levels(self._denoiser, 2)  # refuses an end that the student does not have
+        self.levels(self.own, 2)  # refuses an end that the student does not have
         return shape
 
     def levels(self, denoiser: Denoiser, steps: int) -> list[float]:
@@ -118,9 +122,8 @@ class Consistency(DistilledSampler):
         Raises:
             UserError: an end that it does not have.
         """
-        assert self._denoiser is not None
-        end = max(self.card.end(steps), self._denoiser.sigma_min) if self.end is None and self.card.end else self.end
-        return sigmas(self._denoiser.schedule, steps, self.grid, end=end)
+        end = max(self.card.end(steps), self.own.sigma_min) if self.end is None and self.card.end else self.end
+        return sigmas(self.own.schedule, steps, self.grid, end=end)
 
     def sample(
         self,
@@ -132,8 +135,7 @@ class Consistency(DistilledSampler):
         callback: Callback | None = None,
     ) -> Tensor:
         self.ready(denoiser, noise, steps, labels)
-        assert self._denoiser is not None
-        f, low, levels = ConsistencyFunction(self._denoiser), self._denoiser.sigma_min, self.levels(denoiser, steps)
+        f, low, levels = ConsistencyFunction(self.own), self.own.sigma_min, self.levels(denoiser, steps)
         fresh = FreshNoise(noise) if steps > 1 else None
         x = levels[0] * noise
         for i, (s, t) in enumerate(pairwise(levels)):

@@ -1,9 +1,10 @@
-"""`bench.verify`: for the author of a plug-in."""
+"""`bench.new` and `bench.verify`: for the author of a plug-in."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.commands.functions.arguments import Files, paths
-from bench.commands.options import add_zoos
+from bench.commands.functions.arguments import File, Files
+from bench.commands.options import add_plugins, add_zoos
 
 if TYPE_CHECKING:
     from samplers.conformance.subject import Finding
@@ -34,11 +35,25 @@ def verify(
     import samplers
     from bench.machine.device import resolve_device
     from samplers.conformance.verify import verify
-    from samplers.plugin import use_file
 
     add_zoos(zoo)
-    for file in paths(plugin):
-        use_file(file)
+    add_plugins(plugin)
     at = resolve_device(device)
     trained = samplers.get(sampler).card.training
     return verify(sampler, samplers.load_teacher(teacher, device=at) if trained else None, device=at, seconds=seconds)
+
+
+def new(what: str, name: str, *, out: File = ".") -> "list[Path]":
+    """Write a package that installs, runs, is verified and has its test; returns its files.
+
+    Args:
+        what: sampler or student.
+        name: of what it adds, of its module and its folder.
+        out: where its folder is made.
+
+    Raises:
+        samplers.UserError: another kind, a name that cannot be or is taken, a folder that is there.
+    """
+    from bench.commands.making import write_package
+
+    return write_package(what, name, Path(out))

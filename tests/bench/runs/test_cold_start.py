@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.commands.making import write_package
 from bench.runs.cells import cells
 from bench.runs.cold_start import between, cold_start
 from bench.runs.plan import Plan
 from samplers.models.zoo import add_zoo
+from samplers.plugin import use_file
 
 
 def plan(tiny: dict[str, str], **changes) -> Plan:
@@ -63,8 +65,11 @@ def test_each_line_is_a_reading_of_the_clock_and_other_output_is_not(tiny: dict[
     assert (asked["mode"], asked["threads"], asked["steps"], asked["caches"]) == ("compile", 3, 2, "1")
 
 
-def test_the_process_finds_the_trainings_that_this_one_was_told_of(tiny: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+def test_the_process_finds_trainings_and_files_that_this_one_was_told_of(tiny, tmp_path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("samplers.models.zoo._trained", [])
+    monkeypatch.setattr("samplers.plugin._used", {})
     add_zoo(Path(tiny["teacher"]).parent)
-    own = plan(tiny | {"teacher": "tiny"})
+    (solver,) = (p for p in write_package("sampler", "of_cold_start", tmp_path) if p.name == "of_cold_start.py")
+    use_file(solver)
+    own = Plan(samplers=("of_cold_start",), steps=(2,), **tiny | {"teacher": "tiny"})
     assert cold_start(own, next(iter(cells(own))), "cpu", 1)["first_image"] > 0
