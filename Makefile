@@ -3,8 +3,9 @@ BIN = .venv/bin
 
 .PHONY: demo test lint gate speed clean
 
-demo: .venv/.installed  ## benchmark DSNO and three solvers on the embedded teacher, render the report
-	$(BIN)/bench run --samplers dsno,ddim,dpmpp_2m,heun --calls 4,8,12 --trajectory-images 32 --out runs/demo
+demo: .venv/.installed  ## benchmark DSNO, its control and three solvers on the embedded teacher, render the report
+	@echo "demo: 11 cells of 640 images each on the embedded teacher, into runs/demo; 2 to 3 minutes on two idle cores"
+	$(BIN)/bench run --plan demo --out runs/demo
 
 test: lint  ## the whole suite
 	$(BIN)/python -m pytest
@@ -12,17 +13,22 @@ test: lint  ## the whole suite
 gate: .venv/.installed  ## counted work and images against results/gate/counts.json; no clock
 	$(BIN)/bench gate
 
-speed: .venv/.installed  ## the speed suite, as runs/speed.json
+speed: .venv/.developing  ## the speed suite, as runs/speed.json
 	mkdir -p runs
 	$(BIN)/python -m pytest tests/speed --benchmark-only --benchmark-json runs/speed.json
 
-lint: .venv/.installed
+lint: .venv/.developing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-.venv/.installed: pyproject.toml constraints.txt
+.venv/.installed: pyproject.toml constraints.txt  # what a user needs
+	@echo "install: into .venv, a few minutes; on Linux about 5 GB, nearly all of it PyTorch's CUDA build"
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --constraint constraints.txt --editable .
+	touch $@
+
+.venv/.developing: .venv/.installed  # and what checks and tests need
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[kdiffusion,test]'
 	touch $@
 

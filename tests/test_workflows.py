@@ -2,13 +2,18 @@
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from typer.main import get_command
 
+import samplers
+from bench import make_plan
 from bench.cli import app
+from bench.runs.cells import cells
+from samplers.spec import Spec
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -43,3 +48,34 @@ def test_a_pull_request_is_timed_against_its_base_on_the_same_runner():
 
 def test_ci_runs_the_gate_that_needs_no_clock():
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "make gate"
+
+
+def told(target: str) -> list[str]:
+    """What `make TARGET` would do in a fresh clone."""
+    done = subprocess.run(["make", "-n", "-B", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_the_demo_installs_what_a_user_needs_and_says_what_it_does():
+    lines = told("demo")
+    assert [line for line in lines if "pip install" in line] == [
+        ".venv/bin/python -m pip install --constraint constraints.txt --editable ."
+    ]
+    assert any("kdiffusion,test" in line for line in told("test"))
+    said = [i for i, line in enumerate(lines) if line.startswith("echo")]
+    assert "into .venv, a few minutes" in lines[said[0]]
+    assert "pip" in lines[said[0] + 2]
+    cells_told = re.search(r"demo: (\d+) cells of (\d+) images each .* minutes", lines[said[1]])
+    plan = make_plan("demo")
+    assert cells_told
+    assert (int(cells_told[1]), int(cells_told[2])) == (len(cells(plan)), plan.images)
+    assert lines[-1] == ".venv/bin/bench run --plan demo --out runs/demo"
+
+
+def test_the_demo_s_students_meet_solvers_of_as_many_calls():
+    found = {cell: samplers.card(Spec.parse(cell.sampler).name) for cell in cells(make_plan("demo"))}
+    calls = {cell: card.calls(cell.steps) for cell, card in found.items()}
+    students, solvers = ({calls[c] for c, card in found.items() if card.training is trained} for trained in (True, False))
+    assert students
+    assert students <= solvers
+    assert min(calls[c] for c in found if c.sampler == "heun") > 10, "below it diverges"
