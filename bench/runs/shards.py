@@ -94,14 +94,15 @@ def read_part(folder: Path) -> Part:
     return part
 
 
-def merge(folders: Sequence[Path], out: Path) -> list[Record]:
+def merge(runs: Sequence[str | Path], out: str | Path) -> list[Record]:
     """Write the runs of all shards of a plan as the run that one process would have written; returns its records.
 
     Raises:
         UserError: a shard that is missing, there twice or not whole, shards of different plans, students or machines, or a
             folder that holds another run.
     """
-    parts = sorted((read_part(f) for f in folders), key=lambda p: p.shard.index)
+    out = Path(out)
+    parts = sorted((read_part(Path(f)) for f in runs), key=lambda p: p.shard.index)
     first = parts[0]
     for a, b in pairwise(parts):
         if a.plan != b.plan or a.shard.count != b.shard.count:
