@@ -16,7 +16,8 @@ def completed(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = dict(values)
     asked = found.get("metrics")
-    named = FID & set([asked] if isinstance(asked, str) else asked if isinstance(asked, list | tuple) else [])
+    listed = [asked] if isinstance(asked, str) else asked if isinstance(asked, list | tuple) else []
+    named = FID & {m for m in listed if isinstance(m, str)}
     if found.get("extractor") is None and (named or found.get("inception_weights") is not None):
         found["extractor"] = INCEPTION
     if asked is None and found.get("extractor") == INCEPTION:
