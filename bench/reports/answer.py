@@ -13,6 +13,7 @@ from bench.reports.ranking import Winner, coinciding, winner
 from bench.reports.sections import Section, machines
 from bench.reports.tables import disturbed
 from bench.reports.ties import intransitive, listed
+from bench.reports.trajectory_answer import closest
 
 BUDGETS = (5, 10, 20)  # network calls
 FEW = (1, 2, 4)  # and these, where there are students
@@ -116,7 +117,8 @@ def answer(section: Section) -> list[Inline]:
     scored = section.scored[section.scored["counted.calls"].notna()]
     top = winner(scored)
     if top is None:
-        return [f"No {section.quality} was measured, so no sampler can be called best."]
+        none = f"No {section.quality} was measured, so no sampler can be called best."
+        return [none, *closest(section, sorted({*FEW, *BUDGETS}))]
     found: list[Inline] = []
     wins = [top]
     for budget in budgets(section):
