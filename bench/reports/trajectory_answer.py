@@ -30,16 +30,17 @@ def closest(section: Section, usual: Sequence[int]) -> list[Inline]:
 
 
 def _of(rows: pd.DataFrame, budget: float) -> Inline:
-    best = rows.loc[rows[f"{_ERROR}.value"].idxmin()]
-    ends = {k: rows[f"{_ERROR}.{k}"].fillna(rows[f"{_ERROR}.value"]) for k in ("ci_low", "ci_high")}
+    rows = rows.sort_values(f"{_ERROR}.value", kind="stable")
+    low, high = (rows[f"{_ERROR}.{k}"].fillna(rows[f"{_ERROR}.value"]) for k in ("ci_low", "ci_high"))
     own = rows[f"{_ERROR}.reference_error"].fillna(0)
-    near = rows[(ends["ci_low"] - own <= (ends["ci_high"] + own)[best.name]) & (rows.index != best.name)]
+    best, others = rows.iloc[0], rows.iloc[1:]
+    near = others[(low - own).iloc[1:] <= (high + own).iloc[0]]
     error = interval(*(best[f"{_ERROR}.{k}"] for k in ("value", "ci_low", "ci_high")))
-    others = "Nothing else was measured there."
+    text = "Nothing else was measured there."
     if len(near):
-        listed = [f"{r['label']} ({num(r['counted.calls'])})" for _, r in near.sort_values(f"{_ERROR}.value").iterrows()]
-        others = f"Not told from it, by their intervals (calls in brackets): {', '.join(listed)}."
-    elif len(rows) > 1:
-        others = "The intervals of all others lie above its own."
-    of = f" ({plural(best['counted.calls'], 'call')}) has the smallest trajectory error, {error}. {others}"
+        listed = [f"{r['label']} ({num(r['counted.calls'])})" for _, r in near.iterrows()]
+        text = f"Not told from it, by their intervals (calls in brackets): {', '.join(listed)}."
+    elif len(others):
+        text = "The intervals of all others lie above its own."
+    of = f" ({plural(best['counted.calls'], 'call')}) has the smallest trajectory error, {error}. {text}"
     return [strong(f"At most {plural(budget, 'call')}: {best['label']}"), of]
