@@ -100,6 +100,17 @@ def test_one_call_of_the_same_network_is_as_cheap_whatever_the_noise_of_its_time
     assert found[2:] == ["better than ddim (1 call, 100)"] * 2
 
 
+def test_a_solver_whose_time_is_not_valid_is_not_held_against_a_student(tmp_path):
+    rows = [timed("ddim", 2, 1.0, INVALID, fd=5.0), timed("ddim", 4, 8.0, fd=4.0), student(2, 2.0, fd=6.0)]
+    assert verdicts(section(tmp_path / "solver", *rows)) == [
+        ["worse than ddim (2 calls, 5.00)"] * 2 + ["no solver of its cost"] * 2
+    ]
+    rows[2]["time"]["conditions"] = INVALID
+    assert verdicts(section(tmp_path / "student", *rows)) == [
+        ["worse than ddim (2 calls, 5.00)"] * 2 + ["not valid, or no interval"] * 2
+    ]
+
+
 def test_what_cannot_be_tested_is_not_claimed(tmp_path):
     rows = [timed("ddim", 1, 2.0, fd=100.0), timed("heun", 1, 2.0, fd=6.1), student(1, 2.0, fd=6.0)]
     for r in rows:
