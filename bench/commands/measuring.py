@@ -50,7 +50,7 @@ def run(
     terminal.show(headline(load_records([folder])), console)
     say(f"\n{plural(len(records), 'record')} in {folder / 'records.jsonl'}")
     if report:
-        say(f"report: {write_report([folder])}")
+        say(f"report: {write_report([folder]).with_suffix('.html')}")
     failed = [r for r in records if r.status == "failed"]
     for r in failed:
         say(f"failed: {r.cell}: {r.error}", style="red")
@@ -104,7 +104,7 @@ def report(
     """Tables and figures again, from records alone."""
     from bench.commands.functions.measuring import report
 
-    say(f"report: {report(runs, out)}")
+    say(f"report: {report(runs, out).with_suffix('.html')}")
 
 
 @options_of(ProfileSettings, but="sampler")

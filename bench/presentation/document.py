@@ -7,11 +7,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 import pandas as pd
 
 from bench.presentation.text import one_line
+
+if TYPE_CHECKING:
+    from bench.presentation.chart import Chart, Chooser, Records
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,18 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A picture with its caption and the data drawn, or (`file` None) the reason in `caption` why there is none."""
+    """A picture with its caption and the data drawn, or (`file` None) the reason in `caption` why there is none.
+
+    A page that can be played with shows its `chart` instead, where it has one.
+    """
 
     title: str
     file: str | None  # beside the page
     caption: Inline = ""
     data: pd.DataFrame | None = None
+    chart: "Chart | None" = None
 
 
-Block = Heading | Paragraph | Bullets | Table | Figure
+Block = Union[Heading, Paragraph, Bullets, Table, Figure, "Chooser", "Records"]
+"""The last two are for a page that can be played with; other renderers leave them out."""
 Document = Sequence[Block]

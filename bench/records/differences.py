@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,16 @@ def _influence(row: pd.Series) -> np.ndarray | None:
     """Influence of each image on the Frechet distance, [N]; None if the run kept none that fits."""
     path = Path(row["run"]) / "influence" / f"{row['cell']}.npy"
     try:
-        values = np.load(path, allow_pickle=False, mmap_mode="r")  # mapped: a forged header asks for more than the file has
-        return values.astype(np.float64) if values.ndim == 1 and len(values) == row["images"] else None
+        values = _kept(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, EOFError):
         return None
+    return values.astype(np.float64) if values.ndim == 1 and len(values) == row["images"] else None
+
+
+@lru_cache(maxsize=256)
+def _kept(path: Path, changed: int) -> np.ndarray:
+    """The array of a file that was last changed then: one row is compared with many."""
+    return np.array(np.load(path, allow_pickle=False, mmap_mode="r"))  # mapped: a forged header asks for more than the file has
 
 
 @dataclass(frozen=True)

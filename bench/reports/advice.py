@@ -132,8 +132,8 @@ def _best(advice: Advice, rows: pd.DataFrame, costs: pd.DataFrame) -> Advice:
     left = _least(tied, costs)
     if len(left) > 1:
         return replace(advice, level=_listed(left))
-    second = winner((tied if len(tied) > 1 else rows).drop(index=left.index))
-    return replace(advice, chosen=left.iloc[0], runner_up=None if second is None else second.row)
+    others = (tied if len(tied) > 1 else rows).drop(index=left.index).sort_values(["cost", "counted.calls", "label"])
+    return replace(advice, chosen=left.iloc[0], runner_up=others.iloc[0] if len(others) else None)
 
 
 def _cheapest(advice: Advice, rows: pd.DataFrame, costs: pd.DataFrame, sign: int) -> Advice:
@@ -174,7 +174,8 @@ def _costs(rows: pd.DataFrame, budget: Budget, unit: str) -> pd.DataFrame:
     else:
         value = low = high = rows["counted.calls"]
     work = rows["counted.teacher_equivalents"].fillna(np.inf)
-    return pd.DataFrame({"value": value, "low": low.fillna(value), "high": high.fillna(value), "work": work})
+    ends = {"low": low.fillna(value).clip(upper=value), "high": high.fillna(value).clip(lower=value)}
+    return pd.DataFrame({"value": value, **ends, "work": work})
 
 
 def _least(rows: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:

@@ -25,13 +25,18 @@ def called(row: pd.Series) -> str:
 
 
 def cost(row: pd.Series) -> str:
-    """What one image of a row costs: calls, forwards where they are more, teacher-equivalents, and milliseconds if valid."""
+    """What one image of a row costs: its work, and milliseconds if valid."""
+    return ", ".join(text for text in (work(row), milliseconds(row)) if text)
+
+
+def work(row: pd.Series) -> str:
+    """Calls, forwards where they are more, and teacher-equivalents of a row."""
     parts = [plural(row["counted.calls"], "call")]
     if row["counted.forwards"] > row["counted.calls"]:
         parts.append(plural(row["counted.forwards"], "forward"))
     if pd.notna(row["counted.teacher_equivalents"]):
         parts.append(plural(row["counted.teacher_equivalents"], "teacher-equivalent"))
-    return ", ".join(parts + ([ms] if (ms := milliseconds(row)) else []))
+    return ", ".join(parts)
 
 
 def milliseconds(row: pd.Series) -> str:

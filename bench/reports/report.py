@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.presentation import markdown
+from bench.presentation import html, markdown
 from bench.presentation.document import (
     Block,
     Bullets,
@@ -29,8 +29,13 @@ from bench.records.frame import load_records
 from bench.records.ranking import FRECHET
 from bench.reports.answer import answer
 from bench.reports.break_even import BREAK_EVEN_TEXT, break_even_table
+from bench.reports.charts import charted
+from bench.reports.chooser import chooser
+from bench.reports.fairness import FAIRNESS_TEXT, fairness_table
+from bench.reports.orders import ORDERS_TEXT, orders_table
 from bench.reports.overhead_figure import overhead_figure
 from bench.reports.overview_figure import overview_figure
+from bench.reports.page import records
 from bench.reports.quality_figures import quality_figures
 from bench.reports.ranking import winner
 from bench.reports.sample_figure import sample_figure
@@ -120,8 +125,9 @@ def _figures(section: Section, out: Path, suffix: str) -> list[Figure]:
 
 def _section(section: Section, names: Sequence[str], out: Path, suffix: str) -> list[Block]:
     first = front(section, names)
-    figures = _figures(first, out, suffix)
-    blocks: list[Block] = [Bullets(answer(first))]
+    figures = [charted(first, figure) for figure in _figures(first, out, suffix)]
+    choice = chooser(first)
+    blocks: list[Block] = [*([choice] if choice is not None else []), Bullets(answer(first))]
     if len(first.scored):
         heading = f"{section.distance} by budget of network calls"
         blocks += [Heading(3, heading), summary_table(first), *summary_notes(first)]
@@ -136,6 +142,8 @@ def _section(section: Section, names: Sequence[str], out: Path, suffix: str) -> 
         ("Students beside solvers of their cost", claims_table(section), CLAIMS_TEXT),
         ("What training the students took", students_table(section), STUDENTS_TEXT),
         ("When a training has paid for itself", break_even_table(section), BREAK_EVEN_TEXT),
+        ("Observed orders", orders_table(section), ORDERS_TEXT),
+        ("Equal conditions", fairness_table(section), FAIRNESS_TEXT),
     ):
         if table is not None:
             blocks += [Heading(3, heading), table, *([Paragraph(text)] if text else [])]
@@ -180,11 +188,11 @@ def document(df: pd.DataFrame, out: Path) -> Document:
         blocks += [Heading(2, "The answer"), Paragraph("No cell gave a result, so there is nothing to rank.")]
     if len(bad):
         blocks += [Heading(2, "Cells without a result"), failed_table(df)]
-    return [*blocks, Heading(2, "What was run"), _what_was_run(df, groups)]
+    return [*blocks, Heading(2, "What was run"), _what_was_run(df, groups), records(df, groups)]
 
 
 def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
-    """Write report.md, results.csv and the figures of one or several run folders, from what lies in them alone.
+    """Write report.html, report.md, results.csv and the figures of one or several run folders, from what lies in them alone.
 
     The same records give the same bytes of report.md and results.csv.
 
@@ -193,19 +201,19 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
         out: folder to write to, made if needed; `report` in the first run folder by default.
 
     Returns:
-        The path of report.md.
+        The path of report.md; the others lie beside it.
 
     Raises:
         UserError: no records, a file that is not records, or a folder that cannot be written.
     """
     df = load_records(runs)
     out = Path(runs[0]) / "report" if out is None else Path(out)
-    report = out / "report.md"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        text = markdown.render(document(df, out))
+        made = document(df, out)
         write_csv(df, out / "results.csv")
-        report.write_text(text, encoding="utf-8")
+        (out / "report.md").write_text(markdown.render(made), encoding="utf-8")
+        (out / "report.html").write_text(html.render(made, out), encoding="utf-8")
     except OSError as e:
         raise UserError(f"cannot write the report to {out} ({e.strerror}); choose another folder with --out") from e
-    return report
+    return out / "report.md"

@@ -160,9 +160,14 @@ def failed_table(df: pd.DataFrame) -> Table:
 
 
 def write_csv(df: pd.DataFrame, path: Path) -> None:
-    """All records as CSV, one row each: the columns of COLUMNS, then the metrics, the environment and the rest by name."""
+    """All records as CSV, as `all_columns` has them."""
+    all_columns(df).to_csv(path, index=False, lineterminator="\n")
+
+
+def all_columns(df: pd.DataFrame) -> pd.DataFrame:
+    """All records, one row each: the columns of COLUMNS, then the metrics, the environment and the rest by name."""
     left = {"run", "schema", "training.curve", "path.sigmas", "time.sweep"}  # the last three are lists
     later = sorted(set(df.columns) - set(COLUMNS) - left, key=lambda c: (not c.startswith("quality."), c))
     rows = df.sort_values(["sampler", "steps", "cell", "run_id", "seed", "device"], kind="stable")
     rows = rows.assign(run=[Path(r).name for r in rows["run"]])
-    rows[["run", *COLUMNS, *later]].to_csv(path, index=False, lineterminator="\n")
+    return rows[["run", *COLUMNS, *later]]

@@ -21,7 +21,7 @@ def _undrawn(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("name", ["mnist32-cpu", "mnist32-dsno", "cifar10-cpu"])
 def test_a_committed_run_s_report_is_that_of_its_records(name: str, tmp_path: Path):
     made, committed = write_report([RESULTS / name], tmp_path).parent, RESULTS / name / "report"
-    assert {p.name for p in made.iterdir()} == {p.name for p in committed.iterdir()}
+    assert {p.name for p in made.iterdir()} - {"report.html"} == {p.name for p in committed.iterdir()} - {"report.html"}
     for page in ("report.md", "results.csv"):
         assert (made / page).read_bytes() == (committed / page).read_bytes(), page
 
