@@ -20,6 +20,7 @@ from bench.reports.sections import Section, machines
 from bench.reports.tables import disturbed
 
 MACHINES = "The rows were timed on different machines, so no time decides; give one run, or --calls."
+UNTESTED = "No two rows there could be tested against each other, for their scores have no intervals; more images do."
 LATENCY = "time.latency_ms"
 
 
@@ -107,7 +108,8 @@ def candidates(section: Section, budget: Budget, unit: str) -> pd.DataFrame:
 
 def slowest(rows: pd.DataFrame) -> pd.Series:
     """The upper end of each row's interval of latency, ms; its median where it has no interval."""
-    return rows[f"{LATENCY}.ci_high"].fillna(rows[f"{LATENCY}.median"])
+    median = rows[f"{LATENCY}.median"]
+    return rows[f"{LATENCY}.ci_high"].fillna(median).clip(lower=median)
 
 
 def _nothing(section: Section, budget: Budget) -> str:
@@ -127,8 +129,11 @@ def _nothing(section: Section, budget: Budget) -> str:
 
 def _best(advice: Advice, rows: pd.DataFrame, costs: pd.DataFrame) -> Advice:
     """The cheapest of what ties with the best quality."""
-    assert advice.top is not None
-    tied = rows.loc[[advice.top.row.name, *advice.top.ties]]
+    top = advice.top
+    assert top is not None
+    if top.differences and not top.tested:
+        return replace(advice, refused=UNTESTED)
+    tied = rows.loc[[top.row.name, *(index for index in top.ties if index not in top.untested)]]
     left = _least(tied, costs)
     if len(left) > 1:
         return replace(advice, level=_listed(left))

@@ -129,13 +129,16 @@ def _sure(section: Section, advice: Advice) -> str:
     top, row = advice.top, advice.chosen
     assert top is not None
     assert row is not None
-    if not top.ties:
-        if not top.differences:
-            return "Nothing else was measured within the budget."
-        return "Nothing else within the budget is as good: the difference is larger than chance (95 %)."
-    others = [r for _, r in section.rows.loc[[i for i in (top.row.name, *top.ties) if i != row.name]].iterrows()]
+    if not top.differences:
+        return "Nothing else was measured within the budget."
+    untested = [r for _, r in section.rows.loc[top.untested].iterrows()]
+    also = f" Could not be tested, for want of intervals: {_named(untested)}." if untested else ""
+    tied = [i for i in (top.row.name, *top.ties) if i != row.name and i not in top.untested]
+    others = [r for _, r in section.rows.loc[tied].iterrows()]
+    if not others:
+        return f"Nothing else within the budget is as good: the difference is larger than chance (95 %).{also}"
     text = f"Not told apart from it by quality (95 %), but not cheaper: {_named(others)}. "
-    return text + f"To tell the first from it: {_more_images(row, others[:1])}"
+    return f"{text}To tell the first from it: {_more_images(row, others[:1])}{also}"
 
 
 def _perhaps(section: Section, advice: Advice) -> Inline:

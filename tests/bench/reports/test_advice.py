@@ -98,6 +98,19 @@ def test_paired_influence_decides_what_intervals_cannot(told):
     assert chosen(told(a, b, influence=influence, calls=5)[0]) == ("ddim", 5)
 
 
+def test_what_has_no_interval_is_not_called_as_good(told):
+    bare = record("ipndm", 2, fd=2.95)
+    bare["quality"]["fd_mnist"] |= {"ci_low": None, "ci_high": None}
+    advice, text = told(bare, record("ddim", 10, fd=3.0), record("heun", 10, fd=2.9), calls=20)
+    assert chosen(advice) == ("ddim", 10)  # tied with heun, and cheaper by 9 calls
+    assert "Could not be tested, for want of intervals: ipndm, 2 steps." in text
+    other = record("ddim", 10, fd=3.0)
+    other["quality"]["fd_mnist"] |= {"ci_low": None, "ci_high": None}
+    advice, text = told(bare, other, calls=20)
+    assert advice.chosen is None
+    assert "No two rows there could be tested" in text
+
+
 def test_what_may_be_good_enough_is_named_and_not_used(told):
     advice, text = told(record("ddim", 20, fd=2.0), record("ipndm", 5, fd=2.38), record("heun", 5, fd=2.9), quality=1.2)
     assert chosen(advice) == ("ddim", 20)
