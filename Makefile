@@ -8,7 +8,7 @@ demo: .venv/.installed  ## benchmark DSNO, its control and three solvers on the 
 	$(BIN)/bench run --plan demo --out runs/demo
 
 test: lint  ## the whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 gate: .venv/.installed  ## counted work and images against results/gate/counts.json; no clock
 	$(BIN)/bench gate
