@@ -99,7 +99,7 @@ def load(source: Source, options: Mapping[str, str]) -> TextTeacher:
     teacher = kind(source, network, process, size, decoder)
     if isinstance(teacher, Flux) and weight is not None:
         teacher.embedded = weight
-        teacher.card |= {"embedded guidance": weight}
+        teacher.card["note"] = f"distilled with guidance, told the weight {weight:g}"
     return teacher
 
 

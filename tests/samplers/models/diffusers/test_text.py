@@ -120,6 +120,7 @@ def test_flux(distilled, weight, saved):
     spec = f"diffusers:{root}:size=16" + (":embedded=2.5" if distilled else "")
     teacher, z = load_teacher(spec, prompts=PROMPTS), start((4, 8, 8))
     assert (teacher.shape, teacher.image_shape, teacher.scaling.c_noise(3.0)) == ((4, 8, 8), (3, 16, 16), 0.75)
+    assert teacher.card.get("note") == ("distilled with guidance, told the weight 2.5" if distilled else None)
     packed = pipeline._pack_latents(z, 2, 4, 8, 8)
     told = {"height": 16, "width": 16, "true_cfg_scale": weight, "negative_prompt": ["", ""], "guidance_scale": 2.5}
     expected = pipeline._unpack_latents(latents(pipeline, packed, **told), 16, 16, pipeline.vae_scale_factor)
