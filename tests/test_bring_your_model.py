@@ -2,16 +2,21 @@
 
 import re
 import shlex
+import zipfile
 from pathlib import Path
 
 import command
 import diffusers
+import inception_file
+import numpy as np
 import pickled
 import pytest
 from diffusers_models import autoencoder, dit, unet
+from PIL import Image
 from text_models import stable_diffusion_xl
 
 from bench.records.frame import load_records
+from samplers.files import sha256
 from samplers.models.foreign.edm_unets import SongUNet
 from samplers.models.foreign.sizes import SongSizes
 
@@ -37,6 +42,15 @@ def pickle(path: Path) -> None:
     pickled.dump(path, pickled.EasyDict(ema=ema))
 
 
+def zipped(path: Path) -> None:
+    """Three random images."""
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    with zipfile.ZipFile(path, "w") as archive:
+        for i, image in enumerate(pixels):
+            with archive.open(f"{i}.png", "w") as f:
+                Image.fromarray(image).save(f, "PNG")
+
+
 def test_its_commands_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
@@ -48,6 +62,11 @@ def test_its_commands_run(tmp_path, monkeypatch, capsys):
     (tmp_path / "prompts.txt").write_text("a cat\ntwo dogs\n")
     pickle(tmp_path / "my-edm.pkl")
     (tmp_path / "my_module.py").write_text(denoiser())
+    weights = inception_file.write(tmp_path / "hub" / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("bench.quality.inception.SHA256", sha256(weights))
+    for name in ("my-images.zip", "my-samples.zip"):
+        zipped(tmp_path / name)
     capsys.readouterr()
     for i, words in enumerate(COMMANDS):
         more = ["--out", str(i), *SMALL] if words[0] == "run" else []
@@ -61,12 +80,14 @@ def test_its_commands_run(tmp_path, monkeypatch, capsys):
         {"my-sdxl, guidance 5"},
         {"my-edm"},
         {"my_module:my_denoiser"},
+        {"my-model"},
     ]
-    assert ["time.decode.latency_ms.median" in r for r in runs] == [False, False, True, True, False, False]
+    assert (runs[-1]["quality.fid_inception.value"] > 0).all()
+    assert ["time.decode.latency_ms.median" in r for r in runs] == [False, False, True, True, False, False, False]
     assert all((r["quality.trajectory_error.value"] > 0).all() for r in runs)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/teachers.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/teachers.md", "docs/metrics.md"])
 def test_its_links_are_there(page):
     text = (ROOT / page).read_text()
     for path, _, part in re.findall(r"\]\(((?:docs/)?[\w-]+\.md)(#([\w-]+))?\)", text):

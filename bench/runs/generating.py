@@ -1,5 +1,8 @@
 """Phase: the images that are scored, kept as what scoring needs of them; timing hands its batches to the same sink."""
 
+from collections.abc import Iterator
+
+import numpy as np
 from torch import Tensor
 
 from bench.quality.extractor import features_of
@@ -15,14 +18,16 @@ ROW = 10
 
 
 def keep_batch(m: Measurement, k: int, images: Tensor, session: Session, store: Store) -> None:
-    """Keep batch k: features, logits, and squared errors against the converged solution; of the first one a picture too."""
+    """Keep batch k: features, logits, pixels where they are saved, squared errors; of the first one a picture too."""
     arrays = {}
     shown = k == 0 and session.teacher.image_shape is not None
-    if session.extractor is not None or shown:
+    if session.extractor is not None or shown or session.plan.save_images:
         pixels = pictures(session.teacher, images)
     if session.extractor is not None:
         seen = features_of(session.extractor, pixels)
         arrays = {name: v.cpu().numpy() for name, v in seen._asdict().items() if v is not None}
+    if session.plan.save_images:
+        arrays["pixels"] = pixels.cpu().numpy()
     if session.converged is not None and m.deterministic:
         arrays["error"] = session.converged.squared_error(images, k * session.plan.batch_size)
     store.scratch.save_batch(m.cell.id, k, arrays)
@@ -31,9 +36,10 @@ def keep_batch(m: Measurement, k: int, images: Tensor, session: Session, store: 
 
 
 def batches(session: Session) -> range:
-    """Numbers of a cell's batches; where none is scored, of those that are held against the converged solution or shown."""
+    """Numbers of a cell's batches; where none is scored or saved, of those held against the converged solution or shown."""
     plan = session.plan
-    images = plan.images if session.extractor is not None else min(plan.images, max(plan.trajectory_images, 1))
+    whole = session.extractor is not None or plan.save_images is not None
+    images = plan.images if whole else min(plan.images, max(plan.trajectory_images, 1))
     return range(-(-images // plan.batch_size))
 
 
@@ -53,6 +59,16 @@ def fill(m: Measurement, numbers: range, session: Session, store: Store) -> None
         made = range(start, end if m.cell.mode == "eager" else start + size)
         keep_batch(m, k, session.executor.sample(m, made).images[: end - start], session, store)
         stop_in_time()
+
+
+def kept(m: Measurement, session: Session, store: Store) -> Iterator[dict[str, np.ndarray]]:
+    """What was kept of all batches, one after the other; those damaged since are made again."""
+    for k in batches(session):
+        if (found := store.scratch.batch(m.cell.id, k)) is None:
+            fill(m, batches(session), session, store)
+            found = store.scratch.batch(m.cell.id, k)
+        assert found is not None
+        yield found
 
 
 class Generating(Phase):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from bench.instruments.choices import Mode, Precision, Threads
-from bench.quality.choices import completed
+from bench.quality.choices import TIERS, Tier, completed
 from bench.runs.tuned import chosen
 from samplers.documents import parse_document, read_document
 from samplers.errors import UserError, unknown
@@ -48,6 +48,7 @@ class Plan(Settings):
     calls: tuple[Count, ...] = Field((5, 10, 20), description="budgets of network calls; each sampler takes its most steps")
     grid: Grid | None = Field(None, description="time grid for every solver instead of its own")
     images: int = Field(640, ge=2, le=10_000_000, description="images scored per cell")
+    quality: Tier | None = Field(None, description="the number of images by a word: 1,000, 10,000 or 50,000")
     trajectory_images: int = Field(64, ge=0, le=1_000_000, description="of them, compared with the converged solution")
     batch_size: BatchSize = Field(64, description="images per call of a sampler, in throughput and where they are scored")
     seed: int = Field(0, ge=0, lt=2**32, description="of the noises")
@@ -77,6 +78,9 @@ class Plan(Settings):
         description="what scores compare with: a folder, zip or npz of images, a file of statistics, or cifar10-train and the "
         "like; none: the extractor's own",
     )
+    save_images: Literal["png", "npz"] | None = Field(
+        None, description="keep all images: as png, a folder a cell with EDM's dataset.json, or as arr_0 in an npz a cell"
+    )
     repetitions: int = Field(
         10, ge=0, le=1_000_000, description="timed repetitions per cell, three or more; 0: nothing is timed"
     )
@@ -93,17 +97,14 @@ class Plan(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _few_images(cls, values: Any) -> Any:
-        """Fewer images than the default batch are one batch, where none is asked for."""
-        usual, images = cls.model_fields["batch_size"].default, values.get("images") if isinstance(values, dict) else None
-        few = type(images) is int and "batch_size" not in values and 1 <= images < usual
-        return {**values, "batch_size": images} if few else values
-
-    @model_validator(mode="before")
-    @classmethod
-    def _inception(cls, values: Any) -> Any:
-        """FID is of Inception's features, and the Frechet distance in them is FID."""
-        return completed(values) if isinstance(values, dict) else values
+    def _completed(cls, values: Any) -> Any:
+        """What fields say of others that are left out; fewer images than the default batch are one batch."""
+        if not isinstance(values, dict):
+            return values
+        found = completed(values)
+        usual, images = cls.model_fields["batch_size"].default, found.get("images")
+        few = type(images) is int and "batch_size" not in found and 1 <= images < usual
+        return {**found, "batch_size": images} if few else found
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -173,8 +174,8 @@ def find_plan(name: str | Path) -> Path:
 def make_plan(file: str | Path | None = None, *, tuned: Path | None = None, **options: Any) -> Plan:
     """A plan from a YAML file's keys (or those of a shipped plan), if one is given, and `options` (fields of `Plan`) over them.
 
-    Steps among the options replace the file's calls, and calls its steps. The samplers called "tuned" are those of the file
-    `tuned`, which 'bench tune' wrote.
+    Steps among the options replace the file's calls, and calls its steps; quality its images, and images its quality.
+    The samplers called "tuned" are those of the file `tuned`, which 'bench tune' wrote.
 
     Raises:
         UserError: an unknown field, a value of the wrong type, or one out of range; no such file where the plan needs one.
@@ -193,6 +194,11 @@ def read_plan(file: str | Path | None = None, **options: Any) -> Plan:
     if options.get("steps") and options.get("calls"):
         raise UserError("steps and calls are both given, and each decides the steps; leave out one")
     document = read_document(find_plan(file), "plan") if file is not None else None
+    tier = options.get("quality")
+    if document is not None and isinstance(tier, str) and tier in TIERS:
+        options.setdefault("images", TIERS[tier])
+    elif document is not None and "images" in options:
+        options.setdefault("quality", None)
     if document is not None and options.get("steps"):
         options["calls"] = Plan.model_fields["calls"].default
     elif document is not None and options.get("calls"):

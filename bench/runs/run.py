@@ -17,6 +17,7 @@ from bench.runs.converging import Converging
 from bench.runs.counting import Counting
 from bench.runs.decoding import Decoding
 from bench.runs.energy import Energy
+from bench.runs.exporting import Exporting
 from bench.runs.generating import Generating, keep_batch
 from bench.runs.measurement import DeviceLostError, Measurement, Unusable
 from bench.runs.objects import named
@@ -44,7 +45,7 @@ FIRST: tuple[Phase, ...] = (Converging(),)
 """Phases before the progress bar knows its length."""
 TOGETHER: tuple[Phase, ...] = (Counting(), ColdStart(), Timing(keep_batch), Decoding(), Overhead(), Sweep(), Energy())
 """Phases that measure all cells side by side, in this order."""
-IMAGES, SCORES = Generating(), Scoring()
+IMAGES, FILES, SCORES = Generating(), Exporting(), Scoring()
 """Phases of one cell after another, each of which then has its record: so the features of one cell alone lie on the disk."""
 
 
@@ -122,7 +123,9 @@ def run_plan(
 
 def _measure(cells: Sequence[Measurement], session: Session, store: Store) -> None:
     """All phases of all cells; a cell that is done has its record at once."""
-    first, together, apart = ([p for p in phases if p.wanted(session.plan)] for phases in (FIRST, TOGETHER, (IMAGES, SCORES)))
+    first, together, apart = (
+        [p for p in phases if p.wanted(session.plan)] for phases in (FIRST, TOGETHER, (IMAGES, FILES, SCORES))
+    )
 
     def left(phases: Sequence[Phase]) -> int:
         return sum(p.cost(m, session, store) for p in phases for m in cells if m.error is None)
@@ -139,7 +142,8 @@ def _measure(cells: Sequence[Measurement], session: Session, store: Store) -> No
         if m in shared:
             IMAGES.run([m], session, store)
             meet(m, session)
-        SCORES.run([m], session, store)
+        for phase in apart[1:]:
+            phase.run([m], session, store)
         store.add(record(m, session))
         session.display.cell_done()
     for phase in first:

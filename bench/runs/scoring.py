@@ -12,7 +12,7 @@ from bench.quality.sample import Sample
 from bench.quality.trajectory import relative_rmse
 from bench.records.ranking import FRECHET
 from bench.records.store import Store
-from bench.runs.generating import batches, fill
+from bench.runs.generating import kept
 from bench.runs.measurement import Measurement
 from bench.runs.phase import Phase
 from bench.runs.session import Session
@@ -44,19 +44,9 @@ class Scoring(Phase):
         m.tell("quality", **quality)
 
 
-def _batches(m: Measurement, session: Session, store: Store) -> Iterator[dict[str, np.ndarray]]:
-    """What generating kept, batch by batch; batches damaged since are made again."""
-    for k in batches(session):
-        if (found := store.scratch.batch(m.cell.id, k)) is None:
-            fill(m, batches(session), session, store)
-            found = store.scratch.batch(m.cell.id, k)
-        assert found is not None
-        yield found
-
-
 def _errors(m: Measurement, session: Session, store: Store) -> np.ndarray | None:
     """Squared errors of the images that have a converged one."""
-    parts = [found["error"] for found in _batches(m, session, store) if "error" in found]
+    parts = [found["error"] for found in kept(m, session, store) if "error" in found]
     return np.concatenate(parts) if parts else None
 
 
@@ -66,7 +56,7 @@ def _sample(m: Measurement, session: Session, store: Store) -> Sample:
     classes = session.teacher.num_classes if session.labelled and plan.prompts is None else 0
 
     def parts() -> Iterator[Features]:
-        for found in _batches(m, session, store):
+        for found in kept(m, session, store):
             yield Features(**{k: torch.from_numpy(v) for k, v in found.items() if k in Features._fields})
 
     return Sample(parts, plan.images, torch.arange(plan.images) % classes if classes else None)

@@ -95,6 +95,8 @@ class Session:
         self.labelled = plan.labels == "balanced" and self.teacher.num_classes > 0
         if not self.labelled and not self.teacher.unconditional:
             raise UserError(f"teacher '{self.teacher.name}' needs a class for each image; ask for --labels balanced")
+        if plan.save_images and (self.teacher.image_shape or (0,))[0] not in (1, 3):
+            raise UserError(f"teacher '{self.teacher.name}' makes no grey or RGB images; leave out --save-images")
         self.extractor: Extractor | None = None
         self.real: Reference | None = None
         usual = plan.metrics == type(plan).model_fields["metrics"].default and plan.rank_by is None

@@ -119,9 +119,12 @@ def merge(runs: Sequence[str | Path], out: str | Path) -> list[Record]:
         found = {Cell.of(r): (r, p.folder) for p in parts for r in p.records}
         for cell in (c for c in cells(first.plan) if c not in done):
             record, folder = found[cell]
-            for name in (f"samples/{cell.id}.png", f"influence/{cell.id}.npy"):
+            for name in (f"samples/{cell.id}.png", f"influence/{cell.id}.npy", f"images/{cell.id}.npz"):
                 if (folder / name).exists():
+                    (out / name).parent.mkdir(exist_ok=True)
                     shutil.copyfile(folder / name, out / name)
+            if (images := folder / "images" / cell.id).exists():
+                shutil.copytree(images, out / "images" / cell.id, dirs_exist_ok=True)
             store.add(record)
         if (shown := first.folder / "samples" / "reference.png").exists():
             shutil.copyfile(shown, out / "samples" / "reference.png")

@@ -1,14 +1,21 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 from command import call
+from PIL import Image
+from small import Gaussian
 
 import bench
 from bench.quality.extractor import Extractor, Features
+from bench.quality.pictures import open_pictures
 from bench.records.frame import load_records
+from bench.records.images import write_folder, write_npz
 from bench.reports.report import document
 from bench.runs.plan import make_plan, read_plan
 from samplers.errors import UserError
+from samplers.training.data import load_images
 
 
 class Small(Extractor):
@@ -101,3 +108,77 @@ def test_a_plan_with_fid_reads_as_it_was_written(tmp_path):
     plan = make_plan(metrics=("fid",), reference="cifar10-train")
     (tmp_path / "plan.yaml").write_text(plan.to_yaml())
     assert read_plan(tmp_path / "plan.yaml") == plan
+
+
+# ---------------------------------------------------------------- tiers
+
+
+@pytest.mark.parametrize(("tier", "images"), [("smoke", 1000), ("standard", 10_000), ("paper", 50_000)])
+def test_a_tier_is_a_number_of_images(tier, images, tmp_path):
+    plan = make_plan(quality=tier)
+    assert (plan.images, plan.batch_size) == (images, 64)
+    (tmp_path / "plan.yaml").write_text(plan.to_yaml())
+    assert read_plan(tmp_path / "plan.yaml") == plan
+    (tmp_path / "other.yaml").write_text("images: 640\nsamplers: ddim\n")
+    assert read_plan(tmp_path / "other.yaml", quality=tier).images == images
+    assert read_plan(tmp_path / "plan.yaml", images=640).images == 640
+    assert read_plan(tmp_path / "plan.yaml", quality="smoke").images == 1000
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"quality": "paper", "images": 640}, "quality and images both give the number of images; leave out one"),
+        ({"quality": "papers"}, "unknown quality 'papers'; did you mean 'paper'"),
+        ({"quality": ["paper"]}, "quality must be"),
+    ],
+)
+def test_a_tier_that_is_none(given, told):
+    with pytest.raises(UserError, match=told):
+        make_plan(**given)
+
+
+# ---------------------------------------------------------------- images as files
+
+
+@pytest.mark.parametrize("kind", ["png", "npz"])
+@pytest.mark.parametrize("metrics", ["none", "fid"])
+def test_all_images_are_saved_and_score_the_same_from_their_files(fid, tmp_path, kind, metrics):
+    options = fid | {"samplers": ("ddim",), "calls": (2,), "images": 50}
+    df = bench.run(out=tmp_path / "run", save_images=kind, metrics=metrics, quiet=True, **options)
+    (saved,) = (tmp_path / "run" / "images").iterdir()
+    assert saved.stem == df["cell"][0]
+    pictures = open_pictures(saved)
+    assert (pictures.n, pictures.shape) == (50, (1, 8, 8))
+    shown = np.asarray(Image.open(tmp_path / "run" / "samples" / f"{saved.stem}.png"))  # ten images in a row
+    row = pictures.read(0, 10)[:, 0].permute(1, 0, 2).reshape(8, 80)
+    assert (row.numpy() == shown).all()
+    if metrics == "fid":
+        found = bench.score(saved, reference=fid["reference"], quiet=True)
+        assert found.quality["fid_inception"]["value"] == pytest.approx(df["quality.fid_inception.value"][0], rel=1e-6)
+    if kind == "npz":
+        with np.load(saved) as arrays:
+            assert (arrays["arr_1"] == np.arange(50) % 3).all()
+    else:
+        data = load_images([saved])  # EDM's layout
+        assert (data.labels.numpy() == np.arange(50) % 3).all()
+        assert torch.equal(data.images, pictures.read(0, 50))
+
+
+def test_images_without_labels_and_in_colour(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 6), dtype=np.uint8)
+    write_folder(tmp_path / "png", [pixels[:2], pixels[2:]], None)
+    write_npz(tmp_path / "a.npz", [pixels[:2], pixels[2:]], 5, None)
+    assert json.loads((tmp_path / "png" / "dataset.json").read_text()) == {"labels": None}
+    for path in (tmp_path / "png", tmp_path / "a.npz"):
+        assert (open_pictures(path).read(0, 5).numpy() == pixels).all()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write .*a.npz \(File exists\)"):
+        write_npz(tmp_path / "file" / "a.npz", [pixels], 5, None)
+
+
+def test_what_is_no_image_cannot_be_saved(tmp_path):
+    with pytest.raises(UserError, match="makes no grey or RGB images; leave out --save-images"):
+        bench.run(
+            teacher=Gaussian(), save_images="png", metrics="none", out=tmp_path / "run", quiet=True, images=4, device="cpu"
+        )
