@@ -106,8 +106,8 @@ def _power(section: Section, wins: Sequence[Winner]) -> str:
         text += f"of the differences tested for these answers (95 %, each by itself), {' and '.join(parts)}."
     if section.ranking == FRECHET and section.scored["fd_low"].isna().all():
         text += (
-            " An interval of a distance takes at least ten images a feature of the extractor; so few images also make "
-            "distances larger than they are."
+            " The distances have no intervals, which take at least ten images a feature of the extractor; so few also make "
+            "distances larger than many would."
         )
     return text
 

@@ -24,6 +24,7 @@ from bench.reports.overview_figure import overview_figure
 from bench.reports.quality_figures import quality_figures
 from bench.reports.report import document
 from bench.reports.sections import Section, sections
+from bench.reports.setting_tables import setting_tables
 from bench.reports.student_claims import claims_table
 from bench.reports.tables import main_tables, summary_table
 
@@ -300,6 +301,17 @@ def test_ties_that_skip_a_nearer_row_are_explained(tmp_path):
     assert text.count(why) == 4  # in both answers, under the summary, above the table
     _, text = report(tmp_path / "well", *rows)
     assert "Nearer to" not in text
+
+
+def test_the_least_error_of_a_table_of_settings_is_tied_with_what_its_interval_meets(tmp_path):
+    """Intervals of 5 %."""
+    rows = [record(s, 10, tables=["tuned"], end=0.01, last_step="zero") for s in ("ddim", "unipc", "deis")]
+    for r, error in zip(rows, (0.100, 0.108, 0.112), strict=True):
+        ends = {"value": error, "ci_low": 0.95 * error, "ci_high": 1.05 * error}
+        r["quality"]["trajectory_error"] |= ends
+    blocks = setting_tables(section(tmp_path, *rows), ["tuned"])
+    (table,) = [b for b in blocks if isinstance(b, Table) and b.caption == "trajectory error"]
+    assert {row[0].text: row[1].mark for row in table.rows} == {"ddim": "best", "unipc": "tie", "deis": ""}
 
 
 # ------------------------------------------------------------------ whatever the records

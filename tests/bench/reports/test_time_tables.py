@@ -99,6 +99,17 @@ def test_sweeps_stand_beside_one_another(tmp_path: Path):
     assert sweep_table(section(tmp_path / "old", record("euler", 5))) is None
 
 
+def test_a_batch_size_that_is_not_told_from_the_best_is_tied_with_it(tmp_path: Path):
+    """Intervals of 2 %: 9.8 meets 10, 9.0 does not; a size alone is the best of nothing."""
+    several = timed(
+        "ddim", 5, sweep=[point(1, 9.0), point(8, 9.8), point(16, 10.0), point(32, 10.1, BAD)], sweep_stopped="slow"
+    )
+    alone = timed("heun", 3, sweep=[point(1, 20.0), point(8, 30.0, BAD)], sweep_stopped="slow")
+    found = sweep_table(section(tmp_path / "run", several, alone))
+    assert found
+    assert [[cell.mark for cell in row[2:6]] for row in found.rows] == [["", "tie", "best", ""], [""] * 4]
+
+
 def test_cold_start_and_energy_have_the_columns_that_were_measured(tmp_path: Path):
     cold = {"load": 2.0, "compile": None, "first_image": 0.5, "total": 2.5}
     warm = record("heun", 3, energy={"joules_per_image": 0.25, "images": 64, "seconds": 2.0, "counter": "nvml"})
