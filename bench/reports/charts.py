@@ -78,10 +78,11 @@ def _frontier(name: str, look: str, data: pd.DataFrame, right: float, sign: int)
 
 def _about(section: Section, row: pd.Series) -> list[str]:
     error, agreement = row["quality.trajectory_error.value"], row["quality.label_agreement.value"]
+    invalid = row.get("time.conditions.valid") in (False,)  # None and NaN: not known
     told = {
         f"{section.quality} {{}}": quality(section, row).removeprefix(f"{section.quality} ") if pd.notna(row["fd"]) else "",
-        "{}": milliseconds(row) or ("times marked invalid" if row.get("time.conditions.valid") in (False,) else ""),
-        "{} images/s": measured(row["time.images_per_s.median"]),
+        "{}": milliseconds(row) or ("times marked invalid" if invalid else ""),
+        "{} images/s": "" if invalid else measured(row["time.images_per_s.median"]),
         "trajectory error {}": measured(error),
         "label agreement {}": percent(agreement),
         "grid {}": row["grid"] if isinstance(row["grid"], str) else "",
