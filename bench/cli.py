@@ -11,6 +11,7 @@ import typer
 
 from bench.commands.converting import convert
 from bench.commands.judging import compare, gate
+from bench.commands.literature import literature
 from bench.commands.making import new
 from bench.commands.measuring import doctor, list_, merge, profile, report, run, tune
 from bench.commands.options import errors
@@ -68,6 +69,7 @@ COMMANDS = (
     list_,
     report,
     recommend,
+    literature,
     tune,
     train,
     profile,

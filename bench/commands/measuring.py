@@ -100,11 +100,13 @@ def list_(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="folders that 'bench run' made; several are merged")],
     out: Annotated[Path | None, typer.Option(help="folder for the report; default: report/ in the first run")] = None,
+    literature: Annotated[str | None, typer.Option(help="draw published FIDs, too: cifar10 or imagenet64")] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="paper/ too: figures as SVG and PDF, tables as LaTeX and CSV")] = False,
 ) -> None:
-    """Tables and figures again, from records alone."""
+    """The page, tables and figures again, from records alone."""
     from bench.commands.functions.measuring import report
 
-    say(f"report: {report(runs, out).with_suffix('.html')}")
+    say(f"report: {report(runs, out, literature=literature, paper=paper).with_suffix('.html')}")
 
 
 @options_of(ProfileSettings, but="sampler")

@@ -22,7 +22,7 @@ PAPER = {"light": "#ffffff", "dark": "#14181d"}
 CONTRAST = 3.0
 """Of a series against its background, as WCAG asks of what is not text."""
 DIGITS = 5
-DASHES = {"-": "solid", (0, (4, 1.5)): "dash", (0, (1, 1)): "dot"}
+DASHES = {"none": None, "-": "solid", (0, (4, 1.5)): "dash", (0, (1, 1)): "dot"}
 
 
 def luminance(colour: str) -> float:
@@ -65,7 +65,7 @@ def _plain(value: Any) -> Any:
 
 
 def looks(styles: Mapping[str, Style]) -> dict[str, Any]:
-    """Colour in both themes, symbol and dash of each series."""
+    """Colour in both themes, symbol and dash (None where points are not joined) of each series."""
     found = {}
     for label, style in styles.items():
         symbol = SYMBOLS[style.marker] + ("" if style.fill == "full" else "-open")

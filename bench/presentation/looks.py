@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,32 @@ THEME = {
 
 @contextmanager
 def drawing(path: Path, height: float, layout: Any = "constrained") -> Iterator[Figure]:
-    """A figure of the page's width, `height` inches, in the theme of all; saved to `path` (PNG) when it is drawn."""
+    """A figure of the page's width, `height` inches, in the theme of all; saved to `path` (PNG) when it is drawn.
+
+    Within `also_for_papers` as SVG and PDF, too, in the folder named there.
+    """
     with matplotlib.rc_context(THEME):
         figure = Figure(figsize=(WIDTH, height), layout=layout)
         yield figure
         figure.savefig(path, dpi=DPI, metadata={"Software": None})
+        folder = _papers.get()
+        if folder is not None:
+            figure.savefig(folder / f"{path.stem}.svg", metadata={"Date": None, "Creator": None})
+            figure.savefig(folder / f"{path.stem}.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+
+
+_papers: ContextVar[Path | None] = ContextVar("papers", default=None)
+
+
+@contextmanager
+def also_for_papers(folder: Path) -> Iterator[None]:
+    """Figures that are drawn within are saved to `folder` as SVG and PDF, too, their text as text."""
+    token = _papers.set(folder)
+    try:
+        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "bench", "pdf.fonttype": 42}):
+            yield
+    finally:
+        _papers.reset(token)
 
 
 def handle(style: Style, label: str) -> Line2D:

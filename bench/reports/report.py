@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.presentation import html, markdown
+from bench.presentation import html, latex, markdown
 from bench.presentation.document import (
     Block,
     Bullets,
@@ -23,6 +23,7 @@ from bench.presentation.document import (
     strong,
     underlined,
 )
+from bench.presentation.looks import also_for_papers
 from bench.presentation.text import num, one_line
 from bench.records.columns import title_of
 from bench.records.frame import load_records
@@ -32,6 +33,7 @@ from bench.reports.break_even import BREAK_EVEN_TEXT, break_even_table
 from bench.reports.charts import charted
 from bench.reports.chooser import chooser
 from bench.reports.fairness import FAIRNESS_TEXT, fairness_table
+from bench.reports.literature_figure import literature_blocks
 from bench.reports.orders import ORDERS_TEXT, orders_table
 from bench.reports.overhead_figure import overhead_figure
 from bench.reports.overview_figure import overview_figure
@@ -163,10 +165,11 @@ def headline(df: pd.DataFrame) -> Document:
     return blocks
 
 
-def document(df: pd.DataFrame, out: Path) -> Document:
+def document(df: pd.DataFrame, out: Path, literature: str | None = None) -> Document:
     """The report of records (`load_records`), its figures drawn into the folder `out`.
 
-    Rows of different teachers, labels, numbers of images, extractors or reference images are ranked apart.
+    Rows of different teachers, labels, numbers of images, extractors or reference images are ranked apart. `literature` is a
+    data set whose published results are drawn, too.
     """
     groups, bad = sections(df), df[df["status"] != "ok"]
     teachers = _values(df, "teacher.name")
@@ -186,12 +189,14 @@ def document(df: pd.DataFrame, out: Path) -> Document:
         blocks += [Heading(2, f"{name}: {section.key()}"), *_section(section, names_of(df), out, suffix)]
     if not groups:
         blocks += [Heading(2, "The answer"), Paragraph("No cell gave a result, so there is nothing to rank.")]
+    if literature is not None:
+        blocks += literature_blocks(groups, literature, out)
     if len(bad):
         blocks += [Heading(2, "Cells without a result"), failed_table(df)]
     return [*blocks, Heading(2, "What was run"), _what_was_run(df, groups), records(df, groups)]
 
 
-def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
+def write_report(runs: Sequence[Path], out: Path | None = None, literature: str | None = None, paper: bool = False) -> Path:
     """Write report.html, report.md, results.csv and the figures of one or several run folders, from what lies in them alone.
 
     The same records give the same bytes of report.md and results.csv.
@@ -199,6 +204,8 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     Args:
         runs: run folders (each with records.jsonl; samples/ and influence/ are used where they are there).
         out: folder to write to, made if needed; `report` in the first run folder by default.
+        literature: data set whose published results are drawn, too (`bench.literature.published.DATASETS`).
+        paper: write `paper/` there, too: the figures as SVG and PDF, the tables as LaTeX and CSV.
 
     Returns:
         The path of report.md; the others lie beside it.
@@ -210,10 +217,22 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
     out = Path(runs[0]) / "report" if out is None else Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        made = document(df, out)
+        made = _with_paper(df, out, literature) if paper else document(df, out, literature)
         write_csv(df, out / "results.csv")
         (out / "report.md").write_text(markdown.render(made), encoding="utf-8")
         (out / "report.html").write_text(html.render(made, out), encoding="utf-8")
     except OSError as e:
         raise UserError(f"cannot write the report to {out} ({e.strerror}); choose another folder with --out") from e
     return out / "report.md"
+
+
+def _with_paper(df: pd.DataFrame, out: Path, literature: str | None) -> Document:
+    """The document, its figures and tables in `out`/paper for LaTeX and other programs."""
+    folder = out / "paper"
+    folder.mkdir(exist_ok=True)
+    with also_for_papers(folder):
+        made = document(df, out, literature)
+    for name, table in latex.tables(made):
+        (folder / f"{name}.tex").write_text(latex.table(table), encoding="utf-8")
+        (folder / f"{name}.csv").write_text(latex.values(table), encoding="utf-8")
+    return made

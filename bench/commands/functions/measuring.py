@@ -13,19 +13,23 @@ if TYPE_CHECKING:
     from bench.runs.plan import Plan
 
 
-def report(runs: "Files | pd.DataFrame", out: File | None = None) -> Path:
+def report(
+    runs: "Files | pd.DataFrame", out: File | None = None, *, literature: str | None = None, paper: bool = False
+) -> Path:
     """Tables and figures again, from the records of one or several runs alone; returns the page's path.
 
     Args:
         runs: folders, or the records that `bench.run` returned.
         out: folder; `report/` in the first run where None.
+        literature: data set whose published results are drawn, too: cifar10 or imagenet64.
+        paper: write `paper/` there, too: the figures as SVG and PDF, the tables as LaTeX and CSV.
 
     Raises:
-        samplers.UserError: a folder without records, or records that cannot be shown together.
+        samplers.UserError: a folder without records, records that cannot be shown together, or no such data set.
     """
     from bench.reports.report import write_report
 
-    return write_report(folders_of(runs), None if out is None else Path(out))
+    return write_report(folders_of(runs), None if out is None else Path(out), literature, paper)
 
 
 def recommend(runs: "Files | pd.DataFrame", **budget: Any) -> "tuple[Document, bool]":

@@ -45,7 +45,7 @@ function traces(chart) {
       arrayminus: series[axis].map((v, i) => v - series[`${axis}_low`][i]),
     });
     found.push({
-      x: series.x, y: series.y, name: series.label, mode: "lines+markers", visible: !hidden.has(series.label),
+      x: series.x, y: series.y, name: series.label, mode: look.dash ? "lines+markers" : "markers", visible: !hidden.has(series.label),
       error_x: bars("x"), error_y: bars("y"), line: { color: own, width: 1, dash: look.dash },
       marker: {
         color: own, symbol: look.symbol, size: 9, line: { color: look.symbol.endsWith("-open") ? own : ink, width: 0.8 },

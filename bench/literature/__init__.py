@@ -1,0 +1,1 @@
+"""Published results with their sources, as data of the package. Imports samplers and presentation alone."""
