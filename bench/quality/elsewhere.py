@@ -56,9 +56,8 @@ def score_images(
     check_metrics(settings.metrics, pictures.n)
     extractor = load_extractor(settings.extractor, settings.inception_weights)
     features_of(extractor, pictures.read(0, 1).to(device))  # refuses a shape that it does not take
-    now("making the reference")
     needed = compares_features(settings.metrics)
-    reference = find_reference(extractor, device, settings.reference, features=needed)
+    reference = find_reference(extractor, device, settings.reference, features=needed, now=now)
     check_needs(settings.metrics, extractor, reference, False, pictures.n)
     logits = any(LOGITS in load_metric(name).needs for name in settings.metrics)
     done = 0

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,8 @@ from samplers.training.data import load_images
 KEPT = 10_000
 """Features kept of a reference that is made, as many as precision and recall take."""
 BATCH = 500
+Now = Callable[[str], None]
+"""Is told what is done."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,12 @@ class Reference:
 
 
 def find_reference(
-    extractor: Extractor, device: torch.device | str = "cpu", given: str | None = None, *, features: bool = True
+    extractor: Extractor,
+    device: torch.device | str = "cpu",
+    given: str | None = None,
+    *,
+    features: bool = True,
+    now: Now = lambda _: None,
 ) -> Reference:
     """What an extractor's scores compare with, made on `device` or from the cache.
 
@@ -103,6 +111,7 @@ def find_reference(
             reference that came with the extractor, or is of the real images that it names.
         features: whether features of single images are needed too, which a file of statistics lacks. Where it has images
             beside them (guided-diffusion's), they are these images'.
+        now: is told how far it is.
 
     Raises:
         UserError: images or a file that cannot be read, or are of another shape or kind than the extractor's.
@@ -111,22 +120,25 @@ def find_reference(
         found = read_statistics(path, extractor)
         kept = found.features[_sampled(len(found.features))]
         if features and not len(kept) and "arr_0" in arrays_of(path):
-            kept = make_reference(extractor, open_pictures(path), "", device).features
+            kept = make_reference(extractor, open_pictures(path), "", device, now).features
         return Reference(found.moments, kept, None, sha256(path), path.name, found.images)
     if given is not None:
-        return make_reference(extractor, open_pictures(given), "", device)
+        now(f"reading {Path(given).name}")
+        return make_reference(extractor, open_pictures(given), "", device, now)
     if extractor.reference_file is None:
         if not extractor.reference_images:
             return Reference(Moments(0))
         split = ", ".join(Path(s).name for s in extractor.reference_images)  # the same wherever the files lie
-        return make_reference(extractor, Pictures.of(load_images(extractor.reference_images), split), split, device)
+        return make_reference(extractor, Pictures.of(load_images(extractor.reference_images), split), split, device, now)
     path, digest = extractor.reference_file
     moments, kept, _ = _read(path, digest)
     key = Key(extractor.sha256, extractor.data, "train", moments.n, extractor.resize)
     return Reference(moments, kept, key, digest, f"{extractor.name}'s own", moments.n)
 
 
-def make_reference(extractor: Extractor, data: Pictures, split: str, device: torch.device | str = "cpu") -> Reference:
+def make_reference(
+    extractor: Extractor, data: Pictures, split: str, device: torch.device | str = "cpu", now: Now = lambda _: None
+) -> Reference:
     """The reference of images, from the cache where one of the same key is there.
 
     Raises:
@@ -147,6 +159,7 @@ def make_reference(extractor: Extractor, data: Pictures, split: str, device: tor
     moments, kept = Moments(0), torch.empty(0, 0)
     first = 0
     for images in data.batches(BATCH):
+        now(f"reference: {first:,} of {data.n:,} images of {data.name}")
         rows = row[first : first + len(images)]
         first += len(images)
         found = features_of(extractor, images.to(device)).features.cpu()

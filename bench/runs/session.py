@@ -102,7 +102,9 @@ class Session:
         usual = plan.metrics == type(plan).model_fields["metrics"].default and plan.rank_by is None
         if plan.scores and not (usual and plan.extractor is None and extractor_of(self.teacher.data) is None):
             self.extractor = find_extractor(plan.extractor, self.teacher, plan.inception_weights)
-            self.real = find_reference(self.extractor, self.device, plan.reference, features=compares_features(plan.scores))
+            needed = compares_features(plan.scores)
+            with Display(quiet, transient=True) as display:
+                self.real = find_reference(self.extractor, self.device, plan.reference, features=needed, now=display.now)
             check_needs(plan.scores, self.extractor, self.real, self.labelled and plan.prompts is None, plan.images)
         self.display = Display(quiet or world.rank > 0)
         with foreign(f"teacher '{one_line(plan.teacher)}' cannot denoise", "its author must mend it"):

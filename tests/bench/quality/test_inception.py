@@ -95,6 +95,19 @@ def test_torch_fidelitys_cache_is_a_reference(folders, theirs, seen, extractor, 
     assert ours.get("kid_inception", 1) == pytest.approx(theirs["kernel_inception_distance_mean"] if "kid" in metrics else 1)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_features_are_pytorch_fids_of_images_that_need_no_resize(inception, monkeypatch):
+    """Its own resize and its scaling of pixels differ, so images of 299x299 go in as the network takes them."""
+    theirs = pytest.importorskip("cleanfid.inception_pytorch")
+    monkeypatch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: torch.load(inception, weights_only=True))
+    pixels = torch.randint(0, 256, (1, 3, 299, 299), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        network = theirs.InceptionV3(resize_input=False, normalize_input=False).eval()
+        expected = network((pixels.float() - 128) / 128)[0][:, :, 0, 0]
+    found = features_of(load_extractor(f"inception:{inception}"), pixels).features
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
 def test_other_weights_give_features_and_no_fid(inception, extractor, monkeypatch):
     other = load_extractor(f"inception:{inception}")
     assert (other.name, other.gives_fid) == (f"inception-{sha256(inception)[:8]}", False)
