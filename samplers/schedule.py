@@ -189,6 +189,9 @@ GRIDS: dict[str, Callable[[Schedule, float, float], float]] = {
 `uniform_t`: DDIM's linear spacing (arXiv 2010.02502), in the schedule's own time; `quadratic`: DDIM's other one, u^2 of that
 time. `vp_quadratic`: DEIS's (arXiv 2204.13902), equal steps of sqrt(t), t the time of `VP`. `logsnr`: equal steps of log sigma,
 DPM-Solver's (arXiv 2206.00927). `karras`: equal steps of sigma^(1/7), EDM's (arXiv 2206.00364, eq. 5)."""
+GITS = "gits"
+SOLVER_GRIDS = (*GRIDS, GITS)
+"""Those of a solver: `gits` is made for its teacher (see `samplers.solvers.gits`), and no function of a schedule."""
 ONE_SHORT = ("uniform_t", "quadratic")
 """Grids whose last point is 0 in the place of their lowest level, as DDIM has it."""
 LASTS = ("denoise", "stop")

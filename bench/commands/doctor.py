@@ -16,11 +16,11 @@ from bench.machine.noise import measure_machine
 from bench.machine.nvml import nvml
 from bench.presentation.document import Block, Document, Paragraph, Table, cell, strong
 from bench.presentation.text import num, plural
-from bench.quality.cache import cache_folder
 from bench.quality.extractor import load_extractor
 from bench.quality.reference import find_reference
 from bench.runs.objects import named
 from bench.runs.progress import Display
+from samplers.cache import cache_folder
 from samplers.errors import UserError, foreign, one_line
 from samplers.files import write_json
 from samplers.models.prompts import read_prompts

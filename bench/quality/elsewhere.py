@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.quality.cache import cache_folder
 from bench.quality.extractor import Features, features_of, load_extractor
 from bench.quality.metrics import LOGITS, Entry, check_metrics, check_needs, compares_features, load_metric, score
 from bench.quality.pictures import Pictures, open_pictures
 from bench.quality.reference import Reference, find_reference
 from bench.quality.sample import Sample
 from bench.quality.settings import ScoreSettings
+from samplers.cache import cache_folder
 from samplers.errors import UserError
 
 ROUNDING = "as in the files"

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.quality.cache import cache_folder
+from samplers.cache import cache_folder
 from samplers.errors import UserError, one_line, unknown
 from samplers.training.data import FILE, ImageSet, load_images, pixels_of, unreadable
 

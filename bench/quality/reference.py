@@ -14,12 +14,12 @@ import torch
 from scipy.linalg import lapack
 from torch import Tensor
 
-from bench.quality.cache import cache_folder
 from bench.quality.extractor import Extractor, features_of
 from bench.quality.images import ROUNDING
 from bench.quality.moments import Moments
 from bench.quality.pictures import Pictures, arrays_of, open_pictures
 from bench.quality.statistics_files import is_statistics, read_statistics
+from samplers.cache import cache_folder
 from samplers.errors import UserError
 from samplers.files import sha256
 from samplers.models.weights import load_tensors, save_tensors

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from bench.quality.cache import cache_folder
 from bench.quality.images import pictures
 from bench.quality.trajectory import converged
 from bench.records.store import Store
@@ -11,6 +10,7 @@ from bench.runs.measurement import Measurement
 from bench.runs.phase import Phase
 from bench.runs.plan import Plan
 from bench.runs.session import Session
+from samplers.cache import cache_folder
 
 
 class Converging(Phase):

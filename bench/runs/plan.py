@@ -13,13 +13,13 @@ from bench.quality.choices import TIERS, Tier, completed
 from bench.runs.tuned import chosen
 from samplers.documents import parse_document, read_document
 from samplers.errors import UserError, unknown
-from samplers.schedule import GRIDS
+from samplers.schedule import SOLVER_GRIDS
 from samplers.settings import Settings, Share, SpecText
 
 if TYPE_CHECKING:
     Grid = str
 else:
-    Grid = Literal[tuple(GRIDS)]
+    Grid = Literal[SOLVER_GRIDS]
 TableName = Annotated[str, Field(pattern=r"^[\w (),.:=-]{1,80}$")]
 Count = Annotated[int, Field(ge=1, le=10_000)]
 """Steps or calls of one pass; a thousand is a converged solution."""

@@ -14,8 +14,9 @@ from torch import Tensor
 from samplers.denoiser import Denoiser, end_of, schedule_of
 from samplers.errors import unknown
 from samplers.noises import FreshNoise
-from samplers.protocol import Callback, Sampler, check
-from samplers.schedule import GRIDS, LASTS, Schedule, sigmas
+from samplers.protocol import Callback, Sampler, Student, check
+from samplers.schedule import GITS, LASTS, SOLVER_GRIDS, Schedule, sigmas
+from samplers.solvers.gits import TeacherGrid, teacher_grid
 
 
 class Point(NamedTuple):
@@ -64,7 +65,7 @@ class Solver(Sampler):
     A subclass writes `step`. A last step to sigma 0 is the same for all: x = D(x, sigma), one call.
 
     Args:
-        grid: a time grid instead of the card's (see `samplers.schedule.GRIDS`).
+        grid: a time grid instead of the card's (see `samplers.schedule.GRIDS`), or `gits`, which is made for the teacher.
         end: noise level of its last node instead of the card's.
         last: what comes there, `denoise` or `stop`. Another than the card's takes the grid's own end where none is given (for
             both see `samplers.schedule.sigmas`).
@@ -72,13 +73,14 @@ class Solver(Sampler):
 
     def __init__(self, *, grid: str | None = None, end: float | None = None, last: str | None = None):
         self.grid, self.end, self.last = grid or self.card.grid or "uniform_t", end, last or self.card.last
-        if self.grid not in GRIDS:
-            raise unknown("grid", self.grid, GRIDS)
+        if self.grid not in SOLVER_GRIDS:
+            raise unknown("grid", self.grid, SOLVER_GRIDS)
         if self.last not in LASTS:
             raise unknown("last step", self.last, LASTS)
         if self.last != self.card.last:
             own, zero = self.calls_between, self.last == "denoise"
             self.card = replace(self.card, last=self.last, calls=lambda n: own(n - zero) + zero)
+        self._made_for: TeacherGrid | None = None
 
     def calls_between(self, nodes: int) -> int:
         """Network calls of so many steps between nodes; a step to 0 is one more."""
@@ -93,15 +95,30 @@ class Solver(Sampler):
         lowest, end = end_of(denoiser), self.end
         if end is None and self.card.end is not None and self.last == type(self).card.last:
             end = max(self.card.end(steps), lowest)
+        if self.grid == GITS:
+            zero = self.last == "denoise"
+            return [*self._teacher_grid(denoiser, end).levels(steps - zero), *([0.0] * zero)]
         return sigmas(schedule_of(denoiser), steps, self.grid, end=end, last=self.last, lowest=lowest)
 
+    def _teacher_grid(self, denoiser: Denoiser, end: float | None) -> TeacherGrid:
+        """The grid made for a denoiser, down to `end`; what was made last is kept."""
+        low = sigmas(schedule_of(denoiser), 1, "karras", end=end, last="stop", lowest=end_of(denoiser))[-1]
+        if self._made_for is None or not self._made_for.fits(denoiser, low):
+            self._made_for = teacher_grid(denoiser, low)
+        return self._made_for
+
     def prepare(self, denoiser: Denoiser, device: torch.device | str, steps: int) -> None:
-        """Refuse an `end` that this denoiser does not have.
+        """Make what the grid needs for this denoiser, and refuse an `end` that it does not have.
 
         Raises:
-            UserError: it is too low or too high.
+            UserError: it is too low or too high, or too many steps for the grid.
         """
         self.levels(denoiser, steps)
+
+    @property
+    def student(self) -> Student | None:
+        """Of a grid that was made for the teacher what that took, as of a training."""
+        return None if self._made_for is None else self._made_for.training
 
     @abstractmethod
     def step(self, walk: Walk, t: float) -> Tensor:
