@@ -17,7 +17,7 @@ def compare(
     given: dict[str, Any],
     a: Annotated[str, typer.Argument(help=Sides)],
     b: Other = "working tree",
-    out: Annotated[Path, typer.Option(help="folder of comparison.json")] = Path("runs/comparison"),
+    out: Annotated[Path, typer.Option(help="folder of comparison.json; of runs, of a page, too")] = Path("runs/comparison"),
     markdown: Markdown = False,
     quiet: Quiet = False,
 ) -> None:
@@ -27,7 +27,8 @@ def compare(
 
     outcome = compare(a, b, out=out, quiet=quiet, **given)
     terminal.show(outcome.document(), console, as_markdown=markdown)
-    errors.print(f"all of it: {out / 'comparison.json'}", soft_wrap=True)
+    page = out / "comparison.html"
+    errors.print(f"all of it: {page if 'runs' in outcome.data else out / 'comparison.json'}", soft_wrap=True)
 
 
 @options_of(ComparisonSettings)

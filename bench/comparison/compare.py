@@ -21,7 +21,7 @@ def compare(
     advance: Callable[[str], None] = lambda _: None,
     given: Sequence[str] = (),
 ) -> Outcome:
-    """Compare two things of a kind; `out` gets `comparison.json` with all that was measured.
+    """Compare two things of a kind; `out` gets `comparison.json` with all that was measured, and of runs `comparison.html`.
 
     Args:
         a: folder of a run, JSON file of pytest-benchmark, or a git revision.
@@ -45,6 +45,10 @@ def compare(
         both = compare_runs if kinds[0] == "run" else _speed_files
         outcome = both(Path(a), Path(b), settings.effect)
     keep(outcome, out)
+    if kinds[0] == "run":
+        from bench.comparison.page import write_page  # here, for it takes a report's modules
+
+        write_page(outcome, Path(a), Path(b), out)
     return outcome
 
 

@@ -31,8 +31,8 @@ def charted(section: Section, figure: Figure) -> Figure:
 def chart_of(section: Section, panels: Sequence[Panel]) -> Chart:
     """A chart of rows of a section."""
     labels = sorted({label for panel in panels for label in panel.points["label"]})
-    rows = {int(str(i)) for panel in panels for i in panel.points.index}
-    told = {index: _about(section, row) for index, row in section.rows.iterrows() if index in rows}
+    shown = {int(str(i)) for panel in panels for i in panel.points.index}
+    told = {index: lines for index, lines in about(section).items() if index in shown}
     family = {label: f for c in ("label", "timed") for label, f in zip(section.rows[c], section.rows["family"], strict=True)}
     return Chart(panels, told, {label: family[label] for label in labels}, {label: section.looks[label] for label in labels})
 
@@ -74,6 +74,11 @@ def _frontier(name: str, look: str, data: pd.DataFrame, right: float, sign: int)
     steps = data[frontier(data, sign)].sort_values("x")
     x, y = [*steps["x"], right], [*steps["y"], *steps["y"].iloc[-1:]]
     return Line(name, x, y, "frontier" if look == "frontier" else "other frontier")
+
+
+def about(section: Section) -> dict[int, list[str]]:
+    """What a reader sees of each row that is pointed at, line by line."""
+    return {int(str(index)): _about(section, row) for index, row in section.rows.iterrows()}
 
 
 def _about(section: Section, row: pd.Series) -> list[str]:

@@ -41,6 +41,7 @@ function traces(chart) {
     const look = chart.item.looks[series.label], own = look[theme()];
     const bars = (axis) => ({
       type: "data", symmetric: false, thickness: 1, width: 2, color: own,
+      visible: series[axis].some((_, i) => series[`${axis}_low`][i] !== series[`${axis}_high`][i]),
       array: series[axis].map((v, i) => series[`${axis}_high`][i] - v),
       arrayminus: series[axis].map((v, i) => v - series[`${axis}_low`][i]),
     });
