@@ -19,6 +19,7 @@ from bench.records.differences import difference
 from bench.records.frame import load_records
 from bench.reports.answer import answer, budgets
 from bench.reports.break_even import break_even_table
+from bench.reports.chooser import chooser
 from bench.reports.overhead_figure import overhead_figure
 from bench.reports.overview_figure import overview_figure
 from bench.reports.quality_figures import quality_figures
@@ -177,7 +178,7 @@ def _of_times(records: list[dict[str, Any]]) -> list[Any]:
         m.setattr(Drawn, "savefig", lambda self, path, **kwargs: None)
         found: list[Any] = []
         for s in sections(load_records([write_run(Path(folder) / "run", records, images=False)])):
-            found += [answer(s), claims_table(s), break_even_table(s)]
+            found += [answer(s), claims_table(s), break_even_table(s), chooser(s)]
             draw = (overview_figure, overhead_figure)
             figures = [*quality_figures(s, Path(folder), ""), *(f(s, Path(folder), "") for f in draw)]
             found += [(f.caption, None if f.data is None else f.data.to_csv()) for f in figures]
