@@ -7,7 +7,7 @@ from samplers.lazy import lazily
 if TYPE_CHECKING:
     from bench.commands.doctor import doctor
     from bench.commands.functions.judging import compare, gate
-    from bench.commands.functions.measuring import profile, recommend, report, tune
+    from bench.commands.functions.measuring import literature, profile, recommend, report, tune
     from bench.commands.functions.plugins import new, verify
     from bench.commands.functions.scoring import score
     from bench.commands.functions.training import campaign, convert, train
@@ -22,7 +22,7 @@ __getattr__, __dir__, __all__ = lazily(
     {
         "bench.commands.doctor": "doctor",
         "bench.commands.functions.judging": "compare gate",
-        "bench.commands.functions.measuring": "profile recommend report tune",
+        "bench.commands.functions.measuring": "literature profile recommend report tune",
         "bench.commands.functions.plugins": "new verify",
         "bench.commands.functions.scoring": "score",
         "bench.commands.functions.training": "campaign convert train",

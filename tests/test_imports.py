@@ -11,7 +11,7 @@ FORBIDDEN = {"samplers": {"bench", "dsno"}, "dsno": {"bench"}, "bench": {"dsno"}
 
 LEVELS = {
     "presentation": 1,
-    "literature": 2,
+    "publications": 2,
     "quality": 2,
     "instruments": 2,
     "records": 2,

@@ -14,7 +14,7 @@ def literature(
     markdown: Markdown = False,
 ) -> None:
     """Published FIDs with their sources, a table for each group of results that may be compared."""
-    from bench.literature.published import listing
+    from bench.commands.functions.measuring import literature
     from bench.presentation import terminal
 
-    terminal.show(listing(dataset, calls, group), console, as_markdown=markdown)
+    terminal.show(literature(dataset, calls, group), console, as_markdown=markdown)

@@ -93,7 +93,7 @@ def _conditions(frames: Sequence[pd.DataFrame], groups: Sequence[Sequence[Sectio
         rows.append([cell(name), *(cell(v or "not told") for v in values), verdict])
         if heeded and column in FOLLOWS:
             follows.append(f"{name[0].upper()}{name[1:]}: {FOLLOWS[column]}.")
-    table = Table(["condition", *SIDES, ""], rows)
+    table = Table(["condition", *SIDES, "verdict"], rows)
     told = Bullets(follows) if follows else Paragraph("Nothing that both runs tell differs: quality and times may be compared.")
     return [table, told]
 

@@ -183,7 +183,10 @@ def _cell(cell: Cell, right: bool) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th scope=col{' class=right' * (i in table.right)}>{escaped(c)}</th>" for i, c in enumerate(table.columns))
+    titles = enumerate(table.columns)
+    head = "".join(
+        f"<th scope=col{' class=right' * (i in table.right)}>{escaped(c)}</th>" if c else "<td></td>" for i, c in titles
+    )
     lines = ("".join(_cell(c, i in table.right) for i, c in enumerate(row)) for row in table.rows)
     rows = "\n".join(f"<tr>{line}</tr>" for line in lines)
     caption = f"<caption>{escaped(table.caption)}</caption>" if table.caption else ""

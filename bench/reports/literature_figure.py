@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from bench.literature.published import CAVEAT, GROUPS, published
 from bench.presentation.chart import Chart, Panel
 from bench.presentation.document import Block, Figure, Heading, Paragraph
 from bench.presentation.looks import drawing, handle, legend_below, log_axes
 from bench.presentation.series import COLOURS, LINES, MARKERS, Style
+from bench.publications.published import CAVEAT, GROUPS, published
 from bench.records.ranking import FRECHET
 from bench.reports.points import points
 from bench.reports.sections import Section

@@ -204,7 +204,7 @@ def write_report(runs: Sequence[Path], out: Path | None = None, literature: str 
     Args:
         runs: run folders (each with records.jsonl; samples/ and influence/ are used where they are there).
         out: folder to write to, made if needed; `report` in the first run folder by default.
-        literature: data set whose published results are drawn, too (`bench.literature.published.DATASETS`).
+        literature: data set whose published results are drawn, too (`bench.publications.published.DATASETS`).
         paper: write `paper/` there, too: the figures as SVG and PDF, the tables as LaTeX and CSV.
 
     Returns:

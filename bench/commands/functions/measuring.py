@@ -1,4 +1,4 @@
-"""`bench.report`, `recommend`, `tune` and `profile`."""
+"""`bench.report`, `recommend`, `literature`, `tune` and `profile`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,22 @@ def recommend(runs: "Files | pd.DataFrame", **budget: Any) -> "tuple[Document, b
     from bench.reports.budget import Budget
 
     return recommendation(load_records(folders_of(runs)), Budget(**budget))
+
+
+def literature(dataset: str = "cifar10", calls: int | None = None, group: str | None = None) -> "Document":
+    """Published FIDs with their sources: a document with a table for each group of results that may be compared.
+
+    Args:
+        dataset: cifar10 or imagenet64.
+        calls: only results of so many network evaluations.
+        group: only one comparable group, A to G.
+
+    Raises:
+        samplers.UserError: no such data set or group, or no such result.
+    """
+    from bench.publications.published import listing
+
+    return listing(dataset, calls, group)
 
 
 def tune(plan: "Plan | File", out: File, *, zoo: Files = (), quiet: bool = False, **options: Any) -> Path:

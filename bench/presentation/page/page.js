@@ -187,6 +187,7 @@ function chooser(element, item) {
 
 function sortable(table) {
   [...table.tHead.rows[0].cells].forEach((head, column) => {
+    if (!head.textContent) return;
     const button = make("button", { type: "button" }, ...head.childNodes);
     head.append(button);
     button.addEventListener("click", () => {

@@ -29,7 +29,7 @@ CAVEAT = (
 
 @cache
 def _all() -> pd.DataFrame:
-    with (files("bench.literature") / "published_fid.csv").open(encoding="utf-8") as file:
+    with (files("bench.publications") / "published_fid.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file, dtype={"arxiv": str}, keep_default_na=False, na_values={"fid": [""], "nfe": [""]})
 
 

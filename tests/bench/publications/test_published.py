@@ -6,8 +6,8 @@ from command import call
 from matplotlib.figure import Figure as Drawn
 from report_fixture import record, write_run
 
-from bench.literature.published import DATASETS, GROUPS, listing, published
 from bench.presentation.document import Figure, Paragraph, Table
+from bench.publications.published import DATASETS, GROUPS, listing, published
 from bench.records.frame import load_records
 from bench.reports.literature_figure import literature_blocks
 from bench.reports.sections import sections
