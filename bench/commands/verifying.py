@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands.options import Device, Plugins, Zoo, console
+from bench.commands.options import Device, Markdown, Plugins, Zoo, console, say
 
 
 def verify(
@@ -14,23 +14,23 @@ def verify(
     device: Device = "cpu",
     seconds: Annotated[float, typer.Option(min=0.1, help="that a check may take")] = 60.0,
     zoo: Zoo = None,
+    markdown: Markdown = False,
 ) -> None:
     """Check that a sampler keeps the protocol: a table of what passes, and of what fails with reason and line.
 
     Exit code 0, or 1 where a check failed, 2 for a mistake in what was asked.
     """
-    from rich.markup import escape
-    from rich.table import Table
-
     from bench.commands.functions.plugins import verify
+    from bench.presentation import terminal
+    from bench.presentation.document import Cell, Table, cell
 
     found = verify(sampler, teacher, plugin=plugin or (), device=device, seconds=seconds, zoo=zoo or ())
-    table = Table("check", "", "what was seen", "where to look", title=escape(sampler))
-    marks = {True: "pass", False: "[red]FAIL[/red]", None: "-"}
-    for f in found:
-        table.add_row(f.check, marks[f.passed], escape(f.reason), escape(f.line))
-    console.print(table)
+    marks = {True: Cell("pass"), False: Cell("FAIL", mark="heed"), None: Cell("-")}
+    rows = [[cell(f.check), marks[f.passed], cell(f.reason), cell(f.line)] for f in found]
+    terminal.show(
+        [Table(["check", "", "what was seen", "where to look"], rows, caption=sampler)], console, as_markdown=markdown
+    )
     failed = [f.check for f in found if f.passed is False]
-    console.print(f"{len(failed)} of {len(found)} checks failed: {', '.join(failed)}" if failed else "no check failed")
+    say(f"\n{len(failed)} of {len(found)} checks failed: {', '.join(failed)}" if failed else "\nno check failed")
     if failed:
         raise typer.Exit(1)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
@@ -116,7 +117,8 @@ def fit(
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, disable=quiet or not first) as bar:
+    console, shown = Console(stderr=True), first and not quiet
+    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as bar:
         task = bar.add_task(title, total=o.steps, completed=start, note="")
         for step in range(start, o.steps):
             for group in adam.param_groups:
@@ -166,6 +168,9 @@ def fit(
                 seconds, mark = seconds + time.monotonic() - mark, time.monotonic()
                 state.save(checkpoint, {"step": done, "seconds": seconds, "last": last, "identity": identity})
                 saved = mark
+                if shown and not console.is_terminal:  # a line with each checkpoint
+                    line = f"bench: {title}: {done} of {o.steps} updates, loss {float(value):.4f}"
+                    console.print(line, markup=False, highlight=False, soft_wrap=True)
             if device.type == "cpu" or tells or done % LOOK == 0:
                 bar.update(task, completed=done, note=f"loss {float(value):.4f}")
             if stops and done < o.steps:
