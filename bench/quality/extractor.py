@@ -62,6 +62,14 @@ class Extractor(Protocol):
         """Of uint8 images [B, *shape] on any device."""
 
 
+@runtime_checkable
+class ReadsTexts(Protocol):
+    """What an extractor has besides that sees texts as it does images."""
+
+    def texts(self, prompts: Sequence[str]) -> Tensor:
+        """Features of K prompts, [K, D], on the CPU."""
+
+
 def load_extractor(spec: str | Path, weights: str | None = None) -> Extractor:
     """Load an extractor by its name in the zoo, by the path of its card, or by KIND or "KIND:REST" with its loader.
 

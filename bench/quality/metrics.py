@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.stats import binomtest
 
-from bench.quality.extractor import Extractor
+from bench.quality.extractor import Extractor, ReadsTexts
 from bench.quality.images import ROUNDING
 from bench.quality.moments import Moments
 from bench.quality.reference import Reference
@@ -21,11 +21,11 @@ from samplers.errors import UserError, foreign
 from samplers.registry import entries, load_entry
 
 GROUP = "bench.metrics"
-FEATURES, LOGITS, LABELS = "features", "logits", "labels"
+FEATURES, LOGITS, LABELS, TEXTS = "features", "logits", "labels", "texts"
 REFERENCE_MOMENTS, REFERENCE_FEATURES = "reference moments", "reference features"
 COMPARED = frozenset({REFERENCE_MOMENTS, REFERENCE_FEATURES})
 INCEPTION, OTHERS = "Inception's features", "features of another extractor than Inception"
-NEEDS = COMPARED | {FEATURES, LOGITS, LABELS, INCEPTION, OTHERS}
+NEEDS = COMPARED | {FEATURES, LOGITS, LABELS, TEXTS, INCEPTION, OTHERS}
 Entry = dict[str, float | int | str | None]
 """The keys of `bench.records.schema.Score`; the interval is of 95 %, None where unknown."""
 
@@ -133,7 +133,13 @@ def compares_features(metrics: Sequence[str]) -> bool:
 
 
 def check_needs(
-    metrics: Sequence[str], extractor: Extractor, reference: Reference, labelled: bool, images: int | None = None
+    metrics: Sequence[str],
+    extractor: Extractor,
+    reference: Reference,
+    labelled: bool,
+    images: int | None = None,
+    *,
+    prompted: bool = False,
 ) -> None:
     """Refuse metrics that need what an extractor, a reference or the images do not have, and a reference of another extractor.
 
@@ -153,6 +159,9 @@ def check_needs(
             raise UserError(f"{said}; ask for fd, or --extractor inception")
         if OTHERS in needs and extractor.gives_fid:
             raise UserError(f"in Inception's features {name} is called FID; ask for {name.replace('fd', 'fid')}")
+        if TEXTS in needs and not (prompted and isinstance(extractor, ReadsTexts)):
+            said = f"{name} needs prompts that images are made of, and an extractor that reads them"
+            raise UserError(f"{said}; give --prompts and --extractor clip:OWNER/NAME")
         if LABELS in needs and not labelled:
             raise UserError(f"{name} needs labels; ask for --labels balanced and a teacher with classes")
         if not needs & COMPARED:
@@ -186,7 +195,8 @@ def score(sample: Sample, extractor: Extractor, reference: Reference, metrics: S
         ValueError: a metric that does not give the scores that it promises.
     """
     check_metrics(metrics, sample.n)
-    check_needs(metrics, extractor, reference, sample.labels is not None, sample.n)
+    labelled, prompted = (v is not None for v in (sample.labels, sample.texts))
+    check_needs(metrics, extractor, reference, labelled, sample.n, prompted=prompted)
     dim = sample.dimensions
     if reference.moments.n and len(reference.moments.mean) != dim:
         said = f"the features have dimension {dim}, the reference's {len(reference.moments.mean)}"

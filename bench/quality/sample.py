@@ -23,11 +23,14 @@ class Sample:
         parts: gives the features and logits of all images, in order, in batches; called for each pass over them.
         n: the number of images.
         labels: those asked for, or None.
+        texts: features of K texts, [K, D], of which image i was made of number i mod K; or None.
     """
 
-    def __init__(self, parts: Parts, n: int, labels: Tensor | None = None, kept: Tensor | None = None):
-        """Args: `parts`, `n` and `labels` as above; `kept` says which images' `features` are, the first ones by default."""
-        self.parts, self.n, self.labels = parts, n, labels
+    def __init__(
+        self, parts: Parts, n: int, labels: Tensor | None = None, kept: Tensor | None = None, texts: Tensor | None = None
+    ):
+        """Args as above, and `kept`, which says which images' `features` are, the first ones by default."""
+        self.parts, self.n, self.labels, self.texts = parts, n, labels, texts
         self._kept = torch.arange(min(n, KEPT)) if kept is None else kept[:KEPT]
 
     @classmethod

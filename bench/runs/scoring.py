@@ -59,4 +59,4 @@ def _sample(m: Measurement, session: Session, store: Store) -> Sample:
         for found in kept(m, session, store):
             yield Features(**{k: torch.from_numpy(v) for k, v in found.items() if k in Features._fields})
 
-    return Sample(parts, plan.images, torch.arange(plan.images) % classes if classes else None)
+    return Sample(parts, plan.images, torch.arange(plan.images) % classes if classes else None, texts=session.texts)

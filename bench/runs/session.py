@@ -12,7 +12,7 @@ from bench.instruments.modes import check_mode
 from bench.machine.conditions import watch
 from bench.machine.device import prepare_process, resolve_device
 from bench.machine.threads import choose_threads
-from bench.quality.extractor import Extractor, extractor_of, find_extractor
+from bench.quality.extractor import Extractor, ReadsTexts, extractor_of, find_extractor
 from bench.quality.metrics import check_metrics, check_needs, compares_features, load_metric
 from bench.quality.reference import Reference, find_reference
 from bench.quality.trajectory import Converged
@@ -57,6 +57,7 @@ class Session:
         executor: makes images, timed or not.
         samplers: of each cell that is to be measured its own, since a student may be of certain steps only.
         unready: cells that "all" brought in and that cannot be measured, and why.
+        texts: features of the prompts [K, D] of an extractor that reads them; image i is of number i mod K.
         real: features of real images, which the metrics compare with; None without an extractor.
         labelled: whether images are made of classes, or prompts.
         converged: the solution of the plan's ODE, once its phase has run.
@@ -88,7 +89,8 @@ class Session:
         check_mode(plan.mode, self.device)
         shared = world.size > 1 and plan.threads is None
         prepare_process(self.device, threads or plan.threads or (cores_each() if shared else 0))
-        load = partial(samplers.load_teacher, device=self.device, prompts=read_prompts(plan.prompts, plan.images))
+        prompts = read_prompts(plan.prompts, plan.images)
+        load = partial(samplers.load_teacher, device=self.device, prompts=prompts)
         bare: Teacher = load(plan.teacher)
         guide = None if plan.guide is None else load(plan.guide)
         self.teacher = guided(bare, plan.guidance, plan.guidance_calls, guide)
@@ -99,13 +101,18 @@ class Session:
             raise UserError(f"teacher '{self.teacher.name}' makes no grey or RGB images; leave out --save-images")
         self.extractor: Extractor | None = None
         self.real: Reference | None = None
+        self.texts: Tensor | None = None
         usual = plan.metrics == type(plan).model_fields["metrics"].default and plan.rank_by is None
         if plan.scores and not (usual and plan.extractor is None and extractor_of(self.teacher.data) is None):
             self.extractor = find_extractor(plan.extractor, self.teacher, plan.inception_weights)
             needed = compares_features(plan.scores)
-            with Display(quiet, transient=True) as display:
+            with Display(quiet or world.rank > 0, transient=True) as display:
                 self.real = find_reference(self.extractor, self.device, plan.reference, features=needed, now=display.now)
-            check_needs(plan.scores, self.extractor, self.real, self.labelled and plan.prompts is None, plan.images)
+            prompted = self.labelled and bool(prompts)
+            asked = self.labelled and not prompts
+            check_needs(plan.scores, self.extractor, self.real, asked, plan.images, prompted=prompted)
+            if prompted and isinstance(self.extractor, ReadsTexts):
+                self.texts = self.extractor.texts(prompts)
         self.display = Display(quiet or world.rank > 0)
         with foreign(f"teacher '{one_line(plan.teacher)}' cannot denoise", "its author must mend it"):
             self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)

@@ -63,7 +63,7 @@ def _load(source: Source, part: str) -> Any:
             source.read += sorted(p for p in folder.iterdir() if p.is_file())
             return kind.from_pretrained(str(folder), local_files_only=True)
         folder = source.weights(part)
-        with _quiet():
+        with quiet():
             told = {"local_files_only": True, "dtype": torch.float32, "output_loading_info": True}
             network, found = kind.from_pretrained(str(folder), **told)
     if lacking := sorted(map(str, found["missing_keys"])):
@@ -72,7 +72,7 @@ def _load(source: Source, part: str) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the library's progress bar in the block, which would stand among ours."""
     logging = library("transformers.utils.logging", EXTRA)
     shown = logging.is_progress_bar_enabled()

@@ -103,7 +103,7 @@ def test_a_metric_and_an_extractor_are_one_file_and_a_line_each(install, data, c
         "reference_n": 40,
     }
     assert list(influences) == ["gap", "fd"]
-    assert metric_names() == ["fd", "fdinf", "fid", "fidinf", "gap", "isc", "kid", "prc"]
+    assert metric_names() == ["clip", "fd", "fdinf", "fid", "fidinf", "gap", "isc", "kid", "prc"]
     terminal.show(overview(listed()), Console(width=300))
     out = capsys.readouterr().out
     assert "kinds of extractor" in out
