@@ -120,6 +120,10 @@ class Solver(Sampler):
         """Of a grid that was made for the teacher what that took, as of a training."""
         return None if self._made_for is None else self._made_for.training
 
+    def lifted(self, walk: Walk, x: Tensor, s: float) -> tuple[Tensor, float]:
+        """State and level that a step begins at instead of x at s, of a method that adds noise before a step."""
+        return x, s
+
     @abstractmethod
     def step(self, walk: Walk, t: float) -> Tensor:
         """The state at noise level t > 0, from `walk.points` (the current point is the last) and more calls of `walk.model`."""
@@ -150,6 +154,7 @@ class Solver(Sampler):
         x = noise * levels[0]
         for i, (s, t) in enumerate(pairwise(levels)):
             walk.done = i
+            x, s = self.lifted(walk, x, s)
             denoised = walk.model(x, s)
             walk.points.append(Point(s, x, denoised))
             x = self.step(walk, t) if t > 0 else denoised

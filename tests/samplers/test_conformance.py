@@ -25,7 +25,7 @@ def test_all_that_ships_passes(name, teacher):
 
 
 @pytest.mark.parametrize(
-    "spec", ["ddim:eta=0.5", "dpmpp_3m:variant=corrected", "unipc:variant=bh2", "heun:grid=logsnr:last=stop"]
+    "spec", ["ddim:eta=0.5", "dpmpp_3m:variant=corrected", "unipc:variant=bh2", "heun:grid=logsnr:last=stop", "heun:churn=10"]
 )
 def test_so_do_other_settings(spec):
     assert not [f for f in verify(spec) if f.passed is False]

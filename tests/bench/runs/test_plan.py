@@ -1,3 +1,4 @@
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -224,7 +225,9 @@ def test_all_means_those_that_can_take_the_steps():
 
 @pytest.mark.parametrize("path", sorted({*PLANS.glob("*.yaml")} - {PLANS / "demo.yaml"}), ids=lambda p: p.stem)
 def test_shipped_plans_are_whole_and_known_by_name(path, tmp_path, monkeypatch):
-    """Each names the teacher and the extractor of the recipe whose campaign runs it; a file of the name wins."""
+    """Each names the teacher and the extractor of the recipe whose campaign runs it, if one does; a file of the name wins."""
+    if path.stem == "mnist32-neighbours" and None in map(find_spec, ("k_diffusion", "diffusers")):
+        pytest.skip("it needs the libraries beside ours")
     monkeypatch.chdir(tmp_path)
     choice = {"samplers": ["ddim:end=0.02@5"], "teacher": "x", "seed": 1, "images": 20, "candidates": 1}
     (tmp_path / "tuned.yaml").write_text(yaml.safe_dump(choice | {"ranked_by": {}, "scores": {}}))
@@ -232,8 +235,9 @@ def test_shipped_plans_are_whole_and_known_by_name(path, tmp_path, monkeypatch):
     plan = bench.make_plan(path.stem, **options)
     assert plan == bench.make_plan(path, **options)
     assert len(cells(plan)) > 20
-    own = yaml.safe_load((RECIPES / path.name).read_text())
-    assert own.get("campaign", {}).get("plan", path.stem) == path.stem
-    assert (own["teacher"]["name"], own["extractor"]["name"]) == (plan.teacher, plan.extractor)
+    if (RECIPES / path.name).exists():
+        own = yaml.safe_load((RECIPES / path.name).read_text())
+        assert own.get("campaign", {}).get("plan", path.stem) == path.stem
+        assert (own["teacher"]["name"], own["extractor"]["name"]) == (plan.teacher, plan.extractor)
     (tmp_path / path.stem).write_text("teacher: mine\n")
     assert bench.make_plan(path.stem).teacher == "mine"

@@ -170,3 +170,18 @@ def test_a_missing_library_is_one_line_with_the_command():
 def test_cards_are_listed_without_their_libraries():
     program = "import sys; from samplers.registry import neighbours; assert neighbours(); print('diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("euler:grid=karras", ["k_diffusion:sample_euler", "diffusers:EulerDiscreteScheduler:grid=karras"]),
+        ("heun:grid=karras", ["k_diffusion:sample_heun", "diffusers:HeunDiscreteScheduler:use_karras_sigmas=true"]),
+        ("dpmpp_2m:grid=karras", ["k_diffusion:sample_dpmpp_2m", "diffusers:DPMSolverMultistepScheduler:grid=karras"]),
+        ("unipc:grid=karras", ["diffusers:UniPCMultistepScheduler:grid=karras:solver_order=3"]),
+        ("deis:grid=karras", ["diffusers:DEISMultistepScheduler:grid=karras:solver_order=3"]),
+    ],
+)
+def test_ours_takes_less_than_half_of_their_arithmetic(ours, theirs):
+    own, *others = (Subject(spec).watched(10).own for spec in (ours, *theirs))
+    assert own < min(others) / 2

@@ -102,6 +102,19 @@ def test_ddim_eta_is_their_ancestral_eta(denoiser):
     assert_same(ours("ddim:eta=0.4", denoiser), expected)
 
 
+@pytest.mark.parametrize("noise", [1.0, 1.007])
+def test_heun_with_churn_is_theirs_with_our_noise(noise, denoiser, monkeypatch):
+    """EDM's algorithm 2, on the levels where its network is used; up to the teacher's highest ours lifts no further."""
+    fresh, turn = samplers.FreshNoise(starting_noise(denoiser)), iter(range(STEPS))
+    monkeypatch.setattr(torch, "randn_like", lambda x: fresh(next(turn)))
+    spec = "heun:grid=karras"
+    options = {"s_churn": 4.0, "s_tmin": 0.05, "s_tmax": 50.0, "s_noise": noise}
+    expected = theirs(K.sample_heun, denoiser, spec, **options)[-1]
+    mine = ours(f"{spec}:churn=4:churn_from=0.05:churn_to=50:churn_noise={noise}", denoiser)[-1]
+    torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+    assert (mine - ours(spec, denoiser)[-1]).abs().max() > 0.01
+
+
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_equals_their_dpm_solver_class(order, denoiser):
     solver, spec = K.DPMSolver(denoiser), f"dpm_solver_{order}:last=denoise"
