@@ -57,7 +57,7 @@ SEEN = {
         r"\*\*At most 4 calls: \S+\*\* \(\d calls?\) has the smallest trajectory error, 0\.\d+ \[",
         r"\*\*At most 16 calls: ",
         r"9 records in runs/mine/records\.jsonl",
-        r"report: runs/mine/report/report\.md",
+        r"report: runs/mine/report/report\.\w+",
         r"no score of their images .* name one with --extractor",
     ],
     "author": [

@@ -11,7 +11,6 @@ import bench
 from bench.cli import app
 from bench.comparison.gate import Decision
 from bench.comparison.settings import ComparisonSettings
-from bench.literature.published import listing
 from bench.profiling.settings import ProfileSettings
 from bench.quality.settings import ScoreSettings
 from bench.reports.budget import Budget
@@ -28,15 +27,13 @@ SETTINGS = {
     "score": ScoreSettings,
     "tune": TuningSettings,
 }
-ELSEWHERE = {"list": bench.list_, "literature": listing}
-"""Where Python, or a room of `bench`, has the name."""
 OF_THE_CONSOLE = {"markdown", "no_report", "report"}
 CALLED = {("campaign", "seconds"): "slice"}
 
 
 @pytest.mark.parametrize("name", sorted(get_command(app).commands))
 def test_every_command_is_a_function_of_the_same_words(name: str):
-    function = ELSEWHERE.get(name) or getattr(bench, name)
+    function = getattr(bench, name if name != "list" else "list_")
     words = {CALLED.get((name, p.name), p.name) for p in get_command(app).commands[name].params} - {"help"} - OF_THE_CONSOLE
     known = {*inspect.signature(function).parameters, *(SETTINGS[name].model_fields if name in SETTINGS else ())}
     assert words <= known
