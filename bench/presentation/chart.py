@@ -46,12 +46,14 @@ class Chart:
         about: lines of text on each row, by its index in the points.
         families: the family of each label.
         styles: the look of each label.
+        caption: where it differs from its figure's, which tells what a picture leaves out.
     """
 
     panels: Sequence[Panel]
     about: Mapping[int, Sequence[str]] = field(default_factory=dict)
     families: Mapping[str, str] = field(default_factory=dict)
     styles: Mapping[str, Style] = field(default_factory=dict)
+    caption: Inline = ""
 
 
 @dataclass(frozen=True, eq=False)

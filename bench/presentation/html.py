@@ -123,7 +123,8 @@ class _Page:
         title = escaped(figure.title)
         if figure.file is None:
             return f"<p><strong>{title}</strong>: no figure, because {inline(figure.caption)}</p>"
-        caption = f"<figcaption><strong>{title}.</strong> {inline(figure.caption)}</figcaption>"
+        text = figure.chart.caption if figure.chart is not None and figure.chart.caption else figure.caption
+        caption = f"<figcaption><strong>{title}.</strong> {inline(text)}</figcaption>"
         if figure.chart is not None:
             return f"<figure>{self._chart(figure.chart, title)}{caption}</figure>"
         try:

@@ -1,5 +1,6 @@
 """Charts of a page that can be played with, of the data that the figures of a report carry."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,9 +12,12 @@ from bench.presentation.text import measured, percent
 from bench.records.columns import axis_of
 from bench.reports.advice_text import called, milliseconds, quality, work
 from bench.reports.points import frontier, points
+from bench.reports.quality_figures import CONVERGED, converged
 from bench.reports.sections import Section
 
 ERROR = "quality.trajectory_error"
+OFF = r" ?(Failed and off|Off) the axes, where the arrows point: .*?\.(?= [A-Z]|$)"
+"""What a caption tells of points that have no room in a picture."""
 
 
 def charted(section: Section, figure: Figure) -> Figure:
@@ -21,11 +25,13 @@ def charted(section: Section, figure: Figure) -> Figure:
     data = figure.data
     if figure.file is None or data is None or not {"label", "x", "y"} <= {*data}:
         return figure
-    if "axis" not in data:
-        return replace(figure, chart=chart_of(section, [_errors(section, data)]))
-    axes = data.groupby("axis", sort=False)
-    panels = [with_frontier(section, own.drop(columns="axis"), str(axis).removesuffix(", log scale")) for axis, own in axes]
-    return replace(figure, chart=chart_of(section, panels))
+    if "axis" in data:
+        axes = data.groupby("axis", sort=False)
+        panels = [with_frontier(section, own.drop(columns="axis"), str(axis).removesuffix(", log scale")) for axis, own in axes]
+    else:
+        panels = [_errors(section, data)]
+    caption = re.sub(OFF, "", figure.caption) if isinstance(figure.caption, str) else figure.caption
+    return replace(figure, chart=replace(chart_of(section, panels), caption=caption))
 
 
 def chart_of(section: Section, panels: Sequence[Panel]) -> Chart:
@@ -67,6 +73,10 @@ def with_frontier(section: Section, data: pd.DataFrame, name: str) -> Panel:
     lines = [_frontier("frontier of all", "frontier", data, data["x"].max(), sign)]
     if trained.any() and not trained.all():
         lines.append(_frontier("frontier without training", "other frontier", data[~trained], data["x"].max(), sign))
+    best = converged(section)
+    if len(best) and best["fd"].iloc[0] > 0:
+        level = [float(best["fd"].iloc[0])] * 2
+        lines.append(Line(f"best at ≥ {CONVERGED} calls", [data["x"].min(), data["x"].max()], level, "level"))
     return Panel(name, section.distance, data, lines)
 
 

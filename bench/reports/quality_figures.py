@@ -48,7 +48,7 @@ def _frontier_text(panel: Panel, sign: int) -> str:
     return f"On the frontier, by {panel.unit} from left to right: {', '.join(shown)}."
 
 
-def _converged(section: Section) -> pd.DataFrame:
+def converged(section: Section) -> pd.DataFrame:
     """The rows of at least CONVERGED calls, the best first."""
     rows = section.scored[section.scored["counted.calls"] >= CONVERGED]
     return rows.sort_values(["cost", "counted.calls", "label"], kind="stable")
@@ -61,8 +61,8 @@ def _quality_figure(section: Section, panels: Sequence[Panel], title: str, path:
     good = [p for p in panels if p.data["x"].nunique() > 1]
     if not good:
         return Figure(title, None, f"fewer than two different values of {panels[0].unit} were measured.")
-    sign, converged = section.ranking.sign, _converged(section)
-    reference = converged.iloc[0] if len(converged) else None
+    sign, best = section.ranking.sign, converged(section)
+    reference = best.iloc[0] if len(best) else None
     both = pd.concat([p.data.assign(axis=p.axis) for p in good])
     off = {index for p in good for index in p.data.index[failed(p.data, sign)]}
     within = both[~both.index.isin(off)]
@@ -89,7 +89,7 @@ def _quality_figure(section: Section, panels: Sequence[Panel], title: str, path:
     if len(good) < len(panels):
         text.append("The other panel is left out: its axis has fewer than two different values.")
     if reference is not None:
-        what = "best" if len(converged) > 1 else "only"
+        what = "best" if len(best) > 1 else "only"
         text.append(
             f"The dashed line is the {what} quality measured with at least {CONVERGED} calls: {measured(reference['fd'])} "
             f"({reference['label']}, {plural(reference['counted.calls'], 'call')})."

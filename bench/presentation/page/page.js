@@ -24,7 +24,7 @@ function colour(name) {
 
 const LINES = {
   frontier: { width: 4, dash: "solid", shape: "hv" },
-  "other frontier": { width: 2, dash: "dash", shape: "hv" },
+  "other frontier": { width: 2, dash: "dot", shape: "hv" },
   guide: { width: 1, dash: "dot" },
   level: { width: 1.5, dash: "longdash" },
 };
@@ -74,7 +74,8 @@ function marked(chart, ink) {
 
 function layout(chart) {
   const ink = colour("--ink"), rule = colour("--rule");
-  const narrow = chart.element.clientWidth < 480;
+  const names = chart.panel.lines.filter((line) => line.look !== "guide").length + chart.panel.series.length + (chart.chooser ? 1 : 0);
+  const columns = Math.max(1, Math.floor((chart.element.clientWidth - 66) / 150));
   const axis = (text, type) => ({
     type, title: { text, font: { size: 13 }, standoff: 8 }, gridcolor: rule, linecolor: ink, zeroline: false, automargin: true,
     ...(type === "log" ? { tickvals: TICKS, ticktext: TICKS.map(String) } : {}), exponentformat: "none",
@@ -84,12 +85,14 @@ function layout(chart) {
     line: { color: colour("--accent"), width: 2, dash: "dash" },
   }] : [];
   return {
-    height: narrow ? 520 : 480, margin: { l: 54, r: 12, t: 12, b: 46 }, shapes,
+    height: 390 + 19 * Math.ceil(names / columns), margin: { l: 54, r: 12, t: 12, b: 46 }, shapes,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 12, family: "inherit" },
     xaxis: axis(chart.panel.x, scales.x), yaxis: axis(chart.panel.y, scales.y),
     hovermode: "closest", hoverlabel: { bgcolor: colour("--raised"), font: { color: ink }, align: "left" },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--faint"), activecolor: ink },
-    legend: { orientation: "h", y: -0.18, yanchor: "top", font: { size: 11 } }, uirevision: `${scales.x}${scales.y}`,
+    legend: { orientation: "h", y: -0.2, yanchor: "top", font: { size: 11 }, maxheight: 1,
+      entrywidth: 0.98 / columns, entrywidthmode: "fraction" },
+    uirevision: `${scales.x}${scales.y}`,
   };
 }
 

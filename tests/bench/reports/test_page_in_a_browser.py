@@ -108,7 +108,7 @@ def test_families_and_samplers_are_hidden_and_shown_in_all_charts(opened):
     page.uncheck(".controls label:has-text('heun') >> nth=0")
     assert all("heun" not in shown(page, n) for n in range(3))
     page.click("button:has-text('none')")
-    assert shown(page) == {"frontier of all", "frontier without training", "recommended"}
+    assert shown(page) == {"frontier of all", "frontier without training", "best at ≥ 50 calls", "recommended"}
     page.check("text=consistency_training")
     assert "consistency_training" in shown(page)
     assert "consistency" not in shown(page)
@@ -120,8 +120,9 @@ def test_families_and_samplers_are_hidden_and_shown_in_all_charts(opened):
 
 def test_a_legend_hides_its_series_everywhere(opened):
     page = opened()
-    page.locator(".panel").nth(1).scroll_into_view_if_needed()
-    page.locator(".panel").nth(1).locator(".legendtoggle").nth(4).click()
+    second = page.locator(".panel").nth(1)
+    second.scroll_into_view_if_needed()
+    second.locator(".traces:has(.legendtext:text-is('ddim')) .legendtoggle").click()
     page.wait_for_selector(".controls input:not(:checked)", state="attached")  # plotly waits for a second click
     assert "ddim" not in shown(page, 0)
 
