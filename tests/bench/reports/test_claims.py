@@ -139,8 +139,7 @@ def test_a_row_alone_is_the_best_of_nothing(tmp_path):
 # ------------------------------------------------------------------ times that are not valid
 
 
-@pytest.mark.usefixtures("drawn")
-def test_figures_of_time_leave_out_what_is_not_valid(tmp_path):
+def test_figures_of_time_leave_out_what_is_not_valid(tmp_path, drawn):
     rows = [timed("ddim", n, 2.0 * n, fd=10 / n) for n in (2, 5, 10)] + [timed("unipc", 4, 0.5, INVALID, fd=0.1)]
     made, _ = report(tmp_path, *rows, student(1, 2.0, fd=6.0))
     for title in ("Quality against time", "Overhead", "Students and solvers, side by side"):
@@ -150,6 +149,10 @@ def test_figures_of_time_leave_out_what_is_not_valid(tmp_path):
     (figure,) = [b for b in made if isinstance(b, Figure) and b.title == "Quality against time"]
     assert figure.data is not None
     assert "unipc" not in set(figure.data["label"])
+    for name in ("quality_ms", "story"):
+        xs = np.concatenate([line.get_xdata() for ax in drawn[f"{name}.png"].axes[-2:] for line in ax.lines])
+        assert xs.max() == 20.0, name
+        assert 0.5 not in xs, name
 
 
 @st.composite
@@ -280,10 +283,14 @@ def test_samplers_that_share_a_network_s_call_are_not_ranked_by_noise(tmp_path):
 
 def test_a_failed_extreme_leaves_the_others_their_room(tmp_path, drawn):
     rows = [record(s, n, fd=30 / n) for s in ("ddim", "unipc", "deis") for n in (4, 8, 12)]
-    made, _ = report(tmp_path, *rows, record("heun", 2, fd=5000.0))
-    (ax,) = drawn["quality_calls.png"].axes
-    assert ax.get_ylim()[1] < 50
-    assert sum(t.arrow_patch is not None for t in ax.texts) == 1
+    bad = record("heun", 2, fd=5000.0)
+    bad["quality"]["trajectory_error"] |= {"value": 900.0, "ci_low": 800.0, "ci_high": 1000.0}
+    made, _ = report(tmp_path, *rows, bad)
+    for name, most in (("quality_calls", 50), ("trajectory_error", 5)):
+        (ax,) = drawn[f"{name}.png"].axes
+        assert ax.get_ylim()[1] < most
+        assert sum(t.arrow_patch is not None for t in ax.texts) == 1
+    assert "heun (3), 900." in caption(made, "Trajectory error against calls")
     assert "Off the axes, where the arrows point: heun (3), 5000." in caption(made, "Quality against calls")
     assert "arrows" not in caption(report(tmp_path / "well", *rows)[0], "Quality against calls")
 
