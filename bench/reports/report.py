@@ -54,6 +54,7 @@ from samplers.errors import UserError
 
 MADE = ("resize", "rounding", "dimensions", "reference_name", "reference_n")
 """Of a score, besides its hashes: how its images came to the features, and what they are compared with."""
+OF_WHAT = ("n", "dimensions")
 
 
 def _values(df: pd.DataFrame, column: str) -> str:
@@ -93,6 +94,10 @@ def _reading(section: Section) -> Inline:
     features += f"({section.metric}), {direction} is better."
     if section.ranking == FRECHET:
         features += " It is not FID, which takes Inception's features, and must not be compared with published FIDs."
+    n, dimensions = (section.rows[c].iloc[0] if (c := f"quality.{section.metric}.{k}") in section.rows else 0 for k in OF_WHAT)
+    if n < dimensions:
+        features += f" It is of fewer images ({n:.0f}) than dimensions ({dimensions:.0f}): the covariance is singular and the "
+        features += "distance far too large, so it says nothing beside one of another number of images."
     marks: list[str | Span] = [" No two rows could be tested against each other, so none is marked as best."]
     if any(d.known for d in made):
         marks = [

@@ -50,6 +50,8 @@ def tune(settings: TuningSettings, study: Plan, folder: Path, *, quiet: bool = F
         "metrics",
         "rank_by",
         "extractor",
+        "inception_weights",
+        "reference",
         "precision",
         "device",
         "threads",

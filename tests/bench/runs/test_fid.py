@@ -14,6 +14,8 @@ from bench.records.frame import load_records
 from bench.records.images import write_folder, write_npz
 from bench.reports.report import document
 from bench.runs.plan import make_plan, read_plan
+from bench.runs.tuning import tune
+from bench.runs.tuning_settings import TuningSettings
 from samplers.errors import UserError
 from samplers.training.data import load_images
 
@@ -74,6 +76,7 @@ def test_a_run_is_ranked_by_fid_and_says_with_what(fid, tmp_path):
     text = str(document(load_records([tmp_path / "run"]), tmp_path))
     assert "FID (fid_inception)" in text
     assert "It is not FID" not in text
+    assert "fewer images" not in text
     assert "resize: as Inception; rounding: nearest; dimensions: 5; reference name: real.npz; reference n: 60" in text
 
 
@@ -87,6 +90,8 @@ def test_fewer_images_than_dimensions_are_told(fid, tmp_path, monkeypatch, capsy
     code, out, _ = call(monkeypatch, capsys, "run", *flags, *few, "--no-report", "--quiet")
     assert code == 0
     assert "fid_inception is of 4 images in 5 dimensions; fewer images than dimensions leave the" in " ".join(out.split())
+    text = str(document(load_records([tmp_path / "few"]), tmp_path))
+    assert "It is of fewer images (4) than dimensions (5)" in text
 
 
 @pytest.mark.parametrize(
@@ -108,6 +113,16 @@ def test_a_plan_with_fid_reads_as_it_was_written(tmp_path):
     plan = make_plan(metrics=("fid",), reference="cifar10-train")
     (tmp_path / "plan.yaml").write_text(plan.to_yaml())
     assert read_plan(tmp_path / "plan.yaml") == plan
+
+
+def test_candidates_are_scored_as_the_study_is(fid, tmp_path, monkeypatch):
+    caught = []
+    monkeypatch.setattr("bench.runs.tuning.run_plan", lambda plan, *_, **__: caught.append(plan) or [])
+    study = make_plan(teacher=fid["teacher"], metrics=("fid",), reference="cifar10-train", inception_weights="w.pth")
+    with pytest.raises(UserError, match="no candidate gave a score"):
+        tune(TuningSettings(samplers=("ddim",), seed=1), study, tmp_path)
+    same = ("metrics", "extractor", "inception_weights", "reference")
+    assert [getattr(caught[0], k) for k in same] == [getattr(study, k) for k in same]
 
 
 # ---------------------------------------------------------------- tiers
