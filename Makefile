@@ -29,7 +29,7 @@ lint: .venv/.developing
 	touch $@
 
 .venv/.developing: .venv/.installed  # and what checks and tests need
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[kdiffusion,test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[azula,kdiffusion,test]'
 	touch $@
 
 clean:

@@ -30,6 +30,7 @@ from samplers.registry import card, names
 from samplers.training.precision import cpu_name, has_fast_bf16
 
 OPTIONAL = {
+    "azula": "samplers azula:..: pip install 'sampler-bench[azula]'",
     "diffusers": "teachers and samplers diffusers:..: pip install 'sampler-bench[diffusers]'",
     "transformers": "teachers diffusers:.. that are told a text: pip install 'sampler-bench[diffusers]'",
     "k_diffusion": "samplers k_diffusion:..: pip install 'sampler-bench[kdiffusion]' (Python 3.12 at most)",

@@ -36,7 +36,7 @@ class Heun(Solver):
         order=2,
         calls=lambda n: 2 * n - 1,
         grid="karras",
-        note="two calls a step, one in the last; fails where neighbouring levels differ by more than about ten times; churn adds noise",
+        note="two calls a step, one in the last; fails where levels differ by more than about ten times; churn adds noise",
         setting=EDM,
     )
 
