@@ -112,6 +112,9 @@ def remarks(section: Section, advice: Advice) -> list[Inline]:
         found.append(_perhaps(section, advice))
     if len(advice.level) > 1:
         found.append(f"To decide: {_more_images(advice.level[0], advice.level[1:])}")
+    named = [r for r in (row, advice.runner_up, *advice.level) if r is not None]
+    if any(pd.notna(r["student.name"]) for r in named):
+        found.append("The intervals are of these trained networks; another training by the same recipe may do better or worse.")
     if bad := int(disturbed(section.rows).sum()):
         found.append(f"The times of {plural(bad, 'row')} are marked invalid and decide nothing; measure them again.")
     return found

@@ -138,6 +138,8 @@ def test_training_counts_where_a_number_of_images_is_told(told):
     assert "12,000 images take 12.0 s and a training of 90.0 s" in text
     advice, text = told(student, solver, calls=10)
     assert "It takes a training of 90.0 s." in text
+    assert "another training by the same recipe may do better or worse" in text
+    assert "another training" not in told(solver, calls=10)[1]
     assert (advice.untrained["sampler"], advice.untrained["steps"]) == ("ddim", 10)
 
 
