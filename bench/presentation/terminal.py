@@ -43,6 +43,8 @@ def _show(block: Block, console: Console) -> None:
                 console.print(grid)
         case Table():
             console.print()
+            if block.caption:
+                console.print(Text(block.caption, "bold"))
             console.print(_table(block, console.width))
         case Figure():
             pass
@@ -60,7 +62,7 @@ def _cell(cell: Cell) -> Text:
 
 
 def _table(table: Table, width: int) -> Grid:
-    grid = Grid(title=table.caption or None, box=box.SIMPLE, title_justify="left", title_style="bold", show_edge=False)
+    grid = Grid(box=box.SIMPLE, show_edge=False)
     grid.padding, grid.pad_edge = (0, BETWEEN - 1, 0, 0), False  # the box has a blank of its own
     texts = [[Text(c) for c in table.columns], *([_cell(c) for c in row] for row in table.rows)]
     widths = _widths([[row[i].plain for row in texts] for i in range(len(table.columns))], width)

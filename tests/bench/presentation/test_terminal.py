@@ -52,3 +52,10 @@ def test_a_terminal_gets_markdown_where_it_is_asked_for():
     out = io.StringIO()
     terminal.show(DOCUMENT, Console(file=out, width=80, force_terminal=True), as_markdown=True)
     assert out.getvalue() == markdown.render(DOCUMENT)
+
+
+def test_a_caption_is_as_wide_as_the_terminal():
+    out = io.StringIO()
+    caption = "what these few columns have in common, in a line that is wider than they are"
+    terminal.show([Table(["a"], [[cell("b")]], caption=caption)], Console(file=out, width=80, force_terminal=True))
+    assert caption in out.getvalue()
