@@ -1,7 +1,7 @@
 """`bench.new` and `bench.verify`: for the author of a plug-in."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.commands.functions.arguments import File, Files
 from bench.commands.options import add_plugins, add_zoos
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def verify(
-    sampler: str,
-    teacher: str = "mnist32",
+    sampler: Any,
+    teacher: Any = "mnist32",
     *,
     plugin: Files = (),
     device: str = "cpu",
@@ -22,8 +22,8 @@ def verify(
     """What each check finds of a sampler.
 
     Args:
-        sampler: its name and options, as "mine:eta=0.5".
-        teacher: of a sampler with a student; solvers are checked on exact data.
+        sampler: its name and options, as "mine:eta=0.5", or a class or an object.
+        teacher: of a sampler with a student, by its name or itself; solvers are checked on exact data.
         plugin: files of samplers to use without installing them.
         device: auto, cpu, cuda or cuda:N.
         seconds: that a check may take.
@@ -34,13 +34,16 @@ def verify(
     """
     import samplers
     from bench.machine.device import resolve_device
+    from bench.runs.objects import named
     from samplers.conformance.verify import verify
 
     add_zoos(zoo)
     add_plugins(plugin)
     at = resolve_device(device)
-    trained = samplers.get(sampler).card.training
-    return verify(sampler, samplers.load_teacher(teacher, device=at) if trained else None, device=at, seconds=seconds)
+    with named({"sampler": sampler, "teacher": teacher}) as told:
+        trained = samplers.get(told["sampler"]).card.training
+        of = samplers.load_teacher(told["teacher"], device=at) if trained else None
+        return verify(told["sampler"], of, device=at, seconds=seconds)
 
 
 def new(what: str, name: str, *, out: File = ".") -> "list[Path]":

@@ -1,12 +1,15 @@
 """`bench verify`, and a file of samplers that is not installed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from command import call
 
+import bench
 import samplers
 from samplers.registry import HELD
+from samplers.solvers.euler import DDIM
 
 MINE = """
 from dataclasses import replace
@@ -71,3 +74,16 @@ def test_a_file_does_not_take_a_module_s_name(monkeypatch, capsys, tmp_path):
     (tmp_path / "torch.py").write_text("")
     code, _, err = call(monkeypatch, capsys, "verify", "ddim", "--plugin", "torch.py")
     assert (code, "rename the file" in err) == (2, True)
+
+
+def test_a_class_and_an_object_are_verified_as_they_are():
+    class Mine(DDIM):
+        """Says second order, and is of first."""
+
+        card = replace(DDIM.card, order=2)
+
+    for sampler in (Mine, Mine(eta=0.0)):
+        found = bench.verify(sampler)
+        assert [f.check for f in found if f.passed is False] == ["order"]
+    with pytest.raises(bench.UserError, match="unknown sampler"):
+        samplers.get(f"{__name__}:{Mine.__qualname__}")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import bench
+import samplers
 from bench.cli import main
 from bench.instruments.clock import Clock
 from bench.machine.threads import Choice
@@ -185,3 +187,15 @@ def test_a_mode_whose_images_differ_is_refused(tiny: dict[str, str], student: st
     profiler = Profiler(setting(tiny, student, mode="compile"), CPU)
     with pytest.raises(UserError, match=r"differ from eager's by 0\.01"):
         profiler.runner(1)
+
+
+def test_objects_stand_where_names_do(tiny: dict[str, str], student: str, tmp_path: Path):
+    sampler, teacher = samplers.get(f"dsno:student={student}"), samplers.load_teacher(tiny["teacher"])
+    found = bench.profile(
+        sampler, teacher=teacher, batch_sizes=[1], repetitions=6, threads=1, device="cpu", out=tmp_path / "p", quiet=True
+    )
+    assert found["sampler"] == "dsno.sampler:DSNOSampler"
+    assert found["teacher"]["sha256"] == teacher.sha256
+    assert json.loads((tmp_path / "p" / "profile.json").read_text())["counted"]["forwards"] == 3
+    told = bench.doctor(teacher, device="cpu", quiet=True)
+    assert (told["sha256"], told["states"]) == (teacher.sha256, list(teacher.shape))
