@@ -19,10 +19,10 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from samplers import Cosine, UNetTeacher
+from samplers import Cosine, UNetTeacher, plugin
 from samplers.models.sizes import UNetConfig
 from samplers.models.unet import UNet
-from samplers.registry import entries
+from samplers.registry import HELD, entries
 
 settings.register_profile("suite", deadline=None)  # the machine may be shared
 settings.load_profile("suite")
@@ -39,6 +39,16 @@ def _float32():
     with pytest.MonkeyPatch.context() as m:
         m.setattr("samplers.training.precision.has_fast_bf16", lambda device: False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _files_forgotten() -> Iterator[None]:
+    """A test's `--plugin` files and objects are not there for the next."""
+    kept = [(there, dict(there)) for there in (HELD, plugin._used)]
+    yield
+    for there, before in kept:
+        there.clear()
+        there.update(before)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from command import call
 
 import bench
 import samplers
-from samplers.registry import HELD
 from samplers.solvers.euler import DDIM
 
 MINE = """
@@ -21,12 +20,8 @@ class Mine(DDIM):
 
 
 @pytest.fixture(autouse=True)
-def _forgotten(monkeypatch, tmp_path):
+def _elsewhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    before = dict(HELD)
-    yield
-    HELD.clear()
-    HELD.update(before)
 
 
 @pytest.fixture
