@@ -52,7 +52,8 @@ def test_ci_runs_the_gate_that_needs_no_clock():
 
 def told(target: str) -> list[str]:
     """What `make TARGET` would do in a fresh clone."""
-    done = subprocess.run(["make", "-n", "-B", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    asked = ["make", "--no-print-directory", "-n", "-B", target]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
