@@ -4,7 +4,7 @@ BIN = .venv/bin
 .PHONY: demo test lint gate speed clean
 
 demo: .venv/.installed  ## benchmark DSNO, its control and three solvers on the embedded teacher, render the report
-	@echo "demo: 11 cells of 640 images each on the embedded teacher, into runs/demo; 2 to 3 minutes on two idle cores"
+	@echo "demo: 11 cells of 640 images each on the embedded teacher, into runs/demo; 1 to 2 minutes on two idle cores"
 	$(BIN)/bench run --plan demo --out runs/demo
 
 test: lint  ## the whole suite
