@@ -4,16 +4,14 @@
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from samplers.errors import UserError, clipped, foreign, one_line, unknown
 from samplers.models.diffusers.source import library
-from samplers.models.foreign.preconditioning import Geometric
+from samplers.models.foreign.preconditioning import FAR, Geometric, Process
 from samplers.models.scaling import Scaling, consistency, edm, flow, time_of, vp
-from samplers.schedule import DiscreteVP, Flow, Power, Schedule
+from samplers.schedule import DiscreteVP, Flow, Power
 
-FAR = 10.0
-"""How many times as large as the one before it the last noise level of a table may be."""
 BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
 PREDICTIONS = {"epsilon": "eps", "sample": "x", "v_prediction": "v"}
 LEVELS = ("sigma_min", "sigma_max", "sigma_data")
@@ -27,14 +25,6 @@ TIMED = {
 
 SCORE = Scaling("ve", lambda x, s: (x + 1) / 2, lambda x, s, f: x + s * f, lambda s: s / 2)
 """ScoreSDE (arXiv 2011.13456): images in [0, 1], where levels are half of ours; F is such a level by the score."""
-
-
-class Process(NamedTuple):
-    """A schedule, what the network's output means on it, and what a reader has to know of both."""
-
-    schedule: Schedule
-    scaling: Scaling
-    note: str = ""
 
 
 def process_of(told: Mapping[str, Any], flow_time: Callable[[Any], Any] | None = None) -> Process:
