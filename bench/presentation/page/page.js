@@ -76,9 +76,9 @@ function layout(chart) {
   const ink = colour("--ink"), rule = colour("--rule");
   const names = chart.panel.lines.filter((line) => line.look !== "guide").length + chart.panel.series.length + (chart.chooser ? 1 : 0);
   const columns = Math.max(1, Math.floor((chart.element.clientWidth - 66) / 150));
-  const axis = (text, type) => ({
+  const axis = (text, type, ticks = TICKS) => ({
     type, title: { text, font: { size: 13 }, standoff: 8 }, gridcolor: rule, linecolor: ink, zeroline: false, automargin: true,
-    ...(type === "log" ? { tickvals: TICKS, ticktext: TICKS.map(String) } : {}), exponentformat: "none",
+    ...(type === "log" ? { tickvals: ticks, ticktext: ticks.map(String) } : {}), exponentformat: "none",
   });
   const shapes = chart.chooser ? [{
     type: "line", x0: chart.chooser.choice.value, x1: chart.chooser.choice.value, yref: "paper", y0: 0, y1: 1,
@@ -87,7 +87,7 @@ function layout(chart) {
   return {
     height: 390 + 19 * Math.ceil(names / columns), margin: { l: 54, r: 12, t: 12, b: 46 }, shapes,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 12, family: "inherit" },
-    xaxis: axis(chart.panel.x, scales.x), yaxis: axis(chart.panel.y, scales.y),
+    xaxis: axis(chart.panel.x, scales.x, measured(chart.panel)), yaxis: axis(chart.panel.y, scales.y),
     hovermode: "closest", hoverlabel: { bgcolor: colour("--raised"), font: { color: ink }, align: "left" },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--faint"), activecolor: ink },
     legend: { orientation: "h", y: -0.2, yanchor: "top", font: { size: 11 }, maxheight: 1,
@@ -99,6 +99,15 @@ function layout(chart) {
 // Plotly's own ticks of a logarithm say "2" and "5" between 10 and 100.
 const TICKS = [];
 for (let decade = -6; decade < 8; decade++) for (const digit of [1, 2, 5]) TICKS.push(Number(`${digit}e${decade}`));
+
+// Of whole numbers, as calls, those that were measured, as far as their texts have room; else undefined.
+function measured(panel) {
+  const values = [...new Set(panel.series.flatMap((series) => series.x))].sort((a, b) => a - b);
+  if (!values.length || values[0] <= 0 || !values.every(Number.isInteger)) return undefined;
+  const room = Math.log(values.at(-1) / values[0]) / 25, kept = [values.at(-1)];
+  for (const value of values.slice(0, -1).reverse()) if (Math.log(kept[0] / value) > room) kept.unshift(value);
+  return kept;
+}
 
 // Named one by one: plotly's own set has a button that sends the data away.
 const CONFIG = { responsive: true, displaylogo: false, toImageButtonOptions: { format: "svg" },
