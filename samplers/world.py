@@ -65,7 +65,7 @@ class World:
     def wait(self) -> None:
         """Until all processes are here."""
         if self.size > 1:
-            with _fellows():
+            with fellows():
                 dist.barrier()
 
     def any(self, flag: bool) -> bool:
@@ -73,7 +73,7 @@ class World:
         if self.size == 1:
             return flag
         told = torch.tensor(float(flag), device=self.device)
-        with _fellows():
+        with fellows():
             dist.all_reduce(told, dist.ReduceOp.MAX)
         return bool(told)
 
@@ -84,7 +84,7 @@ class World:
         text = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         sizes = torch.zeros(self.size, dtype=torch.long)
         sizes[self.rank] = len(text)
-        with _fellows():
+        with fellows():
             dist.all_reduce(sizes)
             texts = torch.zeros(self.size, int(sizes.max()), dtype=torch.uint8)
             texts[self.rank, : len(text)] = text
@@ -97,7 +97,7 @@ class World:
             return
         tensors = list(tensors)
         flat = torch.cat([t.reshape(-1) for t in tensors])
-        with _fellows():
+        with fellows():
             dist.all_reduce(flat)
         flat /= self.size
         for t, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
@@ -110,11 +110,17 @@ def is_first() -> bool:
 
 
 @contextmanager
-def _fellows() -> Iterator[None]:
-    """An exchange with the other processes, which all end where one has."""
+def fellows() -> Iterator[None]:
+    """An exchange with the other processes, which all end where one has.
+
+    Raises:
+        UserError: one has ended.
+    """
     try:
         yield
     except RuntimeError as e:
+        if not isinstance(e, dist.DistError) and "gloo" not in str(e):  # of what is computed meanwhile
+            raise
         raise UserError("a process of this command has ended; run it again to go on, with as many processes or others") from e
 
 

@@ -4,13 +4,14 @@ Each cell is a shard. A worker, which has a GPU or some cores of its own, measur
 a cell whose worker is lost is measured again by another. What has come home is kept until all has, and then merged.
 """
 
-import io
+import atexit
 import os
 import shutil
 import socket
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +30,8 @@ from bench.runs.shards import Shard, merge, read_part
 from samplers.documents import parse_document
 from samplers.errors import UserError, one_line
 from samplers.files import alone_in
+from samplers.models.zoo import add_zoo, added_zoos
+from samplers.plugin import use_file, used_files
 from samplers.training.precision import available_cores
 
 HOME = "shards"
@@ -37,13 +40,16 @@ REACHED_IN = 10.0
 """Seconds for a cluster's first machine to answer."""
 RETRIES = 3
 """Times that a cell is begun again whose worker was lost."""
+PIECE = 2**25
+"""Bytes of a run's files that are in memory at once on their way home."""
 
 
 def run_on_ray(plan: Plan, folder: Path, *, quiet: bool = False) -> list[Record]:
     """Measure a plan on a Ray cluster and return all its records; calling it again goes on.
 
     The cluster is that of RAY_ADDRESS or one begun here by `ray start`; else one is started on this machine for the time of
-    the call. Workers have a GPU each where the cluster has any, else the plan's number of threads, or one core.
+    the call. Workers have a GPU each where the cluster has any, else the plan's number of threads, or one core. They get the
+    content of this process's `--plugin` files; folders of `--zoo` they have to see where this process does.
 
     Raises:
         UserError: no Ray, or none that answers; a cluster whose code is another; what `run_plan` refuses.
@@ -95,16 +101,26 @@ def _spread(ray: Any, plan: Plan, home: Path, shards: Sequence[Shard], quiet: bo
         if count < 1:
             raise UserError(f"the Ray cluster has no GPU and fewer than {threads} cores; lower --threads")
         worker = ray.remote(max_restarts=-1, max_task_retries=RETRIES, **on)(Worker)
-        pool = ray.util.ActorPool([worker.remote(plan.to_yaml(), threads, code()) for _ in range(count)])
-        done = pool.map_unordered(lambda w, shard: w.measure.remote(str(shard)), shards)
+        plugins = {file.name: file.read_bytes() for file in used_files()}
+        given = (plan.to_yaml(), threads, code(), plugins, [str(zoo) for zoo in added_zoos()])
+        workers, waiting, busy = [worker.remote(*given) for _ in range(count)], list(shards), {}
+
+        def begin(one: Any) -> None:
+            if waiting:
+                shard = waiting.pop(0)
+                busy[one.measure.options(num_returns="streaming").remote(str(shard))] = (one, shard)
+
+        for one in workers:
+            begin(one)
+        shown = {"console": Console(stderr=True), "disable": quiet}
         with tempfile.TemporaryDirectory(dir=home) as scratch:
-            for index, packed in track(
-                done, f"{plural(count, 'worker')}", len(shards), console=Console(stderr=True), disable=quiet
-            ):
-                arrived = Path(scratch) / f"{index}"
-                with zipfile.ZipFile(io.BytesIO(packed)) as files:
-                    files.extractall(arrived)
-                arrived.rename(home / f"{index}")
+            for _ in track(range(len(shards)), f"{plural(count, 'worker')}", **shown):
+                [done], _rest = ray.wait(list(busy), num_returns=1)
+                one, shard = busy.pop(done)
+                arrived = Path(scratch) / f"{shard.index}"
+                _unpack((ray.get(piece) for piece in done), arrived)
+                begin(one)
+                arrived.rename(home / f"{shard.index}")
     except ray.exceptions.RayTaskError as e:
         if isinstance(e.cause, UserError):
             raise UserError(str(e.cause)) from e
@@ -130,10 +146,29 @@ def _connect(ray: Any) -> None:
         try:
             ray.init(address="auto", **quietly)
         except ConnectionError:
-            ray.init(num_cpus=available_cores(), include_dashboard=False, **quietly)
+            own = {"worker_niceness": 0}  # Ray's is 15: beside anything else workers would stand still, and be timed so
+            ray.init(num_cpus=available_cores(), include_dashboard=False, _system_config=own, **quietly)
     except (OSError, RuntimeError, ValueError) as e:
         where = one_line(address or "this machine")
         raise UserError(f"no Ray at {where} ({one_line(e)}); start it with 'ray start --head', or unset RAY_ADDRESS") from e
+
+
+def _unpack(pieces: Iterable[bytes], folder: Path) -> None:
+    """Write the files of a zip that comes in pieces.
+
+    Raises:
+        UserError: they are not of one zip: a worker was lost between two of them.
+    """
+    packed = folder.with_suffix(".zip")
+    with open(packed, "wb") as f:
+        for piece in pieces:
+            f.write(piece)
+    try:
+        with zipfile.ZipFile(packed) as files:
+            files.extractall(folder)
+    except zipfile.BadZipFile as e:
+        raise UserError("a worker was lost while it sent a cell's files; run again to go on") from e
+    packed.unlink()
 
 
 class Worker:
@@ -143,24 +178,43 @@ class Worker:
         plan: as YAML.
         threads: of its CPU.
         made_by: hash of the code that asks.
-
-    Raises:
-        UserError: other code is installed here.
+        plugins: content of the files of samplers that are used, by their names.
+        zoos: folders of trainings whose cards count as shipped.
     """
 
-    def __init__(self, plan: str, threads: int, made_by: str):
-        self._threads = threads
-        if code() != made_by:
-            raise UserError("the cluster's workers have another version of bench; install the same one on all machines")
-        self._plan = Plan.of(parse_document(plan, "plan", "plan"))
+    def __init__(self, plan: str, threads: int, made_by: str, plugins: dict[str, bytes], zoos: Sequence[str]):
+        self._plan, self._threads, self._made_by, self._plugins, self._zoos = plan, threads, made_by, plugins, zoos
 
-    def measure(self, shard: str) -> tuple[int, bytes]:
-        """The shard's number and its run's folder, zipped."""
-        part, packed = Shard.parse(shard), io.BytesIO()
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan, whose samplers and cards are then known here.
+
+        Raises:
+            UserError: other code is installed here, a folder is not here, or what `use_file` refuses.
+        """
+        if code() != self._made_by:
+            raise UserError("the cluster's workers have another version of bench; install the same one on all machines")
+        for zoo in self._zoos:
+            add_zoo(Path(zoo))
+        folder = Path(tempfile.mkdtemp(prefix="bench-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        for name, content in self._plugins.items():
+            (folder / name).write_bytes(content)
+            use_file(folder / name)
+        return Plan.of(parse_document(self._plan, "plan", "plan"))
+
+    def measure(self, shard: str) -> Iterator[bytes]:
+        """The folder of a shard's run, as a zip in pieces.
+
+        Raises:
+            UserError: what `plan` and `run_plan` refuse.
+        """
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / "run"
-            run_plan(self._plan, folder, quiet=True, shard=part, threads=self._threads)
+            folder, packed = Path(scratch) / "run", Path(scratch) / "run.zip"
+            run_plan(self.plan, folder, quiet=True, shard=Shard.parse(shard), threads=self._threads)
             with zipfile.ZipFile(packed, "w") as files:
                 for path in sorted(p for p in folder.rglob("*") if p.is_file()):
                     files.write(path, path.relative_to(folder))
-        return part.index, packed.getvalue()
+            with open(packed, "rb") as f:
+                while piece := f.read(PIECE):
+                    yield piece

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from samplers.errors import UserError
 from samplers.time_limit import TimeUpError, limited, time_is_up
 from samplers.training.checkpoint import NAME, State
+from samplers.training.gradients import Gradients, Loss, overlaps
 from samplers.training.log import Log
 from samplers.training.optimisation import Optimisation, step_generator
 from samplers.training.precision import quicken
@@ -57,7 +58,7 @@ class Target:
 
 def fit(
     network: nn.Module,
-    loss: Callable[[nn.Module, torch.Generator, int], Tensor],
+    loss: Loss,
     optimisation: Optimisation,
     folder: Path,
     *,
@@ -82,7 +83,8 @@ def fit(
         validate: scores the network holding the averaged weights.
         target: a second, faster average that the loss itself uses.
         world: the processes that train together: each draws its share of a batch in `loss`, gradients are averaged, and the
-            first one validates, logs and keeps the checkpoint that all resume from.
+            first one validates, logs and keeps the checkpoint that all resume from. Another number of them goes on to the same
+            weights up to rounding; where the network has dropout, with other masks.
 
     Raises:
         UserError: the folder holds another training, or the loss became NaN (the last good checkpoint is kept).
@@ -103,6 +105,7 @@ def fit(
         info = state.load(checkpoint, identity, same)
         start, seconds, last = info["step"], info["seconds"], info["last"]
     world.wait()  # nobody writes before all have read
+    gradients = Gradients(network, loss, world, overlaps(device, compiled))
     log = Log(folder, start) if first else None
     mark = saved = time.monotonic()
     zero = torch.zeros((), device=device)
@@ -130,12 +133,7 @@ def fit(
             torch.manual_seed(generator.initial_seed() + world.rank)
             if compiled:
                 torch.compiler.cudagraph_mark_step_begin()
-            value = zero
-            for _ in range(o.accumulate):
-                part = loss(network, generator, step) / o.accumulate
-                part.backward()
-                value = value + part.detach()
-            world.average([value, *(p.grad for p in parameters.values() if p.grad is not None)])
+            value = gradients.of(generator, step, o.accumulate)
             norm = nn.utils.clip_grad_norm_(parameters.values(), o.clip)
             bad = torch.where(torch.isfinite(value) & torch.isfinite(norm), bad, bad.clamp(max=step))
             running, since = running + value, since + 1
