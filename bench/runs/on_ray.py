@@ -112,9 +112,9 @@ def _spread(ray: Any, plan: Plan, home: Path, shards: Sequence[Shard], quiet: bo
 
         for one in workers:
             begin(one)
-        shown = {"console": Console(stderr=True), "disable": quiet}
+        shown = track(range(len(shards)), f"{plural(count, 'worker')}", console=Console(stderr=True), disable=quiet)
         with tempfile.TemporaryDirectory(dir=home) as scratch:
-            for _ in track(range(len(shards)), f"{plural(count, 'worker')}", **shown):
+            for _ in shown:
                 [done], _rest = ray.wait(list(busy), num_returns=1)
                 one, shard = busy.pop(done)
                 arrived = Path(scratch) / f"{shard.index}"

@@ -5,7 +5,8 @@ the rest is still computed. Both give the mean over the processes.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +29,8 @@ class Gradients:
 
     def __init__(self, network: nn.Module, loss: Loss, world: World, overlapped: bool):
         self._world, self._parameters = world, list(network.parameters())
-        self._loss: nn.Module = _Loss(network, loss)
-        self._overlapped = overlapped and world.size > 1
-        if self._overlapped:
-            # A plug-in's loss need not use all parameters. Networks hold no buffers that an update changes.
-            options = {"find_unused_parameters": True, "broadcast_buffers": False, "gradient_as_bucket_view": True}
-            self._loss = DistributedDataParallel(self._loss, **options)
+        self._alone, self._wanted = _Loss(network, loss), overlapped and world.size > 1
+        self._together: DistributedDataParallel | None = None
 
     def of(self, generator: torch.Generator, step: int, parts: int) -> Tensor:
         """Compute those of update `step`, a batch drawn from `generator` in `parts`; returns the mean loss.
@@ -41,21 +38,21 @@ class Gradients:
         Raises:
             UserError: a process has ended.
         """
-        value = torch.zeros((), device=self._parameters[0].device)
+        loss, value = self._together or self._alone, torch.zeros((), device=self._parameters[0].device)
         for k in range(parts):
-            last = k == parts - 1
-            with self._alone(last):
-                part = self._loss(generator, step) / parts
-                with fellows() if self._overlapped and last else nullcontext():
+            exchanged = loss is self._together and k == parts - 1  # with the last part's alone
+            with loss.no_sync() if loss is self._together and not exchanged else nullcontext():
+                part = loss(generator, step) / parts
+                with fellows() if exchanged else nullcontext():
                     part.backward()
             value = value + part.detach()
-        own = [] if self._overlapped else [p.grad for p in self._parameters if p.grad is not None]
-        self._world.average([value, *own])
+        own = [p.grad for p in self._parameters if p.grad is not None]
+        self._world.average([value] if loss is self._together else [value, *own])
+        if self._wanted:  # from the second update on, of a loss that uses all parameters, as `DistributedDataParallel` needs
+            self._wanted = False
+            if not self._world.any(len(own) < len(self._parameters)):
+                self._together = DistributedDataParallel(self._alone, gradient_as_bucket_view=True)
         return value
-
-    def _alone(self, last: bool) -> AbstractContextManager[None]:
-        """Gradients are exchanged with the last part's alone."""
-        return self._loss.no_sync() if self._overlapped and not last else nullcontext()
 
 
 def overlaps(device: torch.device, compiled: bool) -> bool:
@@ -68,11 +65,11 @@ def overlaps(device: torch.device, compiled: bool) -> bool:
 
 
 class _Loss(nn.Module):
-    """A loss as a module of the network's parameters."""
+    """A loss as a module of the network's parameters; of its buffers nothing is exchanged."""
 
     def __init__(self, network: nn.Module, loss: Loss):
         super().__init__()
-        self.network, self._loss = network, loss
+        self.held, self._loss = nn.ParameterList(network.parameters()), partial(loss, network)
 
     def forward(self, generator: torch.Generator, step: int) -> Tensor:
-        return self._loss(self.network, generator, step)
+        return self._loss(generator, step)
