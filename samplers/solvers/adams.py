@@ -13,7 +13,13 @@ from samplers.solvers.settings import DEIS as DEIS_SETTING
 from samplers.solvers.settings import IPNDM
 
 PAPER = "Zhang & Chen 2022, arXiv 2204.13902"
-_QUADRATURE = np.polynomial.legendre.leggauss(48)
+QUADRATURE = np.polynomial.legendre.leggauss(48)
+
+
+def lagrange(nodes: Sequence[float], at: np.ndarray) -> list[np.ndarray]:
+    """The Lagrange polynomials l_j over `nodes`, each at the points `at`, shaped like it."""
+    ones = np.ones_like(at)
+    return [np.prod([ones, *((at - b) / (a - b) for k, b in enumerate(nodes) if k != j)], axis=0) for j, a in enumerate(nodes)]
 
 
 def exponential_weights(schedule: Schedule, nodes: Sequence[float], s: float, t: float) -> list[float]:
@@ -21,16 +27,11 @@ def exponential_weights(schedule: Schedule, nodes: Sequence[float], s: float, t:
 
     Gauss-Legendre in log sigma, where the integrand is smooth; right to about 1e-12 relative.
     """
-    x, w = _QUADRATURE
+    x, w = QUADRATURE
     logs = math.log(s) + (math.log(t) - math.log(s)) * (x + 1) / 2
     times = np.array([schedule.t(math.exp(v)) for v in logs])
-    own = [schedule.t(n) for n in nodes]
     measure = w * (math.log(t) - math.log(s)) / 2 * np.exp(logs)  # d sigma
-    weights = []
-    for j, a in enumerate(own):
-        basis = np.prod([(times - b) / (a - b) for k, b in enumerate(own) if k != j], axis=0) if len(own) > 1 else 1.0
-        weights.append(float(np.sum(measure * basis)))
-    return weights
+    return [float(np.sum(measure * basis)) for basis in lagrange([schedule.t(n) for n in nodes], times)]
 
 
 class DEIS(Solver):

@@ -81,12 +81,12 @@ def test_sampling_ends_where_the_teacher_lets_it(name):
 def test_published_ends():
     """As their authors have them: DPM-Solver's and its kin's by the number of calls, EDM's and DDIM's the teacher's lowest."""
     ends = {n: [v for v in samplers.get(n).levels(Gaussian(), 10) if v > 0][-1] for n in SOLVERS}
-    early = {"deis", "dpm_solver", "dpm_solver_1", "dpmpp_2m", "dpmpp_3m", "ipndm", "unipc"}
+    early = {"deis", "dpm_solver", "dpm_solver_1", "dpmpp_2m", "dpmpp_3m", "ipndm", "sa_solver", "unipc"}
     late = {"dpm_solver_2", "dpm_solver_3"}  # ten steps of them are 19 and 28 calls
     assert {n for n, end in ends.items() if end == vp_end(10)} == early
     assert {n for n, end in ends.items() if end == vp_end(19)} == late
     assert {n: end for n, end in ends.items() if n not in early | late} == {
-        "euler": 0.002, "heun": 0.002, "ddim": pytest.approx(0.15895, abs=1e-4), "ddpm": ends["ddim"],
+        "euler": 0.002, "heun": 0.002, "res": 0.002, "ddim": pytest.approx(0.15895, abs=1e-4), "ddpm": ends["ddim"],
     }  # fmt: skip
 
 

@@ -122,6 +122,37 @@ def test_dpmpp_as_published(name, order, last, steps, denoiser):
     assert_same(ours(name + last, denoiser, steps), walk(set_levels(scheduler, levels), denoiser, levels))
 
 
+@pytest.mark.parametrize("tau", [0.0, 0.6])
+@pytest.mark.parametrize(("predictor", "corrector"), [(3, 4), (2, 2), (1, 0)])
+@pytest.mark.parametrize("steps", [SHORT, STEPS])
+def test_sa_solver(steps, predictor, corrector, tau, denoiser, monkeypatch):
+    """With our noise in place of theirs, and without what they add to the weights of two values."""
+    spec = f"sa_solver:tau={tau}:tau_from=0.1:tau_to=10:predictor={predictor}:corrector={corrector}:grid=logsnr"
+    levels = levels_of(spec, denoiser, steps)
+    scheduler = diffusers.SASolverScheduler(
+        predictor_order=predictor,
+        corrector_order=corrector or 1,
+        prediction_type="sample",
+        tau_func=lambda i: tau if 0.1 <= levels[steps - 1 - int(i)] <= 10 else 0.0,
+    )
+    of = scheduler.get_coefficients_fn
+
+    def as_in_the_paper(order, start, end, nodes, tau):
+        found, p, h = of(order, start, end, nodes, tau), 1 + tau**2, end - start
+        if order == 2:
+            line = (h * p - 1 + torch.exp(-p * h)) / p**2
+            added = h / 2 - line / h if nodes[0] == end else (h**2 / 2 - line) / (nodes[0] - nodes[1])
+            found = [found[0] - torch.exp(p * end) * added, found[1] + torch.exp(p * end) * added]
+        return found
+
+    fresh, step = samplers.FreshNoise(starting_noise(denoiser)), iter(range(steps))
+    monkeypatch.setattr("diffusers.schedulers.scheduling_sasolver.randn_tensor", lambda *args, **kwargs: fresh(next(step)))
+    monkeypatch.setattr(scheduler, "get_coefficients_fn", as_in_the_paper)
+    if not corrector:
+        monkeypatch.setattr(scheduler, "stochastic_adams_moulton_update", lambda this_sample, **_: this_sample)
+    assert_same(ours(spec, denoiser, steps), walk(set_levels(scheduler, levels), denoiser, levels))
+
+
 @pytest.mark.parametrize("grid", ["uniform_t", "logsnr", "karras"])
 def test_dpmpp_3m_with_the_missing_factor_put_back(grid, denoiser, monkeypatch):
     """Theirs has h^2 D'' / 2 where the expansion has h^2 D''; with that half put back, every step is ours, without it not."""

@@ -186,7 +186,10 @@ def test_unipc_first_correction_takes_rho_one_half():
         assert close(walk.points[-1].x, expected)
 
 
-@pytest.mark.parametrize(("name", "orders"), [("unipc", [1, 2, 3, 3, 2, 1]), ("dpmpp_3m", [1, 2, 3, 3, 2, 1])])
+@pytest.mark.parametrize(
+    ("name", "orders"),
+    [("unipc", [1, 2, 3, 3, 2, 1]), ("dpmpp_3m", [1, 2, 3, 3, 2, 1]), ("sa_solver:tau=0", [1, 2, 3, 3, 2, 1])],
+)
 def test_order_is_lowered_at_the_end(name, orders):
     """Seen from what a step reads: D of points further back than its order may be anything."""
     levels = [9.0, 7.0, 4.0, 2.9, 1.3, 0.8, 0.4]
@@ -261,6 +264,12 @@ def test_dpm_solver_2_takes_eps_at_the_middle_in_lambda():
 
     s = NODES[-1]
     assert close(step_of_model("dpm_solver_2", eps), X + (T - s) * eps(math.sqrt(s * T)))
+
+
+def test_res_is_exact_for_a_line_in_lambda():
+    denoised, s = polynomial_in_lambda(1), NODES[-1]
+    walk = walk_at([(s, X, denoised(s))], lambda x, sigma: denoised(sigma), SCHEDULE)
+    assert close(samplers.get("res").step(walk, T), exact_from_denoised(denoised, s, T))
 
 
 def test_heun_is_exact_for_a_line_in_sigma():

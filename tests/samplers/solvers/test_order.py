@@ -52,6 +52,7 @@ def error_of(spec: str, name: str, limits: tuple[float, float], nodes: int) -> f
 # - unipc starts with Euler's step too, but corrects it by the trapezoid: O(h^3) stays, of the first correction and of
 #   D_1, which was taken at the uncorrected x (O(h^2)) and enters with a weight of O(h): order 3. Before a call to 0 the last
 #   step between nodes is of second order, O(h^3) too. Where it stops at the last node that step is Euler's, O(h^2): order 2;
+# - sa_solver without noise as unipc, whose corrector it has;
 # - dpm_solver's last interval is of first order, O(h^2), if its calls are not 3 m + 2: order 2.
 ORDERS = {
     "ddim": 1,
@@ -69,12 +70,16 @@ ORDERS = {
     "unipc": 2,
     "unipc:variant=bh2": 2,
     "unipc:last=denoise": 3,
+    "res": 2,
+    "sa_solver:tau=0": 2,
+    "sa_solver:tau=0:last=denoise": 3,
+    "sa_solver:tau=0:predictor=1:corrector=0": 1,
 }
 
 
-def test_every_deterministic_solver_is_here():
+def test_every_solver_that_claims_an_order_is_here():
     solvers = {n for n in samplers.names() if issubclass(samplers.registry.load(n), samplers.Solver)}
-    assert {n for n in solvers if samplers.card(n).deterministic} == {n for n in ORDERS if ":" not in n}
+    assert {n for n in solvers if samplers.card(n).order is not None} == {n for n in ORDERS if ":" not in n}
 
 
 @pytest.mark.parametrize("name", [n for n in ORDERS if ":" not in n])
@@ -109,6 +114,8 @@ FORMULAS = {
     "dpmpp_3m:variant=corrected": (3, 3),
     "deis": (4, 4),
     "unipc": (4, 3),
+    "sa_solver:tau=0": (4, 4),
+    "sa_solver:tau=0:corrector=0": (3, 3),
     "ipndm": (2, 4),
 }  # order, values it starts from
 
