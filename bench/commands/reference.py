@@ -1,8 +1,16 @@
-"""`python -m bench.commands.reference`: writes what the docs tell of plans and recipes, from the fields of their settings."""
+"""`python -m bench.commands.reference`: writes what README and docs tell of settings, cards and records, between marks.
 
+A mark names what stands there: "fields of plan", "cards of solvers", or an excerpt (`bench.commands.excerpts`).
+"""
+
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.commands.excerpts import ROOT, excerpt
+from bench.commands.listing import Listed, listed
+from bench.presentation import markdown
+from bench.presentation.document import Table, cell
 from bench.runs.plan import Plan
 from bench.studies.stages import StudyRecipe, trainer_of
 from samplers.files import write_whole
@@ -11,26 +19,59 @@ from samplers.settings import Settings
 from samplers.training.budget import StudentsRecipe
 from samplers.training.recipe import DataSettings
 
-DOCS = Path(__file__).parents[2] / "docs"
-BEGIN, END = "<!-- fields, written by python -m bench.commands.reference -->", "<!-- end of the fields -->"
+DOCS = ROOT / "docs"
+SCHEMA = DOCS / "plan.schema.json"
+MARKED = re.compile(
+    r"(?P<begin><!-- (?P<name>[^>\n]+), written by python -m bench\.commands\.reference -->)\n.*?"
+    r"(?P<end><!-- end of (?P=name) -->)",
+    re.DOTALL,
+)
+CARDS = {
+    "solvers": ("sampler", "", ("order", "calls for N steps", "grid", "end at 10 steps", "last step", "draws noise", "paper")),
+    "trained samplers": ("sampler", "yes", ("steps", "calls for N steps", "draws noise", "note", "paper")),
+    "students": ("student", None, ("sampler", "steps", "of teacher", "parameters", "trained for")),
+}
+"""Tables of cards: of which kind, what `trained` says there, and the facts that are shown."""
+
+
+def pages() -> list[Path]:
+    """The pages that may have something written into them."""
+    return [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+
+
+def names(page: str) -> list[str]:
+    """What the marks of a page's text name."""
+    return [found["name"] for found in MARKED.finditer(page)]
 
 
 def written() -> dict[Path, str]:
-    """The files that are written, with what each of them should hold: tables between two marks, and a JSON schema."""
-    tables = {"plan.md": Plan.table(), "recipes.md": "\n".join(_sections())}
-    return {_page(name): _between_marks(_page(name).read_text(), table) for name, table in tables.items()} | {
-        _page("plan.schema.json"): Plan.schema_text()
-    }
+    """The files that are written, with what each of them should hold."""
+    found = {path: text for path in pages() if names(text := path.read_text())}
+    return {path: MARKED.sub(_filled, text) for path, text in found.items()} | {SCHEMA: Plan.schema_text()}
 
 
-def _page(name: str) -> Path:
-    return DOCS / name
+def _filled(mark: re.Match[str]) -> str:
+    return f"{mark['begin']}\n\n{_text(mark['name'])}\n\n{mark['end']}"
 
 
-def _between_marks(page: str, text: str) -> str:
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+def _text(name: str) -> str:
+    kind, _, source = name.partition(" of ")
+    if name == "fields of plan":
+        return Plan.table().rstrip("\n")
+    if name == "fields of recipes":
+        return "\n".join(_sections()).rstrip("\n")
+    return markdown.render([_cards(source)]).rstrip("\n") if kind == "cards" else excerpt(name)
+
+
+def _cards(source: str) -> Table:
+    """What ships, a row each, with what its card says."""
+    kind, trained, facts = CARDS[source]
+
+    def shown(e: Listed) -> bool:
+        ours = e.facts.get("package", "sampler-bench") == "sampler-bench"
+        return e.kind == kind and ours and not e.why and trained in (None, e.facts.get("trained", ""))
+
+    return Table([kind, *facts], [[cell(e.name), *(cell(e.facts.get(f, "")) for f in facts)] for e in listed() if shown(e)])
 
 
 def _sections() -> Iterator[str]:

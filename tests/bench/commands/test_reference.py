@@ -1,33 +1,88 @@
-"""The docs' tables of settings are current."""
+"""What README and docs tell of settings, cards and records is current."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 from bench.cli import app
-from bench.commands.reference import BEGIN, written
+from bench.commands import excerpts
+from bench.commands.excerpts import excerpt
+from bench.commands.listing import listed
+from bench.commands.reference import SCHEMA, names, pages, written
 from bench.comparison.settings import ComparisonSettings
 from bench.profiling.settings import ProfileSettings
 from bench.runs.plan import Plan
 from bench.runs.tuning_settings import TuningSettings
+from samplers.errors import UserError
+
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
 
 
-@pytest.mark.parametrize("path", written(), ids=lambda p: p.name)
-def test_what_the_docs_tell_is_what_the_fields_say(path):
-    assert path.read_text() == written()[path], "run python -m bench.commands.reference"
+@pytest.fixture(scope="module")
+def current() -> dict[Path, str]:
+    return written()
 
 
-def test_every_field_is_told_once():
-    page, recipes, schema = written()
-    assert BEGIN in page.read_text()
-    assert [line.split("`")[1] for line in page.read_text().splitlines() if line.startswith("| `")] == list(Plan.model_fields)
-    assert json.loads(schema.read_text())["properties"].keys() == Plan.model_fields.keys()
+def test_what_readme_and_docs_tell_is_what_settings_cards_and_records_say(current):
+    stale = [path.name for path, text in current.items() if path.read_text() != text]
+    assert not stale, "run python -m bench.commands.reference"
+    assert {"README.md", "plan.md", "recipes.md", "samplers.md", "mnist32.md", "dsno.md"} <= {path.name for path in current}
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda p: p.name)
+def test_every_mark_has_its_end(path):
+    text = path.read_text()
+    assert len(names(text)) == text.count("written by python -m bench.commands.reference -->") == text.count("<!-- end of ")
+
+
+def test_an_excerpt_follows_its_records(tmp_path, monkeypatch):
+    """The five sentences of a run whose students are all worse by 100 are others."""
+    monkeypatch.setattr("bench.commands.excerpts.ROOT", tmp_path)
+    shutil.copytree(ROOT / "results" / "demo", tmp_path / "results" / "changed")
+    path = tmp_path / "results" / "changed" / "records.jsonl"
+    assert "**At most 1 or 2 calls: dsno**" in excerpt("results of changed")
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for r in records:
+        if r["student"]:
+            for key in ("value", "ci_low", "ci_high"):
+                r["quality"]["fd_mnist"][key] += 100
+    path.write_text("".join(json.dumps(r) + "\n" for r in records))
+    excerpts._section.cache_clear()
+    said = excerpt("results of changed")
+    assert "**At most 2 calls: " in said
+    assert "**At most 2 calls: dsno" not in said
+    assert "worse than" in said.splitlines()[-1]
+    excerpts._section.cache_clear()
+
+
+def test_an_unknown_excerpt_is_refused():
+    with pytest.raises(UserError, match="no excerpt 'sumary of demo'; known are output and results, "):
+        excerpt("sumary of demo")
+
+
+def test_every_field_is_told_once(current):
+    page, recipes, schema = (current[p] for p in (DOCS / "plan.md", DOCS / "recipes.md", SCHEMA))
+    assert [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")] == list(Plan.model_fields)
+    assert json.loads(schema)["properties"].keys() == Plan.model_fields.keys()
     assert all(field.description for field in Plan.model_fields.values())
-    rows = [line for line in recipes.read_text().splitlines() if line.startswith("| `")]
+    rows = [line for line in recipes.splitlines() if line.startswith("| `")]
     assert not [row for row in rows if row.endswith("|  |")]
     for section in ("data", "teacher", "optimisation", "network` of `teacher", "held_out", "trajectories", "dsno", "campaign"):
-        assert recipes.read_text().count(f"\n## `{section}`\n") == 1
+        assert recipes.count(f"\n## `{section}`\n") == 1
+
+
+def test_every_sampler_that_ships_is_told_once(current):
+    rows = [line.split("|")[1].strip() for line in current[DOCS / "samplers.md"].splitlines() if line.startswith("| ")]
+    ours = {
+        e.name
+        for e in listed()
+        if e.kind in ("sampler", "student") and e.facts.get("package", "sampler-bench") == "sampler-bench"
+    }
+    assert {name: rows.count(name) for name in ours} == dict.fromkeys(ours, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""The pages lead where they say: every link, to a file or a heading, and every page from the site's table of contents."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def prose(page: Path) -> str:
+    """A page without its code."""
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE))
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
+def broken(page: Path) -> list[str]:
+    """Links of a page that lead nowhere; those to other sites are not followed."""
+    found = []
+    for _, target in LINK.findall(prose(page)):
+        path, _, anchor = target.partition("#")
+        if re.match(r"https?://|mailto:", target):
+            continue
+        there = (page.parent / path).resolve() if path else page
+        if not there.exists() or not there.is_relative_to(ROOT) or (anchor and anchor not in headings(there)):
+            found.append(target)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path):
+    assert not broken(page)
+
+
+def test_a_broken_link_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("test_docs.ROOT", tmp_path)
+    page, other = tmp_path / "a.md", tmp_path / "b.md"
+    other.write_text("# A title, and `more`\n")
+    good = "[1](b.md) [2](b.md#a-title-and-more) [3](https://nowhere) ![4](b.md)\n"
+    page.write_text(good + "[5](c.md) [6](b.md#b) [7](#none) ![8](c.png) `[9](code.md)`\n\n```sh\n[10](code.md)\n```\n")
+    assert broken(page) == ["c.md", "b.md#b", "#none", "c.png"]
