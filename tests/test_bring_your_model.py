@@ -68,7 +68,7 @@ def test_its_commands_run(tmp_path, monkeypatch, capsys):
         zipped(tmp_path / name)
     capsys.readouterr()
     for i, words in enumerate(COMMANDS):
-        more = ["--out", str(i), *SMALL] if words[0] == "run" else []
+        more = ["--out", f"{i:02}", *SMALL] if words[0] == "run" else []
         code, out, err = command.call(monkeypatch, capsys, *words, *more)
         assert code == 0, f"{words}: {out}{err}"
     runs = [load_records([p.parent]) for p in sorted(tmp_path.glob("*/records.jsonl"))]
@@ -80,7 +80,8 @@ def test_its_commands_run(tmp_path, monkeypatch, capsys):
         {"my-edm"},
         {"my_module:my_denoiser"},
         {"my-model"},
+        {"my-model"},
     ]
-    assert (runs[-1]["quality.fid_inception.value"] > 0).all()
-    assert ["time.decode.latency_ms.median" in r for r in runs] == [False, False, True, True, False, False, False]
+    assert (runs[6]["quality.fid_inception.value"] > 0).all()
+    assert ["time.decode.latency_ms.median" in r for r in runs] == [i in (2, 3) for i in range(8)]
     assert all((r["quality.trajectory_error.value"] > 0).all() for r in runs)
