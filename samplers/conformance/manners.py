@@ -39,6 +39,7 @@ def device(s: Subject) -> str | None:
     kept = s.sampler
     s.renew()  # what a sampler keeps is of one device
     try:
+        s.sampler.prepare(s.denoiser(), s.device, s.usual)  # what it makes for its denoiser cannot be made there
         made, waits = _on_a_gpu(s)
     finally:
         s.sampler = kept

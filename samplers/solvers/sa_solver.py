@@ -21,6 +21,7 @@ from samplers.solvers.adams import QUADRATURE, lagrange
 from samplers.solvers.base import Point, Solver, Walk
 from samplers.solvers.settings import SA_SOLVER
 
+TAU_FROM, TAU_TO = (round(VP.sigma(t), 2) for t in (0.2, 0.8))
 PREDICTOR, CORRECTOR = 3, 4
 """Values of D that they take at most: a walk keeps four, and while a step is corrected one of them is its end."""
 
@@ -80,8 +81,8 @@ class SASolver(Solver):
         self,
         *,
         tau: float = 1.0,
-        tau_from: float = VP.sigma(0.2),
-        tau_to: float = VP.sigma(0.8),
+        tau_from: float = TAU_FROM,
+        tau_to: float = TAU_TO,
         predictor: int = PREDICTOR,
         corrector: int = CORRECTOR,
         grid: str | None = None,

@@ -12,6 +12,9 @@ DPMPP = (
 )
 DEIS = "the authors' code: equal steps of the square root of linear VP time, all calls spent on them; the end as of dpm_solver"
 IPNDM = "the code of DEIS' authors: equal steps of the teacher's own time, all calls spent on them; the end as of dpm_solver"
+S4S = (
+    "levels and weights are fitted to the teacher's own solution, from its highest level to its lowest; all calls between nodes"
+)
 SA_SOLVER = (
     "orders, tau and where it is not 0 (VP time 0.2 to 0.8, sigma 0.72 to 25) as the authors recommend; grid and end are ours: "
     "equal steps of the teacher's own time, all calls spent on them, to the end of dpm_solver"

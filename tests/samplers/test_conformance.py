@@ -7,6 +7,7 @@ import pytest
 import samplers
 from samplers import UserError
 from samplers.conformance.verify import CHECKS, verify
+from samplers.solvers import gits
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +26,25 @@ def test_all_that_ships_passes(name, teacher):
 
 
 @pytest.mark.parametrize(
-    "spec", ["ddim:eta=0.5", "dpmpp_3m:variant=corrected", "unipc:variant=bh2", "heun:grid=logsnr:last=stop", "heun:churn=10"]
+    "spec",
+    [
+        "ddim:eta=0.5",
+        "dpmpp_3m:variant=corrected",
+        "unipc:variant=bh2",
+        "heun:grid=logsnr:last=stop",
+        "heun:churn=10",
+        "sa_solver:tau=0",
+    ],
 )
 def test_so_do_other_settings(spec):
     assert not [f for f in verify(spec) if f.passed is False]
+
+
+def test_a_grid_of_fewer_steps_has_no_order_to_measure(monkeypatch):
+    monkeypatch.setattr(gits, "NOISES", 4)
+    found = verify("ipndm:grid=gits")
+    assert {f.check for f in found if f.passed is not True} == {"order"}
+    assert not [f for f in found if f.passed is False]
 
 
 SOURCE = """

@@ -8,7 +8,10 @@ import samplers
 from samplers import UserError
 from samplers.schedule import GRIDS, vp_end
 
-SOLVERS = [n for n in samplers.names() if issubclass(samplers.registry.load(n), samplers.Solver)]
+SOLVERS = [
+    n for n in samplers.names() if issubclass(samplers.registry.load(n), samplers.Solver) and samplers.card(n).steps is None
+]
+"""Those that take any number of steps."""
 
 
 def start(count=3, denoiser=Gaussian):

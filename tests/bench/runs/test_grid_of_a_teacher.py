@@ -1,7 +1,7 @@
-"""A solver on a grid made for the teacher: what making it took stands in its records as a training."""
+"""A solver on a grid made for the teacher, or fitted to it: what that took stands in its records as a training."""
 
 import bench
-from samplers.solvers import gits
+from samplers.solvers import gits, s4s, s4s_fitting
 
 
 def test_its_cost_is_recorded_and_its_calls_are_the_solver_s(small, tmp_path, monkeypatch):
@@ -14,3 +14,16 @@ def test_its_cost_is_recorded_and_its_calls_are_the_solver_s(small, tmp_path, mo
     assert frame.set_index("sampler")["student.name"].isna()["ipndm"]
     page = bench.report(tmp_path / "run").read_text()
     assert "| gits |" in page.partition("What training the students took")[2]
+
+
+def test_a_fitted_solver_s_too(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(s4s, "NOISES", 2)
+    monkeypatch.setattr(s4s, "TARGET", 4)
+    monkeypatch.setattr(s4s_fitting, "ROUNDS", 1)
+    frame = bench.run(**small | {"samplers": ("ipndm", "s4s"), "calls": (3,)}, out=tmp_path / "run", quiet=True)
+    assert set(frame["status"]) == {"ok"}
+    made = frame.set_index("sampler").loc["s4s"]
+    assert (made["counted.calls"], made["grid"], made["student.name"]) == (3, "s4s", "s4s")
+    assert made["training.cost.teacher_forwards"] > 2 * 4
+    page = bench.report(tmp_path / "run").read_text()
+    assert "| s4s |" in page.partition("What training the students took")[2]
