@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint gate speed clean
+.PHONY: demo test lint gate speed docs clean
 
 demo: .venv/.installed  ## benchmark DSNO, its control and three solvers on the embedded teacher, render the report
 	@echo "demo: 11 cells of 640 images each on the embedded teacher, into runs/demo; 1 to 2 minutes on two idle cores"
@@ -16,6 +16,10 @@ gate: .venv/.installed  ## counted work and images against results/gate/counts.j
 speed: .venv/.developing  ## the speed suite, as runs/speed.json
 	mkdir -p runs
 	$(BIN)/python -m pytest tests/speed --benchmark-only --benchmark-json runs/speed.json
+
+docs: .venv/.installed  ## the site of docs/, into site/
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m mkdocs build --strict
 
 lint: .venv/.developing
 	$(BIN)/ruff check .
@@ -33,4 +37,4 @@ lint: .venv/.developing
 	touch $@
 
 clean:
-	rm -rf .venv runs build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv runs build site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,6 +1,10 @@
 """The pages lead where they say: every link, to a file or a heading, and every page from the site's table of contents."""
 
+import os
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -46,3 +50,19 @@ def test_a_broken_link_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     good = "[1](b.md) [2](b.md#a-title-and-more) [3](https://nowhere) ![4](b.md)\n"
     page.write_text(good + "[5](c.md) [6](b.md#b) [7](#none) ![8](c.png) `[9](code.md)`\n\n```sh\n[10](code.md)\n```\n")
     assert broken(page) == ["c.md", "b.md#b", "#none", "c.png"]
+
+
+def test_every_page_is_in_the_table_of_contents():
+    nav = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
+    told = re.findall(r"- (?:Home: )?(\S+\.md)$", nav, re.MULTILINE)
+    assert sorted(told) == sorted(["index.md", *(p.name for p in PAGES if p.name != "README.md")])
+
+
+@pytest.mark.skipif(find_spec("mkdocs") is None, reason="pip install -e '.[docs]'")
+def test_the_site_builds(tmp_path: Path):
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    home = (tmp_path / "index.html").read_text()
+    assert 'src="results/mnist32-cpu/report/story.png"' in home
+    assert (tmp_path / "results" / "mnist32-cpu" / "report" / "report" / "index.html").exists()
