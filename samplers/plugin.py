@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from samplers.errors import PluginError, UserError, foreign, one_line
@@ -30,7 +31,7 @@ def use_file(path: Path) -> list[str]:
     if not path.is_file():
         raise UserError(f"no file {path}; --plugin names a Python file of samplers")
     module = path.stem
-    if not module.isidentifier() or importlib.util.find_spec(module) is not None:
+    if not module.isidentifier() or not _is(path, importlib.util.find_spec(module)):
         raise UserError(f"{path}: '{one_line(module, 60)}' cannot be its module's name; rename the file, as my_sampler.py")
     spec = importlib.util.spec_from_file_location(module, path)
     if spec is None or spec.loader is None:
@@ -51,3 +52,8 @@ def use_file(path: Path) -> list[str]:
     HELD.update({(GROUP, name): kind for name, kind in found.items()})
     _used[path.absolute()] = list(found)
     return list(found)
+
+
+def _is(path: Path, there: ModuleSpec | None) -> bool:
+    """Whether a module's name is free, or this very file's, as in the folder that Python was started in."""
+    return there is None or (there.origin is not None and Path(there.origin).resolve() == path.resolve())

@@ -22,7 +22,7 @@ from bench.runs.cells import Cell
 from bench.runs.measurement import Measurement
 from bench.runs.plan import Plan
 from samplers.denoiser import Denoiser
-from samplers.errors import PluginError, UserError, defined, described, package_at
+from samplers.errors import PluginError, UserError, defined, described, one_line, package_at
 from samplers.models.teacher import Teacher
 from samplers.noises import labels
 from samplers.time_limit import at_most
@@ -119,12 +119,22 @@ class Executor:
 
     @torch.no_grad()
     def metered(self, m: Measurement, indices: range) -> Metered:
-        """A pass in mode eager whose calls are counted and timed; no network is compiled yet."""
-        z, labels = self.inputs(indices)
+        """A pass in mode eager whose calls are counted and timed; no network is compiled yet.
+
+        Raises:
+            PluginError: as `sample`, or it has written to its noise or labels.
+            UserError: it has written to the teacher's weights, so nothing can be measured any more.
+        """
+        (z, labels), weights = self.inputs(indices), self._versions()
+        kept = [v.clone() for v in (z, labels) if v is not None]
         with self.patience(m, len(z)), self.meter.watching(m.sampler), self.autocast():
             images, elapsed = self.clock.time(lambda: self.call(m, self.meter, z, labels))
         m.seconds = m.seconds or elapsed.seconds
-        self._done(m, images, z, elapsed, self.meter.count.forwards)
+        if self._versions() != weights:
+            told = "changes the teacher's weights, so what is measured after it is of another teacher"
+            raise UserError(f"sampler '{one_line(m.cell.sampler)}' {told}; leave it out")
+        written = not all(map(torch.equal, kept, (v for v in (z, labels) if v is not None)))
+        self._done(m, images, z, elapsed, self.meter.count.forwards, "it writes to its noise or labels" if written else "")
         return Metered(elapsed, self.meter.network_seconds(), self.meter.count)
 
     @torch.no_grad()
@@ -141,10 +151,15 @@ class Executor:
             images, elapsed = self.clock.time(lambda: run(z, labels))
         return Pass(self._done(m, images, z, elapsed, m.told["counted"]["forwards"] * len(indices)), elapsed)
 
-    def _done(self, m: Measurement, images: Tensor, z: Tensor, elapsed: Elapsed, forwards: int) -> Tensor:
+    def _versions(self) -> list[int]:
+        """How often each of the teacher's weights has been written to, where torch counts that."""
+        weights = (*self.teacher.parameters(), *self.teacher.buffers())
+        return [w._version for w in weights if not w.is_inference()]
+
+    def _done(self, m: Measurement, images: Tensor, z: Tensor, elapsed: Elapsed, forwards: int, wrong: str = "") -> Tensor:
         self.sampling_s += elapsed.seconds
         self._advance(forwards)
-        if wrong := self._wrong(images, z):
+        if wrong := wrong or self._wrong(images, z):
             where = defined(type(m.sampler))
             raise PluginError(f"{wrong}{where and f', {where}'}")
         return images.float()
@@ -158,6 +173,8 @@ class Executor:
         rounded = self.plan.precision == "bf16" and images.dtype == torch.bfloat16
         if (images.dtype != z.dtype and not rounded) or images.device != z.device:
             return f"it returns images of {images.dtype} on {images.device} for noise of {z.dtype} on {z.device}"
+        if images.requires_grad:
+            return "it returns images with a graph of gradients; sample under torch.no_grad()"
         return "" if torch.isfinite(images).all() else "images are not finite (NaN or infinity)"
 
     def again(self, m: Measurement, size: int) -> Callable[[], float]:

@@ -1,5 +1,6 @@
 """What a run measures with; it checks everything that can be wrong, and nothing is written before it stands."""
 
+import time
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from bench.instruments.modes import check_mode
 from bench.machine.conditions import watch
 from bench.machine.device import prepare_process, resolve_device
 from bench.machine.threads import choose_threads
+from bench.presentation.text import plural
 from bench.quality.extractor import Extractor, ReadsTexts, extractor_of, find_extractor
 from bench.quality.metrics import check_metrics, check_needs, compares_features, load_metric
 from bench.quality.reference import Reference, find_reference
@@ -35,8 +37,8 @@ from samplers.training.precision import cores_each
 from samplers.world import World
 
 ALONE = World(0, 1, torch.device("cpu"))
-READYING = 600.0
-"""Seconds that a sampler may take to load its student: a download is slow, ten minutes are not."""
+READYING, LONG = 600.0, 5.0
+"""Seconds that a sampler may take to get ready: a download is slow, ten minutes are not; and from how many on that is told."""
 
 
 class Session:
@@ -166,13 +168,15 @@ class Session:
         Raises:
             UserError: the user's own mistake, of a sampler that the plan names and "all" has not just brought in.
         """
-        spec = cell.sampler
+        spec, begin = cell.sampler, time.perf_counter()
         try:
             sampler = samplers.get(spec)
             with foreign(f"{one_line(spec)} cannot be made ready", MEND, package_at(sampler), READYING):
                 sampler.prepare(self.teacher, self.device, cell.steps)
                 self._check(spec, sampler.student)
             self.samplers[cell] = sampler
+            if (seconds := time.perf_counter() - begin) > LONG:
+                self.display.say(f"{one_line(spec)} with {plural(cell.steps, 'step')}: made ready in {seconds:.0f} s")
         except PluginError as e:
             self.broken[cell] = str(e)
         except UserError as e:

@@ -71,6 +71,12 @@ def test_a_file_does_not_take_a_module_s_name(monkeypatch, capsys, tmp_path):
     assert (code, "rename the file" in err) == (2, True)
 
 
+def test_a_file_in_the_folder_that_python_was_started_in_is_its_own_module(monkeypatch, capsys, mine):
+    monkeypatch.syspath_prepend(mine.parent)
+    code, _, err = call(monkeypatch, capsys, "verify", "my_ddim:eta=0.5", "--plugin", str(mine))
+    assert code == 0, err
+
+
 def test_a_class_and_an_object_are_verified_as_they_are():
     class Mine(DDIM):
         """Says second order, and is of first."""

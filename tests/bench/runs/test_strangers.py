@@ -3,14 +3,17 @@
 import re
 from pathlib import Path
 
+import pytest
 from command import call
 from run_folders import records
 
+import bench
 import bench.runs.executor
 from bench.commands.listing import listed, overview
 from bench.presentation import markdown
 from bench.runs.cells import cells
 from bench.runs.plan import Plan
+from samplers import UserError
 
 SOURCE = """
 import sys, time
@@ -59,6 +62,30 @@ class Nan(Fine):
     card = card("nan")
     def end(self, x, noise):
         return x * float("nan")
+
+class Writes(Fine):
+    card = card("writes")
+    def end(self, x, noise):
+        noise.zero_()
+        return x
+
+class Relabels(Fine):
+    card = card("relabels")
+    def sample(self, denoiser, noise, *, steps, labels=None, callback=None):
+        labels.fill_(1)
+        return denoiser(noise, 1.0, labels)
+
+class Grad(Fine):
+    card = card("grad")
+    def end(self, x, noise):
+        return x.clone().requires_grad_()
+
+class Weights(Fine):
+    card = card("weights")
+    def sample(self, denoiser, noise, **more):
+        for w in denoiser.parameters():
+            w.mul_(2)
+        return super().sample(denoiser, noise, **more)
 
 class Raises(Fine):
     card = card("raises")
@@ -139,6 +166,9 @@ TOLD = {
     "dtype": ("Dtype", r"it returns images of torch.float64 on cpu for noise of torch.float32 on cpu, stranger_package.py:\d+"),
     "nothing": ("Nothing", r"it returns no tensor but a NoneType, stranger_package.py:\d+"),
     "nan": ("Nan", r"images are not finite \(NaN or infinity\), stranger_package.py:\d+"),
+    "writes": ("Writes", r"it writes to its noise or labels, stranger_package.py:\d+"),
+    "relabels": ("Relabels", r"it writes to its noise or labels, stranger_package.py:\d+"),
+    "grad": ("Grad", r"it returns images with a graph of gradients; .*, stranger_package.py:\d+"),
     "raises": ("Raises", f"RuntimeError: out of memory, stranger_package.py:{LINE}$"),
     "refuses": ("Refuses", r"UserError: give it a bigger boat, stranger_package.py:\d+"),
     "exits": ("Exits", r"SystemExit: 3, stranger_package.py:\d+"),
@@ -178,6 +208,12 @@ def test_each_fails_alone_and_says_where_and_why(small, install, tmp_path, monke
     code, _, _ = call(monkeypatch, capsys, "run", "--quiet", "--no-report", "--out", "here", *words)
     assert code == 1, "what failed has failed, however often one asks"
     assert Path("here/records.jsonl").read_bytes() == before
+
+
+def test_one_that_changes_the_teacher_ends_the_run(small, install, tmp_path):
+    install("[bench.samplers]\nweights = stranger_package:Weights", SOURCE)
+    with pytest.raises(UserError, match=r"sampler 'weights' changes the teacher's weights, .*; leave it out"):
+        bench.run(**small | {"samplers": ("weights", "ddim"), "calls": (1,)}, out=tmp_path / "run", quiet=True)
 
 
 def test_all_brings_in_every_one_of_them_and_a_card_that_cannot_count_too(install):
