@@ -38,7 +38,7 @@ def setting_tables(section: Section, names: Sequence[str]) -> list[Block]:
         rows = section.rows[_among(section.rows["tables"], name)]
         if rows.empty:
             continue
-        rows = rows.assign(label=[_plain(spec) for spec in rows["sampler"]])
+        rows = rows.assign(label=_labels(rows))
         own, fixed = replace(section, rows=rows), _fixed(rows)
         blocks += [Heading(3, f"Samplers {name}"), Paragraph(_held(fixed))]
         if len(own.scored):
@@ -52,6 +52,16 @@ def setting_tables(section: Section, names: Sequence[str]) -> list[Block]:
 
 def _among(tables: pd.Series, name: str) -> "pd.Series[bool]":
     return tables.map(lambda text: isinstance(text, str) and name in text.split("; ")).astype(bool)
+
+
+def _labels(rows: pd.DataFrame) -> list[str]:
+    """The samplers' names without their settings, but of those of which two rows have the same number of calls."""
+    plain = [_plain(spec) for spec in rows["sampler"]]
+    calls = pd.DataFrame(
+        {"name": plain, "calls": list(rows["counted.calls"]), "sampler": list(rows["sampler"])}
+    ).drop_duplicates()
+    several = set(calls.loc[calls.duplicated(["name", "calls"]), "name"])
+    return [spec if name in several else name for name, spec in zip(plain, rows["sampler"], strict=True)]
 
 
 def _plain(spec: str) -> str:

@@ -322,6 +322,16 @@ def test_the_least_error_of_a_table_of_settings_is_tied_with_what_its_interval_m
     assert {row[0].text: row[1].mark for row in table.rows} == {"ddim": "best", "unipc": "tie", "deis": ""}
 
 
+def test_a_table_of_settings_keeps_rows_apart_that_only_their_settings_tell(tmp_path):
+    """One sampler at one setting for each number of calls is a row; at two settings for the same number it is two."""
+    names = ("ipndm:grid=gits", "ipndm:grid=karras", "ddim:end=0.02")
+    rows = [record(s, 10, tables=["grids"], end=0.01, last_step="zero") for s in names]
+    rows.append(record("ddim:end=0.01", 5, tables=["grids"], end=0.01, last_step="zero"))
+    blocks = setting_tables(section(tmp_path, *rows), ["grids"])
+    (table,) = [b for b in blocks if isinstance(b, Table) and b.caption == "trajectory error"]
+    assert [row[0].text for row in table.rows] == ["ddim", "ipndm:grid=gits", "ipndm:grid=karras"]
+
+
 # ------------------------------------------------------------------ whatever the records
 
 
