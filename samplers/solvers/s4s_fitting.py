@@ -18,6 +18,8 @@ PAST = 3
 """Past values of D that a step mixes, besides the last."""
 CHANGE = 0.01
 """By which log sigma and weights are changed for a derivative."""
+FARTHEST = 10.0
+"""By which a round changes one of them at most."""
 ROUNDS, ENOUGH = 10, 0.005
 """Of the fit at most, and the relative gain at which it ends."""
 DAMPING = (1e-4, 1e6)
@@ -87,7 +89,7 @@ def fitted(
         free: numbers of the levels that are fitted, besides all weights.
         lowest: that a level above 0 may be.
     """
-    scale = target.double().norm()
+    scale = target.double().norm().clamp(min=1e-12)
     loss = lambda images: float((images - target).double().norm() / scale)  # noqa: E731
     walks = [(walk(m, model, [noise * m.levels[0]], []), m) for m in starts]
     (xs, denoised), best = min(walks, key=lambda w: loss(w[0][0][-1]))
@@ -100,8 +102,8 @@ def fitted(
         square, gradient = slopes @ slopes.T, slopes @ error
         while damping < most:
             damped = square + damping * torch.diag(square.diagonal().clamp(min=1e-12 * float(square.diagonal().max())))
-            tried = best
-            for u, by in zip(unknown, (-torch.linalg.solve(damped, gradient)).tolist(), strict=True):
+            tried, change = best, torch.linalg.solve(damped, -gradient).clamp(-FARTHEST, FARTHEST)
+            for u, by in zip(unknown, change.tolist(), strict=True):
                 tried = tried.changed(u, by)
             if all(s > t and not 0 < t < lowest for s, t in pairwise(tried.levels)):
                 found = walk(tried, model, xs[:1], denoised[:1])

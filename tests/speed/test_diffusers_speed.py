@@ -6,23 +6,16 @@ Both are timed in interleaved pairs of random order; `ratio` and its 99 % interv
     python -c "import json; print(json.load(open('runs/diffusers.json'))['benchmarks'][0]['extra_info'])"
 """
 
-import time
-
 import diffusers
 import pytest
 import torch
+from timed import timed
 
 import samplers
 from bench.instruments.paired import Rule, measure
 
 BATCH, STEPS, LIMIT = 16, 4, 1.02
 RULE = Rule(effect=0.02, seconds=30.0)
-
-
-def timed(task) -> float:
-    begin = time.perf_counter()
-    task()
-    return time.perf_counter() - begin
 
 
 @pytest.mark.benchmark(group="diffusers")
