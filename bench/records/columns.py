@@ -51,4 +51,4 @@ def is_number(column: str) -> bool:
     """Whether a column of records holds numbers, by the schema or, of a metric's or a card's own key, by its name."""
     if column in _FIELDS:
         return any(k in (int, float) for k in _members(_FIELDS[column][-1].annotation))
-    return not (column == "run" or column.startswith("environment.") or column.endswith(WORDS))
+    return not (column in ("run", "edited") or column.startswith("environment.") or column.endswith(WORDS))

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.records.columns import COLUMNS, is_number
-from bench.records.store import read_records
+from bench.records.store import read_lines
 from bench.records.versions import plain
 from samplers.errors import UserError
 
@@ -18,18 +18,22 @@ def load_records(runs: Sequence[Path]) -> pd.DataFrame:
     """All records of the run folders, one row each, nested keys joined by dots (`time.latency_ms.median`).
 
     The columns of COLUMNS are always there; `run` is the folder. Where a folder tells a cell twice its last record counts.
+    Where some were edited by hand, the column `edited` tells which.
 
     Raises:
         UserError: a folder without records, a file that is not records, or records of a version that is not known.
     """
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for folder in map(Path, runs):
-        for record in read_records(folder / "records.jsonl"):
-            rows[str(folder.resolve()), record.cell] = {"run": str(folder), **plain(record)}
+        for record, edited in read_lines(folder / "records.jsonl"):
+            told = {"edited": True} if edited else {}
+            rows[str(folder.resolve()), record.cell] = {"run": str(folder), **plain(record), **told}
     if not rows:
         where = ", ".join(str(r) for r in runs) or "no folder was named"
         raise UserError(f"no records to report ({where}); run a plan first with 'bench run'")
     df = pd.json_normalize(list(rows.values()))
+    if "edited" in df:
+        df["edited"] = df["edited"].eq(True)
     for column in {"time.conditions.reasons", "tables"} & {*df.columns}:
         df[column] = [("; ".join(r) or None) if isinstance(r, list) else None for r in df[column]]
     lists = ("time.raw.", "training.validation.")  # these stay in records.jsonl

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.records.schema import Record
 from bench.records.scratch import Scratch
-from bench.records.versions import plain, upgrade
+from bench.records.versions import edited, signed, upgrade
 from samplers.errors import UserError
 from samplers.files import read_json, write_json, write_whole
 
@@ -71,7 +71,7 @@ class Store:
         Raises:
             UserError: the disk is full or the file cannot be written.
         """
-        _append(self._records, plain(record))
+        _append(self._records, signed(record))
         self.scratch.forget(record.cell)
 
     def add_session(self, session: dict[str, Any]) -> None:
@@ -109,7 +109,12 @@ def threads_of(folder: Path) -> int | None:
 
 
 def read_records(path: Path) -> list[Record]:
-    """The records of a `records.jsonl`; a last line without its end is left out.
+    """The records of a `records.jsonl`, as `read_lines` has them."""
+    return [record for record, _ in read_lines(path)]
+
+
+def read_lines(path: Path) -> list[tuple[Record, bool]]:
+    """The records of a `records.jsonl`, each with whether its line was edited by hand; a last line without its end is left out.
 
     Raises:
         UserError: no such file, or a whole line that is not a record.
@@ -123,7 +128,8 @@ def read_records(path: Path) -> list[Record]:
     records = []
     for number, line in enumerate(content[: content.rfind("\n") + 1].split("\n")[:-1], 1):
         try:
-            records.append(upgrade(json.loads(line)))
+            values = json.loads(line)
+            records.append((upgrade(values), edited(values)))
         except (ValueError, RecursionError) as e:
             raise UserError(f"{path}, line {number} is not a record; restore the file or remove the line") from e
         except UserError as e:

@@ -1,5 +1,7 @@
 """Records as they are read, of this version of the schema or of an older one, and as they are written."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +9,9 @@ from pydantic import ValidationError
 
 from bench.records.schema import SCHEMA, Record
 from samplers.errors import UserError, one_line
+
+HASH = "sha256"
+"""The key of a line that tells the SHA-256 of all else in it; older lines have none."""
 
 
 def upgrade(values: Any) -> Record:
@@ -20,7 +25,7 @@ def upgrade(values: Any) -> Record:
     if values["schema"] != SCHEMA:
         raise UserError(f"has schema {one_line(values['schema'], 20)}, this version reads {SCHEMA}; use its own version")
     try:
-        return validated(values)
+        return validated({k: v for k, v in values.items() if k != HASH})
     except UserError as e:
         raise UserError(f"is not a record ({e}); restore the file or remove the line") from e
 
@@ -42,3 +47,18 @@ def validated(values: Mapping[str, Any]) -> Record:
 def plain(record: Record) -> dict[str, Any]:
     """A record as JSON has it, with the keys that it was made with."""
     return record.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def signed(record: Record) -> dict[str, Any]:
+    """A record as its line has it: with its hash."""
+    values = plain(record)
+    return {**values, HASH: _hash(values)}
+
+
+def edited(values: Mapping[str, Any]) -> bool:
+    """Whether a line is not as it was written, as far as its hash tells."""
+    return HASH in values and values[HASH] != _hash({k: v for k, v in values.items() if k != HASH})
+
+
+def _hash(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

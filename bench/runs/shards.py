@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import samplers
 from bench.records.schema import Record
-from bench.records.store import Store, read_records
+from bench.records.store import Store, read_lines
 from bench.runs.cells import UNKNOWN, Cell, cells
 from bench.runs.plan import Plan, read_plan
 from samplers.errors import UserError, one_line
@@ -78,7 +78,7 @@ def read_part(folder: Path) -> Part:
     """The run of a shard.
 
     Raises:
-        UserError: none, or not whole.
+        UserError: none, not whole, or with a record that was edited by hand.
     """
     if not (folder / "plan.yaml").exists():
         raise UserError(f"no run at {one_line(folder)}; name folders that 'bench run --shard' made")
@@ -86,7 +86,10 @@ def read_part(folder: Path) -> Part:
     told = identity.pop(KEY, None)
     if not isinstance(told, str):
         raise UserError(f"{folder} is no run of a shard; name folders that 'bench run --shard' made")
-    part = Part(folder, Shard.parse(told), read_plan(folder / "plan.yaml"), identity, read_records(folder / "records.jsonl"))
+    lines = read_lines(folder / "records.jsonl")
+    if changed := [r.cell for r, edited in lines if edited]:
+        raise UserError(f"{folder}: {changed[0]} was edited by hand; restore its line, or remove it and run again")
+    part = Part(folder, Shard.parse(told), read_plan(folder / "plan.yaml"), identity, [r for r, _ in lines])
     wanted = part.shard.of(list(cells(part.plan)))
     lacking = len({*wanted} - {Cell.of(r) for r in part.records})
     if lacking:

@@ -2,14 +2,17 @@ import json
 import os
 import textwrap
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
 from processes import exit_code, start
 from report_fixture import record as made_up
+from shaken_records import shaken_records
 
 from bench.records.schema import Record
-from bench.records.store import Store, read_records
-from bench.records.versions import plain, upgrade
+from bench.records.store import Store, read_lines, read_records
+from bench.records.versions import HASH, plain, upgrade
 from bench.runs.plan import Plan
 from samplers import UserError
 
@@ -28,6 +31,30 @@ def test_a_line_cut_short_by_a_kill_is_dropped_and_the_rest_kept(tmp_path: Path)
     store = Store(tmp_path, PLAN, {})
     store.add(record(3))
     assert store.records() == [record(1), record(3)]
+
+
+def test_a_line_that_was_edited_by_hand_is_known(tmp_path: Path):
+    """Older lines, without a hash, are not known to be."""
+    store, path = Store(tmp_path, PLAN, {}), tmp_path / "records.jsonl"
+    for n in (1, 2, 3):
+        store.add(record(n))
+    assert [edited for _, edited in read_lines(path)] == [False] * 3
+    first, second, third = path.read_text().splitlines()
+    better = second.replace('"calls": 5', '"calls": 4')
+    assert better != second
+    old = json.dumps({k: v for k, v in json.loads(third).items() if k != HASH})
+    path.write_text("\n".join((first, better, old)) + "\n")
+    assert [(r.cell, edited) for r, edited in read_lines(path)] == [("c1", False), ("c2", True), ("c3", False)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(shaken_records())
+def test_whatever_is_written_is_read_as_it_was(records):
+    with TemporaryDirectory() as folder:
+        store = Store(Path(folder), PLAN, {})
+        for r in records:
+            store.add(upgrade(r))
+        assert read_lines(Path(folder) / "records.jsonl") == [(upgrade(r), False) for r in records]
 
 
 def test_a_full_disk_leaves_the_records_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -93,6 +93,8 @@ def test_what_cannot_be_merged(small, halves, tmp_path):
     assert "was run with another device than" in said(one, two)
     identity.write_text(kept)
     lines = (two / "records.jsonl").read_text().splitlines(keepends=True)
+    (two / "records.jsonl").write_text(lines[0].replace('"seed": 0', '"seed": 1') + lines[1])
+    assert f"half2: {json.loads(lines[0])['cell']} was edited by hand; restore its line" in said(one, two)
     (two / "records.jsonl").write_text(lines[0])
     assert "half2 lacks 1 of its 2 cells; run it to its end first" in said(one, two)
 
