@@ -11,6 +11,8 @@ from bench.runs.plan import Plan, make_plan
 from bench.runs.tuning_settings import TuningSettings
 from samplers.errors import UserError
 
+Literature = Annotated[str | None, typer.Option(help="draw published FIDs in the report, too: cifar10 or imagenet64")]
+
 
 @options_of(Plan, but="tables")
 def run(
@@ -23,6 +25,7 @@ def run(
     zoo: Zoo = None,
     plugin: Plugins = None,
     report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
+    literature: Literature = None,
     again: Annotated[bool, typer.Option("--again", help="measure once more the cells that failed or were disturbed")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -32,6 +35,7 @@ def run(
     """
     from bench.presentation import terminal
     from bench.presentation.text import plural
+    from bench.publications.published import published
     from bench.records.caveats import caveats
     from bench.records.frame import load_records
     from bench.reports.report import headline, write_report
@@ -39,6 +43,10 @@ def run(
     from bench.runs.shards import Shard
     from samplers.world import is_first
 
+    if literature is not None:
+        if not report:
+            raise UserError("--literature is drawn in the report; leave out --no-report")
+        published(literature)  # refuses a name before anything is measured
     add_zoos(zoo)
     add_plugins(plugin)
     full = make_plan(plan, tuned=tuned, **given)
@@ -50,7 +58,7 @@ def run(
     terminal.show(headline(load_records([folder])), console)
     say(f"\n{plural(len(records), 'record')} in {folder / 'records.jsonl'}")
     if report:
-        say(f"report: {write_report([folder]).with_suffix('.html')}")
+        say(f"report: {write_report([folder], literature=literature).with_suffix('.html')}")
     failed = [r for r in records if r.status == "failed"]
     for r in failed:
         say(f"failed: {r.cell}: {r.error}", style="red")
@@ -100,7 +108,7 @@ def list_(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="folders that 'bench run' made; several are merged")],
     out: Annotated[Path | None, typer.Option(help="folder for the report; default: report/ in the first run")] = None,
-    literature: Annotated[str | None, typer.Option(help="draw published FIDs, too: cifar10 or imagenet64")] = None,
+    literature: Literature = None,
     paper: Annotated[bool, typer.Option("--paper", help="paper/ too: figures as SVG and PDF, tables as LaTeX and CSV")] = False,
 ) -> None:
     """The page, tables and figures again, from records alone."""

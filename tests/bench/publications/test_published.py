@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 from command import call
-from matplotlib.figure import Figure as Drawn
 from report_fixture import record, write_run
 
 from bench.presentation.document import Figure, Paragraph, Table
@@ -16,7 +15,7 @@ from samplers.errors import UserError
 
 @pytest.fixture(autouse=True)
 def _undrawn(monkeypatch):
-    monkeypatch.setattr(Drawn, "savefig", lambda self, path, **kwargs: None)
+    monkeypatch.setattr("bench.presentation.looks.save", lambda figure, path: None)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -65,6 +64,15 @@ def test_the_command(monkeypatch, capsys):
     assert code == 0
     assert "| SiD | 1 | 1.92 |" in out
     assert call(monkeypatch, capsys, "literature", "--dataset", "mnist")[0] == 2
+
+
+def test_a_run_is_not_begun_with_literature_that_is_not_there(tmp_path, monkeypatch, capsys):
+    words = ("run", "--samplers", "ddim", "--out", str(tmp_path / "run"), "--literature")
+    for more, said in ((("mnist",), "there are some of cifar10"), (("cifar10", "--no-report"), "leave out --no-report")):
+        code, _, err = call(monkeypatch, capsys, *words, *more)
+        assert code == 2
+        assert said in err
+    assert not (tmp_path / "run").exists()
 
 
 def drawn(folder, name: str):
