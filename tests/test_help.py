@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "numpy", "pandas", "scipy", "matplotlib", "seaborn")
+HEAVY = ("torch", "numpy", "pandas", "scipy", "matplotlib")
 PRINT = """
 import sys
 from bench.cli import main

@@ -19,8 +19,7 @@ from bench.records.frame import load_records
 from bench.reports.charts import about
 from bench.reports.fairness import SHARED
 from bench.reports.points import points
-from bench.reports.sections import Section, sections
-from bench.reports.tables import disturbed
+from bench.reports.sections import Section, disturbed, sections
 from samplers.files import write_whole
 
 SIDES = ("A", "B")
@@ -138,7 +137,7 @@ def _figure(sides: Mapping[str, Section], title: str) -> Figure:
         for place, (side, section) in enumerate(sides.items()):
             rows = section.scored if ends is None else section.scored[~disturbed(section.scored)]
             data = points(rows, "label", x, "fd", ("fd_low", "fd_high"), ends)
-            told |= {int(str(i)) + place * 10**6: [f"run {side}", *text] for i, text in about(section).items()}
+            told |= {int(str(i)) + place * 10**6: [f"run {side}", *text] for i, text in about(section, section.rows).items()}
             for label in set(data["label"]):
                 styles[f"{label}, {side}"] = replace(section.looks[label], fill="none" if place else "full")
                 families[f"{label}, {side}"] = f"run {side}"

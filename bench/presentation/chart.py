@@ -93,3 +93,4 @@ class Records:
     shown: Table
     data: pd.DataFrame
     name: str  # of the files that are taken away, without their ending
+    note: str = ""  # what it does not hold

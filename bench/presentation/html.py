@@ -160,8 +160,9 @@ class _Page:
     def _records(self, records: Records) -> str:
         item, heading = self._item("records", records_data(records)), self._heading(Heading(2, "All records"))
         search = '<label>Filter <input type="search" placeholder="sampler, family, .."></label> <span role="status"></span>'
+        note = f"<p>{escaped(records.note)}</p>" if records.note else ""
         take = " ".join(f'<button type="button" data-format="{kind}">{kind.upper()}</button>' for kind in ("csv", "json"))
-        table = f'<div class="records" {item}><p class="tools">{search} {take}</p>{_table(records.shown)}</div>'
+        table = f'<div class="records" {item}><p class="tools">{search} {take}</p>{note}{_table(records.shown)}</div>'
         return f'<section class="all">{heading}{table}</section>'
 
 

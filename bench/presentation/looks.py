@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,9 +17,15 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from bench.presentation.series import Style
 
 WIDTH, DPI = 7.2, 150  # inches, the text width of a page; dots per inch
-THEME = {
-    **sns.axes_style("ticks"),
-    **sns.plotting_context("paper"),
+THEME: dict[Any, Any] = {
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color"), "0.15"),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 1.0),
+    **dict.fromkeys(("xtick.minor.width", "ytick.minor.width"), 0.8),
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size", "lines.markersize"), 4.8),
+    **dict.fromkeys(("xtick.minor.size", "ytick.minor.size"), 3.2),
+    "lines.linewidth": 1.2,
+    "lines.solid_capstyle": "round",
+    "axes.axisbelow": True,
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same picture on every machine
     "font.size": 9,
     "axes.labelsize": 9,
@@ -44,13 +49,22 @@ def drawing(path: Path, height: float, layout: Any = "constrained") -> Iterator[
     Within `also_for_papers` as SVG and PDF, too, in the folder named there.
     """
     with matplotlib.rc_context(THEME):
-        figure = Figure(figsize=(WIDTH, height), layout=layout)
+        figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout=layout)
         yield figure
-        figure.savefig(path, dpi=DPI, metadata={"Software": None})
-        folder = _papers.get()
-        if folder is not None:
-            figure.savefig(folder / f"{path.stem}.svg", metadata={"Date": None, "Creator": None})
-            figure.savefig(folder / f"{path.stem}.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Save a figure as `drawing` says."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")  # else matplotlib draws all of it twice
+    figure.savefig(path, metadata={"Software": None})
+    folder = _papers.get()
+    if folder is not None:
+        figure.savefig(folder / f"{path.stem}.svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(folder / f"{path.stem}.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
 
 
 _papers: ContextVar[Path | None] = ContextVar("papers", default=None)

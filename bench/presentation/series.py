@@ -42,9 +42,11 @@ class Looks:
     ("ddim [bf16]") keeps both and changes the filling and the line.
     """
 
-    def __init__(self, series: Iterable[str] = ()) -> None:
+    def __init__(self, series: Iterable[str] = (), first: Iterable[str] = ()) -> None:
+        """Looks of series; those that are `first` choose before all others."""
         found: dict[str, list[str]] = {}
-        for label in sorted(set(series)):
+        early = sorted(set(first))
+        for label in [*early, *sorted(set(series) - {*early})]:
             sampler, bracket, which = label.partition(" [")
             found.setdefault(sampler, []).extend([which] if bracket else [])
         places = {name: KNOWN.index(name) for name in found if name in KNOWN}

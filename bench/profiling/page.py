@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import seaborn as sns
 
 from bench.presentation import markdown
 from bench.presentation.document import Block, Cell, Document, Figure, Heading, Paragraph, Table, cell, strong
@@ -175,7 +174,6 @@ def draw(result: dict[str, Any], path: Path) -> None:
             ax.invert_yaxis()
             ax.set(xlabel="share of the pass (%)", title="Where one pass spends its time")
             ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-            sns.despine(ax=ax)
         ax = axes[-1]
         x = [b["batch_size"] for b in batches]
         teacher = [1e3 * b["batch_size"] / b["teacher_forward_ms"]["median"] for b in batches]
@@ -187,10 +185,9 @@ def draw(result: dict[str, Any], path: Path) -> None:
         for (label, y, marker, line), colour in zip(series, (COLOURS[3], COLOURS[0], "0.5"), strict=True):
             ax.plot(x, y, marker=marker, ls=line, color=colour, label=label, lw=1, ms=4)
         values = [v for _, y, _, _ in series for v in y]
-        log_axes(ax, (min(x), max(x)), (min(values), max(values)))
+        log_axes(ax, (min(x), max(x)), (min(values), max(values)), at=x)
         ax.set(xlabel="batch size", ylabel="images per second", title=f"Throughput, mode {result['mode']}")
         ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1)
-        sns.despine(ax=ax)
 
 
 def write_profile(result: dict[str, Any], folder: Path) -> Path:

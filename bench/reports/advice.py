@@ -16,8 +16,7 @@ from bench.records.differences import Difference, Z, difference, log_ratio
 from bench.reports.break_even import total_seconds
 from bench.reports.budget import CLOSE, Budget
 from bench.reports.ranking import Winner, winner
-from bench.reports.sections import Section, machines
-from bench.reports.tables import disturbed
+from bench.reports.sections import Section, disturbed
 
 MACHINES = "The rows were timed on different machines, so no time decides; give one run, or --calls."
 UNTESTED = "No two rows there could be tested against each other, for their scores have no intervals; more images do."
@@ -57,14 +56,13 @@ def advise(section: Section, budget: Budget) -> Advice:
     """What a section's records say to a budget. Times marked invalid are not used."""
     if section.metric is None:
         return Advice(budget, refused=f"No {section.quality} was measured, so no sampler can be called best.")
-    if budget.timed and len(machines(section.rows)) > 1:
+    if budget.timed and not section.one_machine:
         return Advice(budget, refused=MACHINES)
     best = winner(section.scored) if budget.quality is not None else None
     advice = _decided(section, budget, best)
     if advice.chosen is None or pd.isna(advice.chosen["student.name"]) or budget.images is not None:
         return advice
-    rows = section.rows[section.rows["student.name"].isna()]
-    other = _decided(replace(section, rows=rows), budget, best)
+    other = _decided(section.untrained, budget, best)
     return replace(advice, untrained=other.chosen)
 
 
@@ -89,7 +87,7 @@ def unit_of(section: Section, budget: Budget) -> str:
     if budget.latency_ms is not None:
         return "ms"
     rows = section.scored
-    known = rows[f"{LATENCY}.median"].notna().all() and not disturbed(rows).any() and len(machines(section.rows)) == 1
+    known = rows[f"{LATENCY}.median"].notna().all() and not disturbed(rows).any() and section.one_machine
     return "ms" if budget.quality is not None and known else "calls"
 
 
@@ -97,13 +95,13 @@ def candidates(section: Section, budget: Budget, unit: str) -> pd.DataFrame:
     """The scored rows that keep to a budget (of latency with the upper end of its interval); only valid times for times."""
     rows = section.scored
     if unit != "calls":
-        rows = section.rows[section.rows["fd"].notna() & ~disturbed(section.rows) & section.rows[f"{LATENCY}.median"].notna()]
-    rows = rows[rows["counted.calls"] <= (budget.calls or np.inf)]
+        rows = section.timed
+    kept = rows["counted.calls"] <= (budget.calls or np.inf)
     if budget.latency_ms is not None:
-        rows = rows[slowest(rows) <= budget.latency_ms]
+        kept &= slowest(rows) <= budget.latency_ms
     if budget.memory is not None:
-        rows = rows[rows["memory.peak_bytes"] <= 1e9 * budget.memory]
-    return rows
+        kept &= rows["memory.peak_bytes"] <= 1e9 * budget.memory
+    return rows[kept]
 
 
 def slowest(rows: pd.DataFrame) -> pd.Series:
@@ -131,13 +129,13 @@ def _best(advice: Advice, rows: pd.DataFrame, costs: pd.DataFrame) -> Advice:
     """The cheapest of what ties with the best quality."""
     top = advice.top
     assert top is not None
-    if top.differences and not top.tested:
+    if not top.alone and not top.tested:
         return replace(advice, refused=UNTESTED)
     tied = rows.loc[[top.row.name, *(index for index in top.ties if index not in top.untested)]]
     left = _least(tied, costs)
     if len(left) > 1:
         return replace(advice, level=_listed(left))
-    others = (tied if len(tied) > 1 else rows).drop(index=left.index).sort_values(["cost", "counted.calls", "label"])
+    others = (tied if len(tied) > 1 else rows).drop(index=left.index).sort_values("place")
     return replace(advice, chosen=left.iloc[0], runner_up=others.iloc[0] if len(others) else None)
 
 

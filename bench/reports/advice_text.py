@@ -12,9 +12,9 @@ from bench.records.differences import Z, difference
 from bench.reports.advice import LATENCY, Advice, advise, excess, images_to_tell, seconds_for
 from bench.reports.break_even import total_seconds
 from bench.reports.budget import CLOSE, Budget
-from bench.reports.sections import Section, sections
+from bench.reports.provenance import edited
+from bench.reports.sections import Section, disturbed, sections
 from bench.reports.setting_tables import front, names_of
-from bench.reports.tables import disturbed
 
 MOST = 5  # names in a sentence
 
@@ -132,7 +132,7 @@ def _sure(section: Section, advice: Advice) -> str:
     top, row = advice.top, advice.chosen
     assert top is not None
     assert row is not None
-    if not top.differences:
+    if top.alone:
         return "Nothing else was measured within the budget."
     untested = [r for _, r in section.rows.loc[top.untested].iterrows()]
     also = f" Could not be tested, for want of intervals: {_named(untested)}." if untested else ""
@@ -181,9 +181,10 @@ def _rounded(value: float) -> str:
 
 def recommendation(df: pd.DataFrame, budget: Budget) -> tuple[Document, bool]:
     """The advice for each group of rows that may be ranked together, and whether each group has one."""
-    blocks: list[Block] = []
+    blocks: list[Block] = [Paragraph([strong(changed)])] if (changed := edited(df)) else []
     decided = True
-    for whole in sections(df):
+    groups = sections(df)
+    for whole in groups:
         section = front(whole, names_of(df))
         advice = advise(section, budget)
         decided &= advice.chosen is not None
@@ -192,7 +193,9 @@ def recommendation(df: pd.DataFrame, budget: Budget) -> tuple[Document, bool]:
             blocks.append(Bullets(told))
         if (table := _table(section, advice)) is not None:
             blocks.append(table)
-    return blocks or [Paragraph("No cell gave a result, so there is nothing to recommend.")], decided and bool(blocks)
+    if not groups:
+        blocks.append(Paragraph("No cell gave a result, so there is nothing to recommend."))
+    return blocks, decided and bool(groups)
 
 
 def _table(section: Section, advice: Advice) -> Table | None:

@@ -10,13 +10,13 @@ from bench.records.ranking import FRECHET
 from bench.reports.advice import advise
 from bench.reports.budget import CLOSE, Budget
 from bench.reports.ranking import Winner, coinciding, winner
-from bench.reports.sections import Section, machines
-from bench.reports.tables import disturbed
+from bench.reports.sections import Section, disturbed, one_machine
 from bench.reports.ties import intransitive, listed
 from bench.reports.trajectory_answer import closest
 
 BUDGETS = (5, 10, 20)  # network calls
 FEW = (1, 2, 4)  # and these, where there are students
+MOST = 40  # names in a sentence
 _MS = "time.latency_ms"
 
 
@@ -35,7 +35,7 @@ def budgets(section: Section) -> list[float]:
 def _best(section: Section, rows: pd.DataFrame, best: Winner) -> str:
     """The best row of a selection, as far as others were measured and could be tested against it."""
     value = interval(best.row["fd"], best.row["fd_low"], best.row["fd_high"])
-    if not best.differences:
+    if best.alone:
         return f"has a {section.quality} of {value}. Nothing else was measured there."
     if not best.tested:
         end = "largest" if section.ranking.sign < 0 else "smallest"
@@ -66,7 +66,7 @@ def _cheapest(close: pd.DataFrame, top: Winner) -> Inline:
     if r.name != best.name:
         of_all = f"{measured(best['fd'])} of the best measured, {best['label']} ({_cost(best)})"
         against = f"with {measured(r['fd'])} against {of_all}"
-    others = _others(rows, first) if first.differences else "No other sampler comes as close with as few calls."
+    others = _others(rows, first) if not first.alone else "No other sampler comes as close with as few calls."
     return [strong(f"Cheapest within {CLOSE} times the best quality: {r['label']}"), f" ({_cost(r)}), {against}. {others}"]
 
 
@@ -75,7 +75,7 @@ def _fastest(good: pd.DataFrame) -> list[Inline]:
     valid = good[~disturbed(good)]
     if valid.empty:
         return ["The times of all rows that are as good were disturbed, so none is called the fastest."] if len(good) else []
-    if len(machines(good)) > 1:
+    if not one_machine(good):
         return ["The rows were timed on different machines, so none is called the fastest; there is a figure for each."]
     known = valid[valid[f"{_MS}.ci_low"].notna() & valid[f"{_MS}.ci_high"].notna()]
     if known.empty:
@@ -93,16 +93,21 @@ def _fastest(good: pd.DataFrame) -> list[Inline]:
     return [[strong(f"Fastest within {CLOSE} times the best quality: {r['timed']}"), text]]
 
 
+def _more(names: Sequence[str]) -> str:
+    return f" and {len(names) - MOST} more" if len(names) > MOST else ""
+
+
 def _power(section: Section, wins: Sequence[Winner]) -> str:
     """What so many images can tell, by the differences that were tested."""
-    tested = [d for w in wins for d in w.differences.values() if d.known]
+    made = pd.concat([w.differences for w in wins])
+    tested = made[made["known"]]
     text = f"What {section.images:.0f} images can tell: "
-    if not tested:
+    if tested.empty:
         text += "no two rows could be tested against each other, so none is called best."
     else:
-        told, not_told = ([abs(d.value) for d in tested if d.tie is tie] for tie in (False, True))
-        parts = [f"the smallest that is more than chance is {measured(min(told))}"] if told else []
-        parts += [f"the largest that may be chance is {measured(max(not_told))}"] if not_told else []
+        told, not_told = (tested["value"].abs()[tested["tie"] == tie] for tie in (False, True))
+        parts = [f"the smallest that is more than chance is {measured(told.min())}"] if len(told) else []
+        parts += [f"the largest that may be chance is {measured(not_told.max())}"] if len(not_told) else []
         text += f"of the differences tested for these answers (95 %, each by itself), {' and '.join(parts)}."
     if section.ranking == FRECHET and section.scored["fd_low"].isna().all():
         text += (
@@ -127,14 +132,14 @@ def answer(section: Section) -> list[Inline]:
         wins.append(best)
         heading = strong(f"At most {plural(budget, 'call')}: {best.row['label']}")
         found.append([heading, f" ({_cost(best.row)}) {_best(section, scored, best)}"])
-    if not top.differences:
+    if top.alone:
         return found
     close = scored[scored["cost"] <= max(CLOSE * top.row["cost"], top.row["cost"] / CLOSE)]
     timed = section.rows[section.rows[f"{_MS}.median"].notna()]
     found += [_cheapest(close, top), *_fastest(timed[timed["cost"] <= close["cost"].max()])]
     if same := coinciding(scored):
         found.append(
-            f"With one call these coincide, as they must: {', '.join(same)}. A single step from the largest noise level to "
-            "zero is x = D(sigma_max z) for every solver, so one call tells nothing about the solvers."
+            f"With one call these coincide, as they must: {', '.join(same[:MOST])}{_more(same)}. A single step from the "
+            "largest noise level to zero is x = D(sigma_max z) for every solver, so one call tells nothing about the solvers."
         )
     return [*found, _power(section, wins)]

@@ -6,10 +6,9 @@ import pandas as pd
 from bench.presentation.document import Cell, Table, cell, emphasis, woven
 from bench.presentation.text import interval, measured, num, plural
 from bench.records.columns import title_of
-from bench.records.differences import difference
-from bench.reports.sections import Section, batch_sizes, machines
-from bench.reports.student_claims import TIMES, with_image_ms
-from bench.reports.tables import disturbed
+from bench.records.differences import differences
+from bench.reports.sections import Section, batch_sizes, disturbed, one_machine
+from bench.reports.student_claims import TIMES, students, with_image_ms
 
 CLOCKS = dict(zip(TIMES, ("batch 1", "batch {}"), strict=True))
 """Milliseconds an image, one after the other and in batches."""
@@ -26,27 +25,30 @@ def break_even(training: float, solver: float, student: float) -> float:
     return float("inf") if solver <= student else training / (solver - student)
 
 
-def equals(student: pd.Series, solvers: pd.DataFrame) -> pd.DataFrame:
-    """The solvers that are as good as the student, by a test: better, or statistically tied with it."""
-    found = [difference(student, row) for _, row in solvers.iterrows()]
-    better = solvers["cost"] <= student["cost"]
-    return solvers.loc[[d.known and bool(d.tie or less) for d, less in zip(found, better, strict=True)]]
+def equals(student: pd.Series, solvers: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    """The solvers that are as good as the student, by a test: better, or tied with it; and whether all could be tested."""
+    found = differences(student, solvers)
+    return solvers[found["known"] & (found["tie"] | (solvers["cost"] <= student["cost"]))], bool(found["known"].all())
 
 
-def break_even_table(section: Section) -> Table | None:
-    """A row for each student and number of calls; None without students, or where rows were timed on several machines."""
+def break_even_table(section: Section, seen: Section) -> Table | None:
+    """A row for each student and number of calls; None without students, or where rows were timed on several machines.
+
+    Args:
+        section: whose solvers the students are held against.
+        seen: whose students, of the rows of that section.
+    """
     rows = with_image_ms(section.scored[section.scored["time.latency_ms.median"].notna() & ~disturbed(section.scored)])
-    trained = rows[rows["student.name"].notna()] if "training.seconds" in rows else rows.iloc[:0]
+    trained = students(rows, seen) if "training.seconds" in rows else rows.iloc[:0]
     solvers = rows[rows["student.name"].isna()]
-    if trained.empty or len(machines(rows)) > 1:
+    if trained.empty or not one_machine(rows):
         return None
     columns = [title_of("sampler"), title_of("counted.calls"), section.distance, "training, minutes"]
     for name in CLOCKS.values():
         columns += [f"as good, {name.format(batch_sizes(rows))}", "ms an image: it, student", "pays off after, images"]
     lines = []
     for _, student in trained.sort_values(["label", "counted.calls"], kind="stable").iterrows():
-        seconds, good = total_seconds(student), equals(student, solvers)
-        tested = all(difference(student, row).known for _, row in solvers.iterrows())
+        seconds, (good, tested) = total_seconds(student), equals(student, solvers)
         line = [
             cell(student["label"]),
             cell(student["counted.calls"], num),

@@ -38,7 +38,7 @@ def chart_of(section: Section, panels: Sequence[Panel]) -> Chart:
     """A chart of rows of a section."""
     labels = sorted({label for panel in panels for label in panel.points["label"]})
     shown = {int(str(i)) for panel in panels for i in panel.points.index}
-    told = {index: lines for index, lines in about(section).items() if index in shown}
+    told = about(section, section.rows[section.rows.index.isin(shown)])
     family = {label: f for c in ("label", "timed") for label, f in zip(section.rows[c], section.rows["family"], strict=True)}
     return Chart(panels, told, {label: family[label] for label in labels}, {label: section.looks[label] for label in labels})
 
@@ -86,9 +86,9 @@ def _frontier(name: str, look: str, data: pd.DataFrame, right: float, sign: int)
     return Line(name, x, y, "frontier" if look == "frontier" else "other frontier")
 
 
-def about(section: Section) -> dict[int, list[str]]:
+def about(section: Section, rows: pd.DataFrame) -> dict[int, list[str]]:
     """What a reader sees of each row that is pointed at, line by line."""
-    return {int(str(index)): _about(section, row) for index, row in section.rows.iterrows()}
+    return {int(str(index)): _about(section, row) for index, row in rows.iterrows()}
 
 
 def _about(section: Section, row: pd.Series) -> list[str]:

@@ -1,5 +1,7 @@
 """Whether the rows of a section were made under equal conditions: what is the same for all, and what differs."""
 
+from functools import lru_cache
+
 import pandas as pd
 
 from bench.presentation.document import Cell, Inline, Table, cell
@@ -47,6 +49,7 @@ def fairness_table(section: Section) -> Table:
     return Table(["condition", "for all rows", "value"], lines)
 
 
+@lru_cache(maxsize=1024, typed=True)
 def _text(value: object) -> str:
     """A value for a reader: hashes cut short, "none" for what is missing."""
     if value is None:

@@ -14,9 +14,8 @@ from bench.presentation.text import plural
 from bench.records.columns import axis_of
 from bench.reports.points import DASHED, arrows, failed, frontier, interval_text, off_text, points
 from bench.reports.quality_figures import CONVERGED
-from bench.reports.sections import Section, batch_sizes, machines
+from bench.reports.sections import Section, batch_sizes, disturbed, one_machine
 from bench.reports.student_claims import COUNTS, TIMES, with_image_ms
-from bench.reports.tables import disturbed
 
 SOLVERS, FRONT = "0.72", "0.35"
 
@@ -30,7 +29,7 @@ def overview_figure(section: Section, out: Path, suffix: str) -> Figure:
         return Figure(title, None, "it takes scored solvers and scored students.")
     if section.ranking.sign < 0:
         return Figure(title, None, f"it is drawn of distances only, and more {section.quality} is better.")
-    if len(machines(rows)) > 1:
+    if not one_machine(rows):
         return Figure(title, None, "the rows were timed on different machines.")
     rows, invalid = with_image_ms(rows), disturbed(rows)
     names = (*map(axis_of, (*COUNTS, "time.latency_ms.median")), f"ms per image at batch {batch_sizes(rows)}")

@@ -14,18 +14,22 @@ from bench.reports.tables import all_columns
 _TEXTS = ("sampler", "family", "student.name", "grid", "precision", "mode")
 _COUNTS = ("steps", "counted.calls", "counted.forwards", "counted.teacher_equivalents")
 _ERROR, _RATE, _OVERHEAD = "quality.trajectory_error.value", "time.images_per_s.median", "time.overhead_fraction"
+MOST = 1000  # records that a page holds
 _LATENCY, _MEMORY = "time.latency_ms", "memory.peak_bytes"
 
 
 def records(df: pd.DataFrame, groups: Sequence[Section]) -> Records:
-    """All records, those without a result too, to sort, filter and take away; with the scores of each group."""
+    """The records, those without a result too, to sort, filter and take away, MOST of them; with the scores of each group."""
+    best = pd.concat([s.rows.set_index("record")["place"] for s in groups]) if groups else pd.Series(dtype=float)
+    kept = best.groupby(level=0).min().reindex(df.index).rank(method="first", na_option="bottom") <= MOST
     metrics = list(dict.fromkeys(s.metric for s in groups if s.metric))
     titles = [*map(title_of, (*_TEXTS, *_COUNTS)), *metrics]
     titles += [*map(title_of, (_ERROR, f"{_LATENCY}.median", _RATE, _OVERHEAD)), "memory, GB", "status", "remark"]
-    rows = df.sort_values(["sampler", "steps", "cell", "run_id"], kind="stable")
+    rows = df[kept].sort_values(["sampler", "steps", "cell", "run_id"], kind="stable")
     right = range(len(_TEXTS), len(titles) - 2)
     shown = Table(titles, [_line(row, metrics) for _, row in rows.iterrows()], right)
-    return Records(shown, all_columns(df), "results")
+    left = f"{MOST} of {len(df)} records, of each group the best; results.csv beside this page has all."
+    return Records(shown, all_columns(df[kept]), "results", left if len(df) > MOST else "")
 
 
 def _line(row: pd.Series, metrics: Sequence[str]) -> list[Cell]:

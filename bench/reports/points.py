@@ -96,6 +96,8 @@ def draw(
         ax.plot(rows["x"], rows["y"], c=style.color, ls=style.line, lw=0.9, alpha=FADED if steps else 0.8, zorder=2)
         for kept, alpha, size in ((~front[rows.index], FADED, 3.5), (front[rows.index], 1.0, 5.0)):
             shown = rows[kept & ~off[rows.index]]
+            if shown.empty:
+                continue
             across, along = ([shown[v] - shown[f"{v}_low"], shown[f"{v}_high"] - shown[v]] for v in ("x", "y"))
             ax.errorbar(
                 shown["x"], shown["y"], xerr=across, yerr=along, fmt=style.marker, ms=size, mew=0.7, elinewidth=0.8,

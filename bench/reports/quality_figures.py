@@ -13,9 +13,8 @@ from bench.presentation.looks import drawing, legend_below, log_axes
 from bench.presentation.text import measured, num, one_line, plural
 from bench.records.columns import axis_of, title_of
 from bench.reports.points import DASHED, FRONTIER, draw, failed, frontier, handles, interval_text, off_text, points
-from bench.reports.sections import LABEL, Section, batch_sizes, machines
+from bench.reports.sections import LABEL, Section, batch_sizes, disturbed, machines
 from bench.reports.student_claims import TIMES, with_image_ms
-from bench.reports.tables import disturbed
 
 CONVERGED = 50  # calls from which on a solver's quality counts as the converged one
 

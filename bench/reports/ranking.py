@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from bench.records.differences import ROUNDING, Difference, difference
+from bench.records.differences import ROUNDING, differences
+
+COMPARED = ["fd", "fd_low", "fd_high", "seed", "images", "run", "cell", "place"]
+"""Columns that tell how two rows stand to each other."""
 
 
 def pareto(df: pd.DataFrame, x: str, y: str, sign: int = 1, x_ends: tuple[str, str] | None = None) -> pd.Series:
@@ -26,62 +30,82 @@ def pareto(df: pd.DataFrame, x: str, y: str, sign: int = 1, x_ends: tuple[str, s
     xs, ys = df[x].to_numpy(float), sign * df[y].to_numpy(float)
     low, high = (df[c].to_numpy(float) for c in x_ends or (x, x))
     low, high = np.where(np.isnan(low), xs, low), np.where(np.isnan(high), np.inf, high)
-    has = ~np.isnan(xs) & ~np.isnan(ys)
-    front = has.copy()
-    for i in np.flatnonzero(has):
-        better, equal = has & (ys < ys[i]), has & (ys == ys[i])
-        front[i] = not ((better & (low <= high[i])).any() or (equal & (high < low[i])).any())
+    has = np.flatnonzero(~np.isnan(xs) & ~np.isnan(ys))
+    front = np.zeros(len(df), dtype=bool)
+    if len(has):
+        levels, own = np.unique(ys[has], return_inverse=True)
+        least_low, least_high = np.full((2, len(levels)), np.inf)
+        np.minimum.at(least_low, own, low[has])
+        np.minimum.at(least_high, own, high[has])
+        better = np.minimum.accumulate(least_low)  # the least x of all that are as good, or better
+        front[has] = ((own == 0) | (better[own - 1] > high[has])) & (least_high[own] >= low[has])
     return pd.Series(front, index=df.index)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Winner:
     """The best row of a selection by `cost`, and how the others were held against it.
 
     Attributes:
         row: the best row.
-        differences: of the others from it by their index labels, in the order of their `cost`.
+        differences: of the others from it, in the order of their `cost` (`bench.records.differences.differences`).
     """
 
     row: pd.Series
-    differences: dict[int, Difference]
+    differences: pd.DataFrame
 
     @property
+    def alone(self) -> bool:
+        """Whether there is no other row."""
+        return self.differences.empty
+
+    @cached_property
     def ties(self) -> list[int]:
         """The rows whose difference may be chance, or could not be tested."""
-        return [index for index, d in self.differences.items() if d.tie]
+        return list(self.differences.index[self.differences["tie"]])
+
+    @cached_property
+    def tied(self) -> frozenset[int]:
+        """The same, to look up."""
+        return frozenset(self.ties)
 
     @property
     def untested(self) -> list[int]:
         """The rows that could not be tested."""
-        return [index for index, d in self.differences.items() if not d.known]
+        return list(self.differences.index[~self.differences["known"]])
 
     @property
     def tested(self) -> bool:
         """Whether any other row was tested against it: only then it is the best of something."""
-        return any(d.known for d in self.differences.values())
+        return bool(self.differences["known"].any())
 
     @property
     def nearer(self) -> list[int]:
         """The rows that are not tied although one farther off is: ties are not transitive."""
-        order = [(index, d.tie) for index, d in self.differences.items() if d.known]
-        last = max((place for place, (_, tie) in enumerate(order) if tie), default=0)
-        return [index for index, tie in order[:last] if not tie]
+        known = self.differences[self.differences["known"]]
+        last = max(np.flatnonzero(known["tie"]), default=0)
+        return list(known.index[:last][~known["tie"].iloc[:last]])
+
+
+def first(rows: pd.DataFrame, within: "pd.Series[bool] | bool" = True) -> pd.Series | None:
+    """Of rows, or those `within`, the one of the smallest `cost` (of equal ones by `place`); None if none has one."""
+    kept = (rows["fd"].notna() & within).to_numpy()
+    return rows.iloc[int(np.where(kept, rows["place"], np.inf).argmin())] if kept.any() else None
 
 
 def winner(rows: pd.DataFrame) -> Winner | None:
-    """The smallest `cost` (at equal values fewer calls, then the name), with the others; None if no row has one."""
-    rows = rows[rows["fd"].notna()].sort_values(["cost", "counted.calls", "label"], kind="stable")
-    if rows.empty:
+    """The `first` of rows with the others; None if no row has a score."""
+    best = first(rows)
+    if best is None:
         return None
-    best = rows.iloc[0]
-    return Winner(best, {int(str(index)): difference(best, row) for index, row in rows.iloc[1:].iterrows()})
+    others = rows[COMPARED][rows["fd"].notna() & (rows.index != best.name)]
+    return Winner(best, differences(best, others.sort_values("place")))
 
 
 def coinciding(rows: pd.DataFrame) -> Sequence[str]:
     """Solvers whose one-call rows have equal `fd` (to a thousandth), the largest such set; empty if fewer than two."""
     to_zero = ~rows["last_step"].eq("stop") if "last_step" in rows else True
     once = rows[(rows["counted.calls"] == 1) & rows["fd"].notna() & rows["student.name"].isna() & to_zero]
-    sets = [sorted(set(once["label"][np.isclose(once["fd"], fd, rtol=ROUNDING)])) for fd in once["fd"]]
+    sets = [sorted(set(once["label"][np.isclose(once["fd"], fd, rtol=ROUNDING)])) for fd in once["fd"].unique()]
     largest = max(sets, key=len, default=[])
     return largest if len(largest) > 1 else []

@@ -10,22 +10,17 @@ from bench.presentation import html, latex, markdown
 from bench.presentation.document import (
     Block,
     Bullets,
-    Cell,
     Document,
     Figure,
     Heading,
     Inline,
     Paragraph,
     Span,
-    Table,
-    cell,
     link,
     strong,
     underlined,
 )
 from bench.presentation.looks import also_for_papers
-from bench.presentation.text import num, one_line
-from bench.records.columns import title_of
 from bench.records.frame import load_records
 from bench.records.ranking import FRECHET
 from bench.reports.answer import answer
@@ -38,8 +33,10 @@ from bench.reports.orders import ORDERS_TEXT, orders_table
 from bench.reports.overhead_figure import overhead_figure
 from bench.reports.overview_figure import overview_figure
 from bench.reports.page import records
+from bench.reports.provenance import edited, values, what_was_run
 from bench.reports.quality_figures import quality_figures
 from bench.reports.ranking import winner
+from bench.reports.readable import left_out, readable
 from bench.reports.sample_figure import sample_figure
 from bench.reports.sections import Section, sections
 from bench.reports.setting_tables import front, names_of, setting_tables
@@ -52,43 +49,16 @@ from bench.reports.time_tables import cost_table, decode_table, sweep_table, tim
 from bench.reports.trajectory_figure import trajectory_figure
 from samplers.errors import UserError
 
-MADE = ("resize", "rounding", "dimensions", "reference_name", "reference_n")
-"""Of a score, besides its hashes: how its images came to the features, and what they are compared with."""
 OF_WHAT = ("n", "dimensions")
-
-
-def _values(df: pd.DataFrame, column: str) -> str:
-    """The different values of a column, as text."""
-    values = df[column].dropna()
-    if values.nunique() > 4 and pd.api.types.is_numeric_dtype(values):
-        return f"{num(values.min())} to {num(values.max())}"
-    return ", ".join(sorted({one_line(v) for v in values.astype(object)}))
-
-
-def _what_was_run(df: pd.DataFrame, groups: Sequence[Section]) -> Table:
-    """Plan, machine and versions as a table of two columns."""
-    text = df.assign(**{"teacher.sha256": df["teacher.sha256"].str[:12]})
-    columns = (
-        "teacher.name", "teacher.sha256", "images", "seed", "labels", "batch_size", "device", "precision", "mode",
-        "time.clock", "quality.trajectory_error.reference", "run_id",
-    )  # fmt: skip
-    names = {"teacher.sha256": f"{title_of('teacher.name')}'s {title_of('teacher.sha256')}", "run_id": f"{title_of('run_id')}s"}
-    rows = [[names.get(column, title_of(column)), _values(text, column)] for column in columns]
-    for section in groups:
-        if section.metric:
-            first, key = section.rows.iloc[0], f"quality.{section.metric}"
-            shas = [f"{what} {str(first.get(f'{key}.{what}_sha256', ''))[:12]}" for what in ("extractor", "reference")]
-            told = [f"{title_of(c)}: {_values(section.rows, c)}" for f in MADE if (c := f"{key}.{f}") in section.rows]
-            rows.append([f"{section.metric} ({section.key()})", "; ".join([f"SHA-256: {', '.join(shas)}", *told])])
-    environment = sorted(c for c in df.columns if c.startswith("environment."))
-    rows += [[c.removeprefix("environment.").removeprefix("packages."), _values(df, c)] for c in environment]
-    return Table(["what", "value"], [[cell(name), Cell(value, value)] for name, value in rows if value])
+"""Of a score: how many images it is of, and how many features."""
+GROUPS = 8
+"""Groups of rows that are told in full."""
 
 
 def _reading(section: Section) -> Inline:
     """How the numbers of a section, which has a metric, are to be read."""
-    bands = [(rows, w) for rows in banded(section).values() if (w := winner(rows)) and w.differences]
-    made = [d for _, w in bands for d in w.differences.values()]
+    bands = [(rows, w) for rows in banded(section).values() if (w := winner(rows)) and not w.alone]
+    made = pd.concat([w.differences for _, w in bands]) if bands else pd.DataFrame({"known": [], "paired": []}, dtype=bool)
     direction = "larger" if section.ranking.sign < 0 else "smaller"
     features = f"{section.quality[0].upper()}{section.quality[1:]} in the features of extractor {section.extractor} "
     features += f"({section.metric}), {direction} is better."
@@ -99,12 +69,12 @@ def _reading(section: Section) -> Inline:
         features += f" It is of fewer images ({n:.0f}) than dimensions ({dimensions:.0f}): the covariance is singular and the "
         features += "distance far too large, so it says nothing beside one of another number of images."
     marks: list[str | Span] = [" No two rows could be tested against each other, so none is marked as best."]
-    if any(d.known for d in made):
+    if made["known"].any():
         marks = [
             " In each band of calls the best is ", strong("bold"), " and what is statistically tied with it (95 %) is ",
             underlined("underlined"), ". A tie is judged by the difference of two rows, paired image by image where they share "
-            f"seed and number of images ({sum(d.paired for d in made)} of the {len(made)} comparisons), else by the two "
-            f"intervals.{' What could not be tested is underlined, too.' if any(not d.known for d in made) else ''}",
+            f"seed and number of images ({made['paired'].sum()} of the {len(made)} comparisons), else by the two "
+            f"intervals.{' What could not be tested is underlined, too.' if not made['known'].all() else ''}",
         ]  # fmt: skip
     marks += [f" {text}" for rows, w in bands if (text := intransitive(rows, w))]
     rows, brackets = section.rows, []
@@ -130,33 +100,43 @@ def _figures(section: Section, out: Path, suffix: str) -> list[Figure]:
     return found
 
 
-def _section(section: Section, names: Sequence[str], out: Path, suffix: str) -> list[Block]:
-    first = front(section, names)
-    figures = [charted(first, figure) for figure in _figures(first, out, suffix)]
-    choice = chooser(first)
+def _section(whole: Section, names: Sequence[str], out: Path, suffix: str) -> list[Block]:
+    first = front(whole, names)
+    seen, section = readable(first), readable(whole)
+    first = replace(first, looks=seen.looks)
+    figures = [charted(seen, figure) for figure in _figures(seen, out, suffix)]
+    choice = chooser(first, seen)
     blocks: list[Block] = [*([choice] if choice is not None else []), Bullets(answer(first))]
     if len(first.scored):
-        heading = f"{section.distance} by budget of network calls"
+        heading = f"{first.distance} by budget of network calls"
         blocks += [Heading(3, heading), summary_table(first), *summary_notes(first)]
-    blocks += setting_tables(section, names)
-    blocks += [Heading(3, "Figures"), *figures, Heading(3, "Table")]
-    blocks += [Paragraph(_reading(section))] if section.metric else []
-    blocks += [*map(Paragraph, time_caveats(section)), *main_tables(section)]
+    blocks += setting_tables(whole, names)
+    left = left_out(first, seen)
+    blocks += [Heading(3, "Figures"), *([Paragraph(left)] if left else []), *figures, Heading(3, "Table")]
+    blocks += [Paragraph(_reading(whole))] if whole.metric else []
+    blocks += [*map(Paragraph, time_caveats(whole)), *main_tables(whole)]
     for heading, table, text in (
         ("Throughput by batch size, images a second", sweep_table(section), ""),
         ("Sampling latents, decoding them, and both", decode_table(section), ""),
         ("Cold start and energy", cost_table(section), ""),
-        ("Students beside solvers of their cost", claims_table(section), CLAIMS_TEXT),
+        ("Students beside solvers of their cost", claims_table(whole, section), CLAIMS_TEXT),
         ("What training the students took", students_table(section), STUDENTS_TEXT),
-        ("When a training has paid for itself", break_even_table(section), BREAK_EVEN_TEXT),
+        ("When a training has paid for itself", break_even_table(whole, section), BREAK_EVEN_TEXT),
         ("Observed orders", orders_table(section), ORDERS_TEXT),
-        ("Equal conditions", fairness_table(section), FAIRNESS_TEXT),
+        ("Equal conditions", fairness_table(whole), FAIRNESS_TEXT),
     ):
         if table is not None:
             blocks += [Heading(3, heading), table, *([Paragraph(text)] if text else [])]
-    if empty := blanks(section):
+    if empty := blanks(whole):
         blocks += [Paragraph("Blank cells:"), Bullets(empty)]
     return blocks
+
+
+def _brief(section: Section) -> list[Block]:
+    """A group among very many: the table by budget."""
+    if section.scored.empty:
+        return [Paragraph(f"No {section.quality} was measured.")]
+    return [replace(summary_table(section), caption=f"{section.distance} by budget of network calls"), *summary_notes(section)]
 
 
 def headline(df: pd.DataFrame) -> Document:
@@ -177,28 +157,34 @@ def document(df: pd.DataFrame, out: Path, literature: str | None = None) -> Docu
     data set whose published results are drawn, too.
     """
     groups, bad = sections(df), df[df["status"] != "ok"]
-    teachers = _values(df, "teacher.name")
+    teachers = values(df, "teacher.name")
     about: list[str | Span] = [
-        f"{len(df)} cells of {df['sampler'].nunique()} samplers, teacher {teachers}, {_values(df, 'images')} images a cell, "
-        f"on {_values(df, 'device')}."
+        f"{len(df)} cells of {df['sampler'].nunique()} samplers, teacher {teachers}, {values(df, 'images')} images a cell, "
+        f"on {values(df, 'device')}."
     ]
     if len(bad):
         anchor = link("they are listed below", "#cells-without-a-result")
         about += [f" {len(bad)} of them gave no result; ", anchor, "."]
     blocks: list[Block] = [Heading(1, f"Sampler benchmark: {teachers}"), Paragraph(about)]
+    if changed := edited(df):
+        blocks.append(Paragraph([strong(changed)]))
     if len(groups) > 1:
         text = "The runs differ in teacher, images, labels, extractor or reference, so their rows are ranked apart."
+        if len(groups) > GROUPS:
+            text += f" The {GROUPS} largest of {len(groups)} groups are told in full; a report of other runs tells theirs."
         blocks.append(Paragraph(text))
+    full = sorted(range(len(groups)), key=lambda i: -len(groups[i].rows))[:GROUPS]
     for number, section in enumerate(groups, 1):
         name, suffix = ("The answer", "") if len(groups) == 1 else (f"Group {number}", f"_{number}")
-        blocks += [Heading(2, f"{name}: {section.key()}"), *_section(section, names_of(df), out, suffix)]
+        told = _section(section, names_of(df), out, suffix) if number - 1 in full else _brief(section)
+        blocks += [Heading(2, f"{name}: {section.key()}"), *told]
     if not groups:
         blocks += [Heading(2, "The answer"), Paragraph("No cell gave a result, so there is nothing to rank.")]
     if literature is not None:
-        blocks += literature_blocks(groups, literature, out)
+        blocks += literature_blocks([readable(s) for s in groups], literature, out)
     if len(bad):
         blocks += [Heading(2, "Cells without a result"), failed_table(df)]
-    return [*blocks, Heading(2, "What was run"), _what_was_run(df, groups), records(df, groups)]
+    return [*blocks, Heading(2, "What was run"), what_was_run(df, groups), records(df, groups)]
 
 
 def write_report(runs: Sequence[Path], out: Path | None = None, literature: str | None = None, paper: bool = False) -> Path:

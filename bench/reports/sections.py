@@ -23,8 +23,8 @@ class Section:
     Attributes:
         metric: what they are ranked by ("fd_mnist", or another that their records name), None where it was not measured.
         rows: their records, with `fd`, `fd_low`, `fd_high` (that metric), `cost` (it, or its negative where higher is better),
-            `label` (the series in figures of quality) and `timed` (the series in figures of time, where batch size and mode
-            matter too).
+            `label` (the series in figures of quality), `timed` (the series in figures of time, where batch size and mode matter
+            too), `place` (in the order of cost, then of fewer calls, then of the label) and `record` (its index among all).
         ranking: the metric's kind and where it is better.
         looks: of all series of the report.
     """
@@ -59,6 +59,22 @@ class Section:
         rows = self.rows[self.rows["fd"].notna()].sort_values(["run_id", "cell"], kind="stable")  # not the best of several
         return rows.drop_duplicates(["label", "steps"]).sort_index()
 
+    @cached_property
+    def one_machine(self) -> bool:
+        """Whether all rows were measured on one machine."""
+        return one_machine(self.rows)
+
+    @cached_property
+    def timed(self) -> pd.DataFrame:
+        """Rows with the metric and a latency that is valid."""
+        rows = self.rows
+        return rows[rows["fd"].notna() & ~disturbed(rows) & rows["time.latency_ms.median"].notna()]
+
+    @cached_property
+    def untrained(self) -> "Section":
+        """The rows that take no training, as a section of their own."""
+        return replace(self, rows=self.rows[self.rows["student.name"].isna()])
+
     @property
     def images(self) -> float:
         """How many images each row was scored on, or made."""
@@ -78,30 +94,42 @@ def machines(rows: pd.DataFrame) -> list[tuple[tuple[object, ...], pd.DataFrame]
     return list(rows.groupby([c for c in MACHINE if c in rows], dropna=False, sort=True))
 
 
+def one_machine(rows: pd.DataFrame) -> bool:
+    """Whether rows were measured on one machine."""
+    return len(rows[[c for c in MACHINE if c in rows]].drop_duplicates()) <= 1
+
+
+def disturbed(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Rows whose times are marked invalid: something disturbed the machine while they were taken."""
+    return rows["time.conditions.valid"].eq(False)
+
+
 def batch_sizes(rows: pd.DataFrame) -> str:
     """The batch sizes of rows, in words."""
     return ", ".join(f"{b:g}" for b in sorted(rows["batch_size"].dropna().unique()))
 
 
-def _labelled(rows: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+def _labelled(rows: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     """Sampler names, with whatever else tells a sampler's rows apart in brackets ("ddim [fp32, seed 1]")."""
     named = {"seed": "seed {}", "batch_size": "batch {}", "environment.threads": "{} threads"}
-    extra = {sampler: [c for c in columns if own[c].nunique(dropna=False) > 1] for sampler, own in rows.groupby("sampler")}
-
-    def text(row: pd.Series) -> str:
-        words = [named.get(c, "{}").format(row[c]) for c in extra[row["sampler"]] if pd.notna(row[c])]
-        return _short(_named(row) + (f" [{', '.join(words)}]" if words else ""))
-
+    values = rows.groupby("sampler")[list(columns)].nunique(dropna=False)
+    extra = {sampler: [c for c, n in zip(columns, counts, strict=True) if n > 1] for sampler, *counts in values.itertuples()}
+    specs = {sampler: Spec.parse(sampler) for sampler in extra}
     twins = rows.groupby("student.name")["student.sha256"].nunique()
 
-    def _named(row: pd.Series) -> str:
+    def spec_of(sampler: str, student: object, sha256: object) -> str:
         """The sampler's spec with its student's name, which says more than the path of a card; hashes tell namesakes apart."""
-        name = str(row["student.name"])
-        name += f"-{str(row['student.sha256'])[:6]}" if twins.get(name, 1) > 1 else ""
-        spec = Spec.parse(row["sampler"])
-        return ":".join((spec.name, *(name if k == "student" else f"{k}={v}" for k, v in spec.options)))
+        name = str(student)
+        name += f"-{str(sha256)[:6]}" if twins.get(name, 1) > 1 else ""
+        return ":".join((specs[sampler].name, *(name if k == "student" else f"{k}={v}" for k, v in specs[sampler].options)))
 
-    return rows.apply(text, axis=1)
+    found = []
+    students = zip(rows["sampler"], rows["student.name"], rows["student.sha256"], strict=True)
+    for (sampler, student, sha256), told in zip(students, zip(*(rows[c] for c in columns), strict=True), strict=True):
+        row = dict(zip(columns, told, strict=True))
+        words = [named.get(c, "{}").format(row[c]) for c in extra[sampler] if pd.notna(row[c])]
+        found.append(_short(spec_of(sampler, student, sha256) + (f" [{', '.join(words)}]" if words else "")))
+    return found
 
 
 def _short(label: str) -> str:
@@ -111,7 +139,7 @@ def _short(label: str) -> str:
 
 
 def _section(metric: str | None, rows: pd.DataFrame, ranking: Ranking = FRECHET) -> Section:
-    rows = rows.copy()
+    rows = rows.assign(record=rows.index)
     for own, key in (("fd", "value"), ("fd_low", "ci_low"), ("fd_high", "ci_high")):
         rows[own] = rows.get(f"quality.{metric}.{key}", float("nan"))
     rows["cost"] = ranking.sign * rows["fd"]
@@ -119,7 +147,9 @@ def _section(metric: str | None, rows: pd.DataFrame, ranking: Ranking = FRECHET)
     rows["label"] = _labelled(rows, made)
     rows["timed"] = _labelled(rows, [*made, "batch_size", "mode", *(c for c in MACHINE[1:] if c in rows)])
     rows = rows.sort_values(["counted.calls", "cost", "sampler", "cell", "run_id"], kind="stable").reset_index(drop=True)
-    return Section(metric, rows, ranking)
+    order = rows[["cost", "counted.calls", "label"]].sort_values(["cost", "counted.calls", "label"], kind="stable").index
+    rows["place"] = pd.Series(range(len(rows)), index=order)
+    return Section(metric, rows.copy(), ranking)  # copied, its columns lie side by side: rows are taken from them often
 
 
 def sections(df: pd.DataFrame) -> list[Section]:

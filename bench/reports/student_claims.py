@@ -9,9 +9,8 @@ from bench.presentation.document import Cell, Table, cell
 from bench.presentation.text import interval, measured, num, plural
 from bench.records.columns import axis_of, title_of
 from bench.records.differences import difference
-from bench.reports.ranking import winner
-from bench.reports.sections import Section, batch_sizes, machines
-from bench.reports.tables import disturbed
+from bench.reports.ranking import first
+from bench.reports.sections import Section, batch_sizes, disturbed, one_machine
 
 COUNTS = ("counted.calls", "counted.teacher_equivalents")
 TIMES = ("time.latency_ms", "image_ms")
@@ -36,6 +35,11 @@ def with_image_ms(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def students(rows: pd.DataFrame, seen: Section) -> pd.DataFrame:
+    """The trained ones among rows that `seen` has, too."""
+    return rows[rows["student.name"].notna() & rows.index.isin(seen.rows.index)]
+
+
 def claim(student: pd.Series, solvers: pd.DataFrame, cost: str) -> Claim | None:
     """What can be said of a student beside solvers of its cost or less; None where its own cost is not known.
 
@@ -47,33 +51,38 @@ def claim(student: pd.Series, solvers: pd.DataFrame, cost: str) -> Claim | None:
         cost: one of COUNTS or TIMES.
     """
     low, high = (cost, cost) if cost in COUNTS else (f"{cost}.ci_low", f"{cost}.ci_high")
+    within = solvers[low] <= student[high]
     if cost in TIMES:
-        solvers = solvers[~disturbed(solvers)]
+        within &= ~disturbed(solvers)
         if student["time.conditions.valid"] in (False,):  # None and NaN: not known
             return None
     if pd.isna(student[high]):
         return None
-    best = winner(solvers[solvers[low] <= student[high]])
+    best = first(solvers, within)
     if best is None:
         return Claim("no solver")
-    found = difference(student, best.row)
+    found = difference(student, best)
     if not found.known:
-        return Claim("not tested against", best.row)
+        return Claim("not tested against", best)
     if found.tie:
-        return Claim("tied with", best.row)
-    return Claim("better than" if student["cost"] < best.row["cost"] else "worse than", best.row)
+        return Claim("tied with", best)
+    return Claim("better than" if student["cost"] < best["cost"] else "worse than", best)
 
 
-def claims_table(section: Section) -> Table | None:
+def claims_table(section: Section, seen: Section) -> Table | None:
     """A row a student and number of calls, a column a cost; None without students or without solvers.
 
     Times are left out where rows were timed on several machines.
+
+    Args:
+        section: whose solvers the students are held against.
+        seen: whose students, of the rows of that section.
     """
     rows = with_image_ms(section.scored)
-    trained, solvers = rows[rows["student.name"].notna()], rows[rows["student.name"].isna()]
+    trained, solvers = students(rows, seen), rows[rows["student.name"].isna()]
     if trained.empty or solvers.empty:
         return None
-    costs = dict.fromkeys(COUNTS) if len(machines(rows)) > 1 else dict.fromkeys((*COUNTS, *TIMES))
+    costs = (*COUNTS, *TIMES) if one_machine(rows) else COUNTS
     titles = {c: title_of(c) for c in COUNTS} | {
         "time.latency_ms": axis_of("time.latency_ms.median"),
         "image_ms": f"ms per image at batch {batch_sizes(rows)}",

@@ -12,7 +12,8 @@ from bench.records.columns import COLUMNS, title_of
 from bench.records.frame import MACHINE
 from bench.records.ranking import FRECHET
 from bench.reports.ranking import Winner, winner
-from bench.reports.sections import Section
+from bench.reports.readable import SERIES, capped
+from bench.reports.sections import Section, disturbed
 from bench.reports.ties import intransitive
 
 BANDS = (
@@ -38,13 +39,8 @@ def banded(section: Section) -> dict[str, pd.DataFrame]:
     return {title: rows for title, rows in bands.items() if len(rows)}
 
 
-def disturbed(rows: pd.DataFrame) -> "pd.Series[bool]":
-    """Rows whose times are marked invalid: something disturbed the machine while they were taken."""
-    return rows["time.conditions.valid"].eq(False)
-
-
 def main_tables(section: Section) -> list[Table]:
-    """Every row of a section, a table for each band of calls with its best row and the statistical ties with it."""
+    """The rows of a section, a table for each band of calls with its best row and the statistical ties with it."""
     extra = [c for c in _VARYING if c in section.rows and section.rows[c].nunique(dropna=False) > 1]
     setting = [c for c in ("last_step", "end") if c in section.rows and section.rows[c].notna().any()]
     texts, counts = ("sampler", *extra, "grid", *setting[:-1]), (*setting[-1:], *_COUNTS)
@@ -56,6 +52,7 @@ def main_tables(section: Section) -> list[Table]:
     for caption, rows in banded(section).items():
         rows = rows.sort_values(["cost", "counted.calls", "label", "cell"], kind="stable")
         best, invalid = winner(rows), set(rows.index[disturbed(rows)])
+        rows, left = capped(rows)
         lines = [
             [
                 *(cell(row[c]) for c in texts),
@@ -70,7 +67,7 @@ def main_tables(section: Section) -> list[Table]:
             ]
             for index, row in rows.iterrows()
         ]
-        tables.append(Table(columns, lines, right, caption))
+        tables.append(Table(columns, lines, right, caption + left))
     return tables
 
 
@@ -78,7 +75,7 @@ def mark(best: Winner | None, index: Hashable) -> Mark:
     """What the row with this index is beside the best of its selection; nothing where none was tested against another."""
     if best is None or not best.tested:
         return ""
-    return "best" if index == best.row.name else "tie" if index in best.ties else ""
+    return "best" if index == best.row.name else "tie" if index in best.tied else ""
 
 
 def _latency(row: pd.Series) -> Cell:
@@ -98,19 +95,23 @@ def summary_table(section: Section) -> Table:
     ranks: dict[str, list[float]] = {}
     for high, rows in latest(section.scored).items():
         best, columns[high] = winner(rows), {}
-        for index, row in rows.iterrows():
-            fewer = f"({num(row['counted.calls'])})" if row["counted.calls"] < high else ""
-            columns[high][row["label"]] = Cell(measured(row["fd"]), row["fd"], mark(best, index), fewer)
+        marks = [mark(best, index) for index in rows.index]
+        for label, calls, fd, own in zip(rows["label"], rows["counted.calls"], rows["fd"], marks, strict=True):
+            fewer = f"({num(calls)})" if calls < high else ""
+            columns[high][label] = Cell(measured(fd), fd, own, fewer)
         for label, rank in zip(rows["label"], rows["cost"].rank(pct=True), strict=True):
             ranks.setdefault(label, []).append(rank)
-    order = sorted(ranks, key=lambda label: (sum(ranks[label]) / len(ranks[label]), label))
+    order = sorted(ranks, key=lambda label: (sum(ranks[label]) / len(ranks[label]), label))[:SERIES]
     lines = [[cell(label), *(found.get(label, Cell("")) for found in columns.values())] for label in order]
     return Table([title_of("sampler"), *(plural(high, "call") for high in columns)], lines, range(1, len(columns) + 1))
 
 
 def summary_notes(section: Section) -> list[Paragraph]:
-    """Which ties of the summary do not follow the order of its values, and why."""
-    found = [intransitive(rows, best) for rows in latest(section.scored).values() if (best := winner(rows))]
+    """How many samplers have no row in the summary; which of its ties do not follow the order of its values, and why."""
+    bands = latest(section.scored).values()
+    found = [intransitive(rows, best) for rows in bands if (best := winner(rows))]
+    left = len(set().union(*(rows["label"] for rows in bands))) - SERIES
+    found += [f"{left} more have a larger sum of ranks; results.csv has them."] if left > 0 else []
     return [Paragraph(text) for text in found if text]
 
 

@@ -10,8 +10,7 @@ from bench.presentation.document import Cell, Mark, Table, cell
 from bench.presentation.text import measured, num
 from bench.records.columns import title_of
 from bench.records.schema import ColdStart
-from bench.reports.sections import Section
-from bench.reports.tables import disturbed
+from bench.reports.sections import Section, disturbed
 
 COSTS = (*(f"time.cold_start_s.{stage}" for stage in ColdStart.model_fields), "energy.joules_per_image")
 """Columns of the table of cold start and energy."""

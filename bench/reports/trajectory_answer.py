@@ -8,6 +8,7 @@ from bench.presentation.document import Inline, strong
 from bench.presentation.text import interval, num, plural
 from bench.reports.sections import Section
 
+MOST = 40  # names in a sentence
 _ERROR = "quality.trajectory_error"
 
 
@@ -38,8 +39,9 @@ def _of(rows: pd.DataFrame, budget: float) -> Inline:
     error = interval(*(best[f"{_ERROR}.{k}"] for k in ("value", "ci_low", "ci_high")))
     text = "Nothing else was measured there."
     if len(near):
-        listed = [f"{r['label']} ({num(r['counted.calls'])})" for _, r in near.iterrows()]
-        text = f"Not told from it, by their intervals (calls in brackets): {', '.join(listed)}."
+        listed = [f"{r['label']} ({num(r['counted.calls'])})" for _, r in near.head(MOST).iterrows()]
+        more = f" and {len(near) - MOST} more" if len(near) > MOST else ""
+        text = f"Not told from it, by their intervals (calls in brackets): {', '.join(listed)}{more}."
     elif len(others):
         text = "The intervals of all others lie above its own."
     of = f" ({plural(best['counted.calls'], 'call')}) has the smallest trajectory error, {error}. {text}"

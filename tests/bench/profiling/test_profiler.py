@@ -14,7 +14,7 @@ from bench.cli import main
 from bench.instruments.clock import Clock
 from bench.machine.threads import Choice
 from bench.presentation import markdown
-from bench.profiling.page import document, doubts, headline, write_profile
+from bench.profiling.page import document, doubts, draw, headline, write_profile
 from bench.profiling.profiler import Profiler, Silent
 from bench.profiling.settings import ProfileSettings
 from samplers import UserError
@@ -92,6 +92,13 @@ def test_the_folder_has_page_tables_figure_and_json(result: dict, tmp_path: Path
     with open(tmp_path / "profile" / "stages.csv") as f:
         assert len(list(csv.DictReader(f))) == len(result["stages"])
     assert (tmp_path / "profile" / "profile.png").stat().st_size > 5000
+
+
+def test_ticks_of_batch_sizes_are_measured_values(result: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    drawn = []
+    monkeypatch.setattr("bench.presentation.looks.save", lambda figure, path: drawn.append(figure))
+    draw(result, tmp_path / "profile.png")
+    assert list(drawn[0].axes[-1].get_xticks()) == [1, 4]
 
 
 def test_a_chrome_trace_on_request(tiny: dict[str, str], student: str, tmp_path: Path):

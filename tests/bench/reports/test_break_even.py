@@ -29,7 +29,7 @@ def solver(sampler: str, steps: int, *, fd: float, ms: float, rate: float) -> di
 def table(tmp_path, records) -> list[list[str]]:
     """Cells of the table's rows; [] if there is none."""
     (section,) = sections(load_records([write_run(tmp_path / "run", records, images=False)]))
-    found = break_even_table(section)
+    found = break_even_table(section, section)
     return [[cell.text for cell in row] for row in found.rows] if found else []
 
 
@@ -104,7 +104,7 @@ def test_two_machines_have_no_common_clock(tmp_path):
     made["environment"] = {**made["environment"], "cpu": "Another CPU"}
     run = write_run(tmp_path / "run", [*SOLVERS, made], images=False)
     (section,) = sections(load_records([run]))
-    assert break_even_table(section) is None
+    assert break_even_table(section, section) is None
     report = write_report([run]).read_text()
     assert "**Students and solvers, side by side**: no figure, because the rows were timed on different machines." in report
 

@@ -36,7 +36,7 @@ INVALID = {"valid": False, "reasons": ["heat"]}
 def drawn(monkeypatch) -> dict[str, Drawn]:
     """The figures that a report sets up, by the names of their files; none is drawn."""
     found: dict[str, Drawn] = {}
-    monkeypatch.setattr(Drawn, "savefig", lambda self, path, **kwargs: found.update({path.name: self}))
+    monkeypatch.setattr("bench.presentation.looks.save", lambda figure, path: found.update({path.name: figure}))
     return found
 
 
@@ -71,7 +71,7 @@ def caption(made: Document, title: str) -> str:
 
 def verdicts(rows: Section) -> list[list[str]]:
     """What the table of claims says of each student by calls, teacher-equivalents, latency and in batches."""
-    table = claims_table(rows)
+    table = claims_table(rows, rows)
     return [[cell.text for cell in row[3:]] for row in table.rows] if table else []
 
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_tested_is_not_claimed(tmp_path):
         r["quality"]["fd_mnist"] |= {"ci_low": None, "ci_high": None}
     known = section(tmp_path, *rows)
     assert verdicts(known) == [["not tested against heun (1 call, 6.10)"] * 4]
-    table = break_even_table(known)
+    table = break_even_table(known, known)
     assert table is not None
     assert [cell.text for cell in table.rows[0][4:]] == ["not tested", "–, 2.00", "–"] * 2
 
@@ -178,10 +178,10 @@ def _set_times(made: dict[str, Any], ms: float) -> None:
 def _of_times(records: list[dict[str, Any]]) -> list[Any]:
     """All that a report says and draws of times, but for the tables of what was measured."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as m:
-        m.setattr(Drawn, "savefig", lambda self, path, **kwargs: None)
+        m.setattr("bench.presentation.looks.save", lambda figure, path: None)
         found: list[Any] = []
         for s in sections(load_records([write_run(Path(folder) / "run", records, images=False)])):
-            found += [answer(s), claims_table(s), break_even_table(s), chooser(s)]
+            found += [answer(s), claims_table(s, s), break_even_table(s, s), chooser(s, s)]
             draw = (overview_figure, overhead_figure)
             figures = [*quality_figures(s, Path(folder), ""), *(f(s, Path(folder), "") for f in draw)]
             found += [(f.caption, None if f.data is None else f.data.to_csv()) for f in figures]
@@ -359,7 +359,7 @@ def _check_answers(s: Section) -> None:
 
 
 def _check_claims(s: Section) -> None:
-    table = claims_table(s)
+    table = claims_table(s, s)
     solvers = s.scored[s.scored["student.name"].isna()]
     if table is None:
         return
@@ -385,6 +385,6 @@ def test_without_any_error_nothing_is_called_better(records):
                 score |= {"ci_low": None, "ci_high": None}
     with TemporaryDirectory() as folder:
         for s in sections(load_records([write_run(Path(folder) / "run", records, images=False)])):
-            told = markdown.render([Bullets(answer(s))]) + repr(claims_table(s))
+            told = markdown.render([Bullets(answer(s))]) + repr(claims_table(s, s))
             assert not re.search(" is best|better than|worse than|tied with", told)
             assert all(c.mark == "" for t in (*main_tables(s), summary_table(s)) for row in t.rows for c in row)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib.figure
 import pytest
 
 from bench.presentation.document import Figure
@@ -15,7 +14,7 @@ RESULTS = Path(__file__).parents[3] / "results"
 @pytest.fixture(autouse=True)
 def _undrawn(monkeypatch: pytest.MonkeyPatch):
     """Figures are set up but not drawn."""
-    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda self, path, **kwargs: Path(path).touch())
+    monkeypatch.setattr("bench.presentation.looks.save", lambda figure, path: path.touch())
 
 
 @pytest.mark.parametrize("name", ["mnist32-cpu", "mnist32-dsno", "cifar10-cpu", "ddpm-mnist32"])

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from bench.reports.report import write_report
@@ -29,7 +28,7 @@ WIDTHS = {"wide": (1280, 900), "narrow": (390, 844)}
 def report(tmp_path_factory) -> Path:
     """The page, its pictures (not its charts) empty ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda self, path, **_: Image.new("L", (1080, 600), 255).save(path))
+        patch.setattr("bench.presentation.looks.save", lambda figure, path: Image.new("L", (1080, 600), 255).save(path))
         return write_report([RESULTS / "mnist32-cpu"], tmp_path_factory.mktemp("page")).with_suffix(".html")
 
 
@@ -125,6 +124,18 @@ def test_a_legend_hides_its_series_everywhere(opened):
     second.locator(".traces:has(.legendtext:text-is('ddim')) .legendtoggle").click()
     page.wait_for_selector(".controls input:not(:checked)", state="attached")  # plotly waits for a second click
     assert "ddim" not in shown(page, 0)
+
+
+def test_ticks_of_whole_numbers_are_measured_values_and_those_of_times_are_round(opened):
+    page = opened()
+    panels = """[...document.querySelectorAll('figure .panel')].map(p => ({
+        title: p.layout.xaxis.title.text, ticks: p.layout.xaxis.tickvals, x: p.data.flatMap(t => t.x)}))"""
+    found = {p["title"]: p for p in page.evaluate(panels)}
+    calls = found["network calls (sequential depth)"]
+    assert set(calls["ticks"]) <= set(calls["x"])
+    assert {1, 2, 5, 10, 50} <= set(calls["ticks"])
+    times = found["latency of one image, ms (batch 1)"]
+    assert {1, 2, 5, 10, 20, 50, 100} <= set(times["ticks"])
 
 
 def test_axes_become_linear_and_logarithmic(opened):

@@ -5,15 +5,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
-from matplotlib.figure import Figure
+from hypothesis import strategies as st
 from PIL import Image
 from report_fixture import failed, full_run, record, write_run
 from shaken_records import shaken_records
 
+from bench.presentation import markdown
 from bench.records.differences import Difference, difference
 from bench.records.frame import load_records
 from bench.records.schema import Counted
 from bench.records.scores import TrajectoryError
+from bench.records.versions import signed, upgrade
+from bench.reports.advice_text import recommendation
+from bench.reports.budget import Budget
 from bench.reports.ranking import pareto, winner
 from bench.reports.report import write_report
 from bench.reports.sections import sections
@@ -33,7 +37,7 @@ def full(tmp_path_factory) -> Path:
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures are set up but not drawn, which takes most of a report's time."""
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **kwargs: Path(path).touch())
+    monkeypatch.setattr("bench.presentation.looks.save", lambda figure, path: path.touch())
 
 
 # ------------------------------------------------------------------ loading
@@ -53,6 +57,20 @@ def test_a_line_cut_off_while_written_is_ignored(tmp_path):
     path = run / "records.jsonl"
     path.write_bytes(path.read_bytes()[:-200])
     assert load_records([run])["steps"].tolist() == [5]
+
+
+def test_records_edited_by_hand_are_said_to_be(tmp_path, undrawn):
+    lines = [signed(upgrade(record(s, 5, fd=fd))) for s, fd in (("ddim", 7.0), ("heun", 9.0))]
+    run = write_run(tmp_path / "a", lines, images=False)
+    said = "1 of 2 records were edited by hand: the hash in their line is not that of what they hold (heun_n5_b64_fp32_eager)"
+    for told in (write_report([run]).read_text(), markdown.render(recommendation(load_records([run]), Budget(calls=9))[0])):
+        assert "by hand" not in told
+    lines[1]["quality"]["fd_mnist"]["value"] = 1.0
+    run = write_run(tmp_path / "b", lines, images=False)
+    page = write_report([run])
+    for told in (page.read_text(), markdown.render(recommendation(load_records([run]), Budget(calls=9))[0])):
+        assert said in told.replace("\\", "")
+    assert pd.read_csv(page.parent / "results.csv")["edited"].tolist() == [False, True]
 
 
 def test_only_the_last_record_of_a_cell_counts(tmp_path):
@@ -93,6 +111,22 @@ def test_pareto_keeps_what_nothing_beats():
     assert pareto(df, "x", "y").to_dict() == dict(zip("abcdefgh", [1, 1, 0, 0, 1, 1, 1, 0], strict=True))
 
 
+@given(
+    st.lists(st.tuples(*[st.sampled_from([1.0, 2.0, 3.0, np.nan])] * 2, st.sampled_from([0.0, 0.5, 1.0, np.nan])), max_size=8)
+)
+def test_pareto_is_what_its_words_say(points):
+    """Held against all pairs."""
+    df = pd.DataFrame(points, columns=["x", "y", "wide"])
+    df = df.assign(low=df["x"] - df["wide"], high=df["x"] + df["wide"])
+    rows = list(df.fillna({"low": df["x"], "high": np.inf}).itertuples())
+
+    def beaten(a) -> bool:
+        return any((b.y < a.y and b.low <= a.high) or (b.y == a.y and b.high < a.low) for b in rows if b.x == b.x)
+
+    told = [a.x == a.x and a.y == a.y and not beaten(a) for a in rows]
+    assert pareto(df, "x", "y", x_ends=("low", "high")).tolist() == told
+
+
 def pair(tmp_path: Path, shared: float, **changes) -> pd.DataFrame:
     """Two cells 0.05 apart with intervals of +-0.2, whose influence values share a part of the given size."""
     r = np.random.default_rng(0)
@@ -131,6 +165,23 @@ def test_without_influence_files_the_intervals_decide(tmp_path):
     far = text_of(tmp_path / "far", record("ddim", 10, fd=3.0, se=0.01), record("euler", 10, fd=3.05, se=0.01))
     assert "<u>3" not in far
     assert "Nothing else is statistically tied with it." in far
+
+
+def test_many_differences_are_those_one_by_one(tmp_path):
+    """Near and far, paired and not, with and without intervals."""
+    r = np.random.default_rng(0)
+    records = [record("ddim", n, fd=3.0 + d, se=0.1) for n, d in enumerate((0.0, 0.05, 0.2, 0.5, 5.0, 6.0), 1)]
+    records += [record("heun", 5, fd=3.1, se=0.1, seed=1), record("deis", 5, fd=3.1)]
+    common = r.normal(0, 2, 500)
+    kept = [x["cell"] for x in records if x["sampler"] != "deis" and x["steps"] != 6]
+    influence = {cell: common + r.normal(0, 0.1, 500) for cell in kept}
+    records[-1]["quality"]["fd_mnist"] |= {"ci_low": None, "ci_high": None}
+    rows = sections(load_records([write_run(tmp_path / "a", records, influence, images=False)]))[0].scored
+    best = winner(rows)
+    assert len(best.differences) == len(records) - 1
+    for index, found in best.differences.iterrows():
+        d = difference(best.row, rows.loc[index])
+        assert (found["value"], found["known"], found["tie"], found["paired"]) == (d.value, d.known, d.tie, d.paired)
 
 
 def test_a_damaged_influence_file_is_not_used(tmp_path):
@@ -371,7 +422,7 @@ def test_images_that_differ_by_rounding_tie(tmp_path):
 
 def test_a_report_s_headings_and_axes_are_named_in_the_schema(tmp_path, monkeypatch):
     drawn = set()
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **kwargs: drawn.update(ax.get_xlabel() for ax in self.axes))
+    monkeypatch.setattr("bench.presentation.looks.save", lambda figure, _: drawn.update(ax.get_xlabel() for ax in figure.axes))
     monkeypatch.setattr(Counted.model_fields["calls"], "title", "evaluations")
     monkeypatch.setattr(Counted.model_fields["calls"], "description", "evaluations, one after the other")
     monkeypatch.setattr(TrajectoryError.model_fields["reference"], "title", "held against")

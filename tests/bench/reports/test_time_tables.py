@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from report_fixture import record, spread, write_run
 
 from bench.presentation import markdown
@@ -51,7 +50,7 @@ def test_a_row_with_invalid_times_is_marked_with_the_reason(tmp_path: Path):
 
 
 def test_a_row_with_invalid_times_is_never_the_fastest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **kwargs: Path(path).touch())
+    monkeypatch.setattr("bench.presentation.looks.save", lambda figure, path: path.touch())
     fast, slow = timed("ddim", 10, conditions=BAD), timed("euler", 10)
     for made, ms in ((fast, 1.0), (slow, 50.0)):
         made["time"]["latency_ms"]["median"] = ms
@@ -126,7 +125,7 @@ def test_cold_start_and_energy_have_the_columns_that_were_measured(tmp_path: Pat
 
 
 def test_the_report_has_these_tables_and_the_csv_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **kwargs: Path(path).touch())
+    monkeypatch.setattr("bench.presentation.looks.save", lambda figure, path: path.touch())
     cold = {"load": 2.0, "compile": 1.0, "first_image": 0.5, "total": 3.5}
     swept = timed("ddim", 5, sweep=[point(1, 10.0)], sweep_stopped="every size was measured", cold_start_s=cold, conditions=BAD)
     text = write_report([write_run(tmp_path / "run", [swept, record("heun", 3)])]).read_text()
