@@ -1,13 +1,16 @@
 """The pages lead where they say: every link, to a file or a heading, and every page from the site's table of contents."""
 
+import hashlib
 import os
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
@@ -66,3 +69,16 @@ def test_the_site_builds(tmp_path: Path):
     home = (tmp_path / "index.html").read_text()
     assert 'src="results/mnist32-cpu/report/story.png"' in home
     assert (tmp_path / "results" / "mnist32-cpu" / "report" / "report" / "index.html").exists()
+
+
+def test_licence_citation_and_templates_say_what_the_package_does():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()
+    text = (ROOT / "LICENSE").read_bytes()
+    assert hashlib.sha256(text).hexdigest() == "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30", (
+        "Apache's own"
+    )
+    forms = [yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")]
+    assert all({"name", "description", "body"} <= form.keys() for form in forms if "blank_issues_enabled" not in form)

@@ -18,7 +18,7 @@ from samplers.files import read_rows
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results" / "mnist32-cpu"
 CIFAR = ROOT / "results" / "cifar10-cpu"
-DSNO, ABLATIONS = ROOT / "results" / "mnist32-dsno", ROOT / "results" / "mnist32-ablations"
+ABLATIONS = ROOT / "results" / "mnist32-ablations"
 DEMO = ROOT / "results" / "demo"
 
 
@@ -33,13 +33,14 @@ QUOTED = {
     "docs/dsno.md": (
         "table of mnist32-dsno",
         "output of python -m dsno.ablations.table results/mnist32-ablations",
-        "profile of mnist32-dsno",
+        "profile of mnist32-dsno/profile",
+        "profile of mnist32-gpu/profile/graph",
     ),
     "docs/cifar10.md": (
         "summary of cifar10-cpu",
         "training of cifar10-small",
         "training of cifar10-lite",
-        "profile of cifar10-cpu",
+        "profile of cifar10-cpu/profile",
     ),
     "docs/gate.md": ("calibration of gate-calibration",),
     "docs/teachers.md": ("summary of ddpm-mnist32",),
@@ -90,14 +91,12 @@ def test_the_first_ladder_s_students_are_the_records():
     assert all(rungs[r["steps"]] == r["student"]["sha256"] for r in records if r["student"])
 
 
-def test_dsno_s_profile_is_the_measured_one():
-    result = json.loads((DSNO / "profile" / "profile.json").read_text())
-    assert (DSNO / "profile" / "profile.md").read_text() == markdown.render(page.document(result))
-
-
-def test_the_profile_on_cifar_10_is_the_measured_one():
-    result = json.loads((CIFAR / "profile" / "profile.json").read_text())
-    assert (CIFAR / "profile" / "profile.md").read_text() == markdown.render(page.document(result))
+@pytest.mark.parametrize(
+    "folder", [p.parent for p in sorted((ROOT / "results").rglob("profile.json"))], ids=lambda f: f.parent.name + "-" + f.name
+)
+def test_a_profile_s_page_is_of_what_was_measured(folder: Path):
+    result = json.loads((folder / "profile.json").read_text())
+    assert (folder / "profile.md").read_text() == markdown.render(page.document(result))
 
 
 def test_every_ablation_was_scored():

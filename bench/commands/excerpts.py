@@ -18,8 +18,8 @@ from bench.reports.advice import advise
 from bench.reports.answer import answer
 from bench.reports.break_even import break_even_table
 from bench.reports.budget import Budget
-from bench.reports.sections import Section, sections
-from bench.reports.setting_tables import front, names_of
+from bench.reports.sections import Section, batch_sizes, sections
+from bench.reports.setting_tables import front, names_of, setting_tables
 from bench.reports.student_claims import COUNTS, TIMES, claim, claims_table, with_image_ms
 from bench.reports.student_tables import students_table
 from bench.reports.tables import main_tables, summary_notes, summary_table
@@ -121,8 +121,7 @@ def _calibration(name: str) -> Document:
 
 
 def _profile(name: str) -> Document:
-    folder = ROOT / "results" / name / "profile"
-    return headline(read_json(folder / "profile.json", "profile", "profile again", ("batches", "stages")))
+    return headline(read_json(ROOT / "results" / name / "profile.json", "profile", "profile again", ("batches", "stages")))
 
 
 def _trained(name: str) -> Document:
@@ -143,6 +142,26 @@ def _summary(name: str) -> Document:
     return [summary_table(section), *summary_notes(section)]
 
 
+def _settings(name: str) -> Document:
+    """The tables that a run's plan asks for; nothing where it asks for none."""
+    df = load_records([ROOT / "results" / name])
+    return [block for section in sections(df) for block in setting_tables(section, names_of(df))]
+
+
+def _costs(name: str) -> Document:
+    """What the records of a run take on disk, and how many images a second DDIM makes."""
+    section, path = _section(name), ROOT / "results" / name / "records.jsonl"
+    size, count = path.stat().st_size / 1000, len(read_rows(path))
+    ddim = section.rows[(section.rows["sampler"] == "ddim") & section.rows["time.images_per_s.median"].notna()]
+    rates = [
+        f"{measured(r['time.images_per_s.median'])} images a second at {plural(r['counted.calls'], 'call')}, so 50,000 in "
+        f"{measured(50_000 / 60 / r['time.images_per_s.median'])} minutes"
+        for _, r in ddim.sort_values("counted.calls").iloc[[0, -1]].iterrows()
+    ]
+    made = f": in batches of {batch_sizes(ddim)}, {'; '.join(rates)} ({', '.join(sorted(set(ddim['device'])))})."
+    return [Bullets([[code("records.jsonl"), f": {count} records, {size / count:.1f} kB each."], [code("ddim"), made]])]
+
+
 def _of(make: Callable[[Section], "Table | None"]) -> Callable[[str], "list[Block | None]"]:
     return lambda name: [make(_section(name))]
 
@@ -152,6 +171,8 @@ KINDS: dict[str, Callable[[str], "Document | list[Block | None]"]] = {
     "answer": lambda name: [Bullets(answer(_section(name)))],
     "summary": _summary,
     "table": lambda name: main_tables(_section(name)),
+    "settings": _settings,
+    "costs": _costs,
     "students": _of(claims_table),
     "trainings": _of(students_table),
     "break-even": _of(break_even_table),
