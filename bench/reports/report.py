@@ -28,6 +28,7 @@ from bench.reports.break_even import BREAK_EVEN_TEXT, break_even_table
 from bench.reports.charts import charted
 from bench.reports.chooser import chooser
 from bench.reports.fairness import FAIRNESS_TEXT, fairness_table
+from bench.reports.libraries_figure import libraries_figure
 from bench.reports.literature_figure import literature_blocks
 from bench.reports.orders import ORDERS_TEXT, orders_table
 from bench.reports.overhead_figure import overhead_figure
@@ -105,6 +106,7 @@ def _section(whole: Section, names: Sequence[str], out: Path, suffix: str) -> li
     seen, section = readable(first), readable(whole)
     first = replace(first, looks=seen.looks)
     figures = [charted(seen, figure) for figure in _figures(seen, out, suffix)]
+    figures += [f for f in [libraries_figure(whole, names, out, suffix)] if f is not None]
     choice = chooser(first, seen)
     blocks: list[Block] = [*([choice] if choice is not None else []), Bullets(answer(first))]
     if len(first.scored):

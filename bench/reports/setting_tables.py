@@ -28,14 +28,14 @@ def front(section: Section, names: Sequence[str]) -> Section:
     if not names:
         return section
     tables = section.rows["tables"]
-    return replace(section, rows=section.rows[tables.isna() | _among(tables, names[0])])
+    return replace(section, rows=section.rows[tables.isna() | among(tables, names[0])])
 
 
 def setting_tables(section: Section, names: Sequence[str]) -> list[Block]:
     """Quality, trajectory error and settings of each table that has rows here."""
     blocks: list[Block] = []
     for name in names:
-        rows = section.rows[_among(section.rows["tables"], name)]
+        rows = section.rows[among(section.rows["tables"], name)]
         if rows.empty:
             continue
         rows = rows.assign(label=_labels(rows))
@@ -50,7 +50,8 @@ def setting_tables(section: Section, names: Sequence[str]) -> list[Block]:
     return blocks
 
 
-def _among(tables: pd.Series, name: str) -> "pd.Series[bool]":
+def among(tables: pd.Series, name: str) -> "pd.Series[bool]":
+    """Which rows are in a plan's table of this name, by their column `tables`."""
     return tables.map(lambda text: isinstance(text, str) and name in text.split("; ")).astype(bool)
 
 
