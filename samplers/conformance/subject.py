@@ -1,6 +1,8 @@
 """A sampler under test, and what a check says of it."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +12,8 @@ from torch import Tensor
 import samplers
 from samplers.conformance.watched import Data, Watch
 from samplers.denoiser import Denoiser
-from samplers.errors import UserError, defined, package_at
+from samplers.errors import UserError, defined, one_line, package_at, place
+from samplers.time_limit import at_most
 
 BATCH = 3
 USUAL, FEW = tuple(range(1, 13)), (1, 2, 3, 5)
@@ -49,15 +52,23 @@ class Subject:
         spec: its name and options.
         teacher: of a sampler with a network of its own, whose student it then needs.
         device: to sample on.
+        seconds: that it may take to get ready; None for no limit.
 
     Attributes:
         steps: those of its card, else of USUAL or FEW, that it can take here.
 
     Raises:
         UserError: it cannot be made, or takes none of these steps.
+        Flaw: it fails to get ready.
     """
 
-    def __init__(self, spec: str, teacher: Denoiser | None = None, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        spec: str,
+        teacher: Denoiser | None = None,
+        device: torch.device | str = "cpu",
+        seconds: float | None = None,
+    ):
         self.spec, self.sampler = spec, samplers.get(spec)
         self.card, self.package, self.device = self.sampler.card, package_at(self.sampler), torch.device(device)
         if self.card.training and teacher is None:
@@ -66,10 +77,16 @@ class Subject:
         denoiser, told, self.steps = self.denoiser(), "", list[int]()
         for n in self.card.steps or (USUAL if self.teacher is None else FEW):
             try:
-                self.sampler.prepare(denoiser, self.device, n)
+                with redirect_stdout(sys.stderr), at_most(seconds):
+                    self.sampler.prepare(denoiser, self.device, n)
                 self.steps.append(n)
             except UserError as e:
                 told = told or str(e)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as e:
+                where = place(e, self.package) or defined(type(self.sampler))
+                raise Flaw(f"it cannot get ready for {n} steps: {type(e).__name__}: {one_line(e)}", where) from e
         if not self.steps:
             raise UserError(f"{self.card.name} can take no steps here: {told or 'its card names none'}")
         self.usual = max((n for n in self.steps if n <= 5), default=self.steps[0])

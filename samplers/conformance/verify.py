@@ -38,18 +38,25 @@ CHECKS: dict[str, Callable[[Subject], str | None]] = {
 def verify(
     spec: str, teacher: Denoiser | None = None, *, device: torch.device | str = "cpu", seconds: float = SECONDS
 ) -> list[Finding]:
-    """What each check finds of a sampler; after one that takes too long the others are not made.
+    """What each check finds of a sampler; after one that takes too long, or where it fails to get ready, no others are made.
 
     Args:
         spec: its name and options.
         teacher: of a sampler with a network of its own.
         device: to sample on.
-        seconds: that a check may take.
+        seconds: that a check may take, or getting ready for a number of steps.
 
     Raises:
         UserError: the sampler cannot be made, or takes no steps here.
     """
-    subject, found = Subject(spec, teacher, device), list[Finding]()
+    try:
+        subject, found = Subject(spec, teacher, device, seconds), list[Finding]()
+    except Flaw as e:
+        first, *others = CHECKS
+        return [
+            Finding(first, False, str(e), e.line),
+            *(Finding(name, None, "not run, for it cannot get ready") for name in others),
+        ]
     for name, check in CHECKS.items():
         overdue = next((f for f in found if f.reason.startswith(OverdueError.__name__)), None)
         found.append(

@@ -285,6 +285,24 @@ def test_after_one_that_hangs_the_others_are_not_run(install):
     assert {(f.passed, f.reason) for f in others} == {(None, "not run, for images took too long")}
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("raise OSError('no\\n weights')", "OSError: no weights"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("time.sleep(60)", r"OverdueError: not done after 0\.5 s"),
+    ],
+)
+def test_one_that_cannot_get_ready_has_failed(install, body, told):
+    own = f"class Unready(Fine):\n    card = named('unready')\n\n    def prepare(self, *_):\n        {body}\n"
+    install("[bench.samplers]\nunready = stranger_package:Unready", SOURCE + own)
+    first, *others = verify("unready", seconds=0.5)
+    assert (first.check, first.passed) == ("images", False)
+    assert re.fullmatch(f"it cannot get ready for 1 steps: {told}", first.reason)
+    assert first.line == f"stranger_package.py:{len((SOURCE + own).splitlines())}"
+    assert {(f.passed, f.reason) for f in others} == {(None, "not run, for it cannot get ready")}
+
+
 def test_a_student_needs_its_teacher():
     with pytest.raises(UserError, match="dsno carries a student; name its teacher"):
         verify("dsno")
