@@ -162,7 +162,7 @@ def _costs(name: str) -> Document:
     return [Bullets([[code("records.jsonl"), f": {count} records, {size / count:.1f} kB each."], [code("ddim"), made]])]
 
 
-def _of(make: Callable[[Section], "Table | None"]) -> Callable[[str], "list[Block | None]"]:
+def _of(make: Callable[..., "Table | None"]) -> Callable[[str], "list[Block | None]"]:
     return lambda name: [make(_section(name))]
 
 
