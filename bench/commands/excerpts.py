@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -162,20 +162,26 @@ def _costs(name: str) -> Document:
     return [Bullets([[code("records.jsonl"), f": {count} records, {size / count:.1f} kB each."], [code("ddim"), made]])]
 
 
-def _of(make: Callable[..., "Table | None"]) -> Callable[[str], "list[Block | None]"]:
-    return lambda name: [make(_section(name))]
+def _against_all(make: Callable[[Section, Section], Table | None]) -> Callable[[str], Sequence[Block | None]]:
+    """A table of a section's students, held against the solvers of all of it."""
+
+    def made(name: str) -> Sequence[Block | None]:
+        section = _section(name)
+        return [make(section, section)]
+
+    return made
 
 
-KINDS: dict[str, Callable[[str], "Document | list[Block | None]"]] = {
+KINDS: dict[str, Callable[[str], Sequence[Block | None]]] = {
     "results": _results,
     "answer": lambda name: [Bullets(answer(_section(name)))],
     "summary": _summary,
     "table": lambda name: main_tables(_section(name)),
     "settings": _settings,
     "costs": _costs,
-    "students": _of(claims_table),
-    "trainings": _of(students_table),
-    "break-even": _of(break_even_table),
+    "students": _against_all(claims_table),
+    "trainings": lambda name: [students_table(_section(name))],
+    "break-even": _against_all(break_even_table),
     "profile": _profile,
     "calibration": _calibration,
     "training": _trained,
