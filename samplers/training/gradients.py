@@ -24,13 +24,18 @@ class Gradients:
         network: whose.
         loss: a scalar of this process's share of a part; see `samplers.training.loop.fit`.
         world: of the processes.
-        overlapped: the way, of several processes.
+        overlapped: the way, of several processes: from the second update on, of a loss that uses all parameters.
     """
 
     def __init__(self, network: nn.Module, loss: Loss, world: World, overlapped: bool):
         self._world, self._parameters = world, list(network.parameters())
         self._alone, self._wanted = _Loss(network, loss), overlapped and world.size > 1
         self._together: DistributedDataParallel | None = None
+
+    @property
+    def overlapped(self) -> bool:
+        """Whether they are now."""
+        return self._together is not None
 
     def of(self, generator: torch.Generator, step: int, parts: int) -> Tensor:
         """Compute those of update `step`, a batch drawn from `generator` in `parts`; returns the mean loss.
@@ -48,7 +53,7 @@ class Gradients:
             value = value + part.detach()
         own = [p.grad for p in self._parameters if p.grad is not None]
         self._world.average([value] if loss is self._together else [value, *own])
-        if self._wanted:  # from the second update on, of a loss that uses all parameters, as `DistributedDataParallel` needs
+        if self._wanted:  # `DistributedDataParallel` waits for each parameter's gradient
             self._wanted = False
             if not self._world.any(len(own) < len(self._parameters)):
                 self._together = DistributedDataParallel(self._alone, gradient_as_bucket_view=True)
