@@ -31,8 +31,11 @@ def noise(
         indices: image numbers, each 0 <= i < 2**64.
         shape: shape of one image, (C, H, W).
     """
-    z = np.stack([_normal((seed, i), shape) for i in indices])
-    return torch.from_numpy(z).to(device=device, dtype=dtype)
+    numbers = list(indices)
+    z = torch.empty(len(numbers), *shape, dtype=dtype)  # in float64 a batch of large images is hundreds of MB
+    for row, i in zip(z, numbers, strict=True):
+        row.copy_(torch.from_numpy(_normal((seed, i), shape)))
+    return z.to(device)
 
 
 def labels(indices: Iterable[int], classes: int, *, device: torch.device | str = "cpu") -> Tensor | None:

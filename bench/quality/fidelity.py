@@ -17,6 +17,8 @@ from samplers.errors import UserError, one_line
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000
 PRC_LIMIT = 10_000
+PRC_BLOCK = 1000
+"""Features whose distances to all others are in memory at once."""
 ISC_SPLITS = 10
 
 
@@ -96,7 +98,8 @@ def precision_recall(features: Tensor, reference: Tensor) -> tuple[float, float]
     """(precision, recall) of features [N, D] against [R, D] (arXiv 1904.06991, third nearest neighbours)."""
     from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
-    found = prc_features_to_metric(features, reference, save_cpu_ram=True, verbose=False)
+    options = {"prc_batch_size": PRC_BLOCK, "save_cpu_ram": True, "verbose": False}
+    found = prc_features_to_metric(features, reference, **options)
     return found[KEY_METRIC_PRECISION], found[KEY_METRIC_RECALL]
 
 
