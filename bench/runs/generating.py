@@ -24,8 +24,9 @@ def keep_batch(m: Measurement, k: int, images: Tensor, session: Session, store: 
     if session.extractor is not None or shown or session.plan.save_images:
         pixels = pictures(session.teacher, images)
     if session.extractor is not None:
-        seen = features_of(session.extractor, pixels)
-        arrays = {name: v.cpu().numpy() for name, v in seen._asdict().items() if v is not None}
+        with session.spent.features.on(len(images)):
+            seen = features_of(session.extractor, pixels)
+            arrays = {name: v.cpu().numpy() for name, v in seen._asdict().items() if v is not None}
     if session.plan.save_images:
         arrays["pixels"] = pixels.cpu().numpy()
     if session.converged is not None and m.deterministic:
@@ -52,12 +53,16 @@ def fill(m: Measurement, numbers: range, session: Session, store: Store) -> None
     """Make and keep the batches that are not there."""
     size, images = session.plan.batch_size, session.plan.images
     session.executor.ready(m, size)
+    spent, rest = session.spent, session.spent.rest
     for k in numbers:
         if store.scratch.has_batch(m.cell.id, k):
             continue
         start, end = k * size, min((k + 1) * size, images)
         made = range(start, end if m.cell.mode == "eager" else start + size)
-        keep_batch(m, k, session.executor.sample(m, made).images[: end - start], session, store)
+        told = session.executor.sampling_s + spent.features.seconds
+        with rest.on(end - start):
+            keep_batch(m, k, session.executor.sample(m, made).images[: end - start], session, store)
+        rest.seconds -= session.executor.sampling_s + spent.features.seconds - told
         stop_in_time()
 
 

@@ -161,13 +161,17 @@ def _follow(cells: Sequence[Measurement], session: Session, store: Store) -> Non
 
 
 def _took(session: Session, cells: int, wall: float) -> dict[str, Any]:
-    """What an invocation took, interrupted or not: the harness's own share is what the wall has beyond the sampling."""
+    """What an invocation took, interrupted or not: the harness's own share is what the wall has beyond the sampling.
+
+    Of several processes it is the first one's.
+    """
     sampling = session.executor.sampling_s
     return {
         "cells_asked": cells,
         "wall_s": round(wall, 3),
         "sampling_s": round(sampling, 3),
         "wall_over_sampling": round(wall / max(sampling, 1e-9), 4),
+        **session.spent.told(),
     }
 
 

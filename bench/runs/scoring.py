@@ -24,6 +24,10 @@ class Scoring(Phase):
     name = "scoring"
 
     def measure(self, m: Measurement, session: Session, store: Store) -> None:
+        with session.spent.metrics.on(1):
+            self._score(m, session, store)
+
+    def _score(self, m: Measurement, session: Session, store: Store) -> None:
         plan, error = session.plan, _errors(m, session, store)
         if error is not None and not np.isfinite(error).all():
             raise FloatingPointError("images are too far from the converged solution for a finite error")

@@ -23,6 +23,7 @@ from bench.runs.executor import Executor
 from bench.runs.plan import Plan
 from bench.runs.progress import Display
 from bench.runs.shards import KEY, Shard
+from bench.runs.spent import Ledger
 from samplers.errors import PluginError, UserError, foreign, one_line, package_at, unknown
 from samplers.flops import flops
 from samplers.models.doubts import doubts
@@ -57,6 +58,7 @@ class Session:
         watch: of the conditions, None where the system tells nothing.
         display: the progress bar.
         executor: makes images, timed or not.
+        spent: what else took time.
         samplers: of each cell that is to be measured its own, since a student may be of certain steps only.
         unready: cells that "all" brought in and that cannot be measured, and why.
         texts: features of the prompts [K, D] of an extractor that reads them; image i is of number i mod K.
@@ -115,7 +117,7 @@ class Session:
             check_needs(plan.scores, self.extractor, self.real, asked, plan.images, prompted=prompted)
             if prompted and isinstance(self.extractor, ReadsTexts):
                 self.texts = self.extractor.texts(prompts)
-        self.display = Display(quiet or world.rank > 0)
+        self.display, self.spent = Display(quiet or world.rank > 0), Ledger()
         with foreign(f"teacher '{one_line(plan.teacher)}' cannot denoise", "its author must mend it"):
             self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)
             z, labels = self.inputs(range(1))
