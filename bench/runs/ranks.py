@@ -4,15 +4,17 @@ They share a folder; what one keeps there, batches of images as features, the fi
 processes as there are.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bench.machine.environment import code
 from bench.runs.generating import batches
 from bench.runs.measurement import Measurement
 from bench.runs.session import Session
 from samplers.errors import UserError
+from samplers.plugin import used_files
 from samplers.world import World
 
 T = TypeVar("T")
@@ -37,21 +39,35 @@ def in_turn(world: World, make: Callable[[], T]) -> T:
     return _result(world, made, error)
 
 
-def agree(world: World, session: Session, folder: Path) -> None:
-    """Refuse processes that do not do the same work in one folder, or more than there is work for.
+def agree(world: World, session: Session) -> None:
+    """Refuse processes that do not do the same work, or more than there is work for, before anything is written.
 
     Raises:
-        UserError: of another plan, code, teacher or machine, or that do not see the folder; more than batches.
+        UserError: of another plan, code, `--plugin` files, teacher or machine; more than batches.
     """
-    told = {"plan": session.plan.hashed(), "code": code(), **session.identity(), "folder": (folder / "plan.yaml").exists()}
-    for rank, other in enumerate(every := world.gather(told)):
-        if differs := [key for key in told if other.get(key) != every[0].get(key)]:
-            error = f"process {rank} has another {', '.join(differs)} than process 0; start all alike, in one shared folder"
-            _result(world, None, error)
+    plugins = [hashlib.sha256(file.read_bytes()).hexdigest() for file in used_files()]
+    told = {"plan": session.plan.hashed(), "code": code(), "plug-in": plugins, **session.identity()}
+    _alike(world, told, "start all alike")
     if world.size > (most := len(batches(session))):
         _result(
             world, None, f"{world.size} processes for {most} batches of images; start at most {most}, or lower --batch-size"
         )
+
+
+def meet_in(folder: Path, world: World) -> None:
+    """Refuse processes that do not see the folder that the first one has made.
+
+    Raises:
+        UserError: one does not.
+    """
+    there = (folder / "plan.yaml").exists()
+    _alike(world, {"folder": there}, "name one by --out that all share")
+
+
+def _alike(world: World, told: dict[str, Any], mend: str) -> None:
+    for rank, other in enumerate(every := world.gather(told)):
+        if differs := [key for key in told if other.get(key) != every[0].get(key)]:
+            _result(world, None, f"process {rank} has another {', '.join(differs)} than process 0; {mend}")
 
 
 def share(cells: Sequence[Measurement], session: Session) -> list[Measurement]:

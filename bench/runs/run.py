@@ -24,7 +24,7 @@ from bench.runs.objects import named
 from bench.runs.overhead import Overhead
 from bench.runs.phase import Phase
 from bench.runs.plan import Plan, make_plan
-from bench.runs.ranks import agree, in_turn, meet, share
+from bench.runs.ranks import agree, in_turn, meet, meet_in, share
 from bench.runs.record import record
 from bench.runs.scoring import Scoring
 from bench.runs.session import Session
@@ -36,7 +36,7 @@ from samplers.files import alone_in
 from samplers.models.zoo import add_zoo
 from samplers.plugin import use_file
 from samplers.time_limit import TimeUpError
-from samplers.world import World
+from samplers.world import World, told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,9 +85,10 @@ def run_plan(
     with alone_in(folder):
         threads = threads_of(folder) or threads
         session = in_turn(world, lambda: Session(plan, quiet=quiet, threads=threads, world=world, shard=shard))
+        agree(world, session)
         store = in_turn(world, lambda: Store(folder, plan.text_in(folder), session.identity()))
         done = {Cell.of(r) for r in store.records() if not again or (r.status == "ok" and not disturbed(r))}
-        agree(world, session, folder)
+        meet_in(folder, world)
         if done and session.teacher.sha256 is None:
             session.display.say(f"nothing tells whether teacher '{session.teacher.name}' is that of the records in {folder}")
         cells = [Measurement(c, session.samplers.get(c) or Unusable()) for c in session.cells if c not in done]
@@ -181,7 +182,7 @@ def run_anywhere(
     """As `run_plan`, here or `on` "ray".
 
     Raises:
-        UserError: as that, another place, or a shard on a cluster.
+        UserError: as that, another place, or a shard or several processes on a cluster.
     """
     if on is None:
         return run_plan(plan, folder, quiet=quiet, again=again, shard=shard)
@@ -191,6 +192,8 @@ def run_anywhere(
         raise UserError("--again is for a run of one machine; leave out --on")
     if shard is not None:
         raise UserError("--shard and --on ray are both given, and each spreads the cells; leave out one")
+    if told("WORLD_SIZE", 1, low=1) > 1:
+        raise UserError("--on ray spreads the cells itself; start it without torchrun, or leave it out")
     from bench.runs.on_ray import run_on_ray
 
     return run_on_ray(plan, folder, quiet=quiet)

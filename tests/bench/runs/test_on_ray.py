@@ -83,6 +83,12 @@ def test_a_cluster_that_does_not_answer(small, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+def test_several_processes_on_a_cluster(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="start it without torchrun"):
+        bench.run(out=tmp_path / "run", on="ray", quiet=True, **small)
+
+
 def test_without_the_package(small, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'sampler-bench\[ray\]'"):

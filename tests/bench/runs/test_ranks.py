@@ -78,6 +78,16 @@ if rank == 1:
         ),
         (
             2,
+            "own = make_plan; make_plan = lambda name: own(name, seed=rank)",
+            "process 1 has another plan than process 0; start all alike",
+        ),
+        (
+            2,
+            "import bench.runs.ranks as r; f = Path(f'{rank}.py'); f.write_text(f'{rank}'); r.used_files = lambda: [f]",
+            "process 1 has another plug-in than process 0; start all alike",
+        ),
+        (
+            2,
             "import bench.runs.run as r; r.Session = r.Session if rank == 0 else lambda *a, **k: exec('raise UserError(1)')",
             "1",
         ),
@@ -89,4 +99,4 @@ def test_processes_that_cannot_share_a_run(plan, tmp_path, size, change, said):
     assert found == [2] * size
     assert said in (tmp_path / "error-0").read_text()
     assert len(list(tmp_path.glob("error-*"))) == 1  # one line in all
-    assert not (tmp_path / "many" / "records.jsonl").exists()
+    assert not (tmp_path / "many").exists()
