@@ -102,8 +102,9 @@ def load_images(sources: Sequence[str | Path], image_size: int | None = None) ->
     images, classes = torch.from_numpy(np.concatenate(arrays)), torch.from_numpy(np.concatenate(labels))
     if image_size is not None:
         images = _pad(images, image_size)
-    digest = hashlib.sha256(images.numpy().tobytes() + classes.numpy().tobytes()).hexdigest()
-    return ImageSet(images, classes, digest)
+    digest = hashlib.sha256(np.ascontiguousarray(images))
+    digest.update(np.ascontiguousarray(classes))
+    return ImageSet(images, classes, digest.hexdigest())
 
 
 def _pad(images: Tensor, size: int) -> Tensor:
