@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -90,6 +90,19 @@ class World:
             texts[self.rank, : len(text)] = text
             dist.all_reduce(texts)
         return [json.loads(bytes(t[:n].tolist())) for t, n in zip(texts, sizes.tolist(), strict=True)]
+
+    def agree(self, told: Mapping[str, Any], mend: str) -> None:
+        """Refuse processes of which one does not say what the first says, as far as JSON can hold it; all but the first end.
+
+        Raises:
+            UserError: in the first process.
+        """
+        for rank, other in enumerate(every := self.gather(told)):
+            first = every[0]
+            if differs := [key for key in first.keys() | other.keys() if other.get(key) != first.get(key)]:
+                if self.rank:
+                    raise SystemExit(2)
+                raise UserError(f"process {rank} has another {', '.join(sorted(differs))} than process 0; {mend}")
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace tensors (one device, one dtype) by their mean over the processes, in one exchange."""

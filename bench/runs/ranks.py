@@ -7,7 +7,7 @@ processes as there are.
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bench.machine.environment import code
 from bench.runs.generating import batches
@@ -47,7 +47,7 @@ def agree(world: World, session: Session) -> None:
     """
     plugins = [hashlib.sha256(file.read_bytes()).hexdigest() for file in used_files()]
     told = {"plan": session.plan.hashed(), "code": code(), "plug-in": plugins, **session.identity()}
-    _alike(world, told, "start all alike")
+    world.agree(told, "start all alike")
     if world.size > (most := len(batches(session))):
         _result(
             world, None, f"{world.size} processes for {most} batches of images; start at most {most}, or lower --batch-size"
@@ -60,14 +60,7 @@ def meet_in(folder: Path, world: World) -> None:
     Raises:
         UserError: one does not.
     """
-    there = (folder / "plan.yaml").exists()
-    _alike(world, {"folder": there}, "name one by --out that all share")
-
-
-def _alike(world: World, told: dict[str, Any], mend: str) -> None:
-    for rank, other in enumerate(every := world.gather(told)):
-        if differs := [key for key in told if other.get(key) != every[0].get(key)]:
-            _result(world, None, f"process {rank} has another {', '.join(differs)} than process 0; {mend}")
+    world.agree({"folder": (folder / "plan.yaml").exists()}, "name one by --out that all share")
 
 
 def share(cells: Sequence[Measurement], session: Session) -> list[Measurement]:

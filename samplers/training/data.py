@@ -102,8 +102,8 @@ def load_images(sources: Sequence[str | Path], image_size: int | None = None) ->
     images, classes = torch.from_numpy(np.concatenate(arrays)), torch.from_numpy(np.concatenate(labels))
     if image_size is not None:
         images = _pad(images, image_size)
-    digest = hashlib.sha256(np.ascontiguousarray(images))
-    digest.update(np.ascontiguousarray(classes))
+    digest = hashlib.sha256(np.ascontiguousarray(images).data)
+    digest.update(np.ascontiguousarray(classes).data)
     return ImageSet(images, classes, digest.hexdigest())
 
 

@@ -87,10 +87,12 @@ def fit(
             weights up to rounding; where the network has dropout, with other masks.
 
     Raises:
-        UserError: the folder holds another training, or the loss became NaN (the last good checkpoint is kept).
+        UserError: another training in the folder or in another process, or the loss became NaN (the last good checkpoint is
+            kept).
         TimeUpError: the time limit around it is over; its checkpoint is of the last update.
     """
     o, world = optimisation, world or World(0, 1, torch.device("cpu"))
+    world.agree(identity, "start all alike")
     first = world.rank == 0
     checkpoint = folder / NAME
     parameters = dict(network.named_parameters())

@@ -30,17 +30,18 @@ def loss(net, generator, step):
         os.kill(os.getpid(), signal.SIGKILL)
     x = torch.randn(4, 1, 6, 6, generator=generator)[world.rank :: world.size]
     return (net(x) - x[:, :, 1:-1, 1:-1].abs()).square().mean()
+IDENTITY = {{"recipe": world.rank if DISAGREE else 0}}
 loop.overlaps = lambda *_: OVERLAPPED
 try:
-    trained = train(Path("many"), loss=loss, optimisation=changed(OPTIMISATION, accumulate=2), world=world)
+    trained = train(Path("many"), loss=loss, optimisation=changed(OPTIMISATION, accumulate=2), world=world, identity=IDENTITY)
 except UserError as e:
     Path(f"error-{{world.rank}}").write_text(str(e))
     raise SystemExit(2)
 """
 
 
-def many(overlapped: bool, dies: int = 0) -> str:
-    return f"OVERLAPPED, DIES = {overlapped}, {dies}\n{TRAIN}"
+def many(overlapped: bool, dies: int = 0, disagree: bool = False) -> str:
+    return f"OVERLAPPED, DIES, DISAGREE = {overlapped}, {dies}, {disagree}\n{TRAIN}"
 
 
 def one(folder: Path) -> dict[str, torch.Tensor]:
@@ -68,6 +69,13 @@ def test_a_process_that_dies_ends_the_training_and_others_go_on(tmp_path, overla
     assert found.keys() == whole.keys()
     for name in whole:
         torch.testing.assert_close(found[name], whole[name], rtol=1e-4, atol=1e-6)
+
+
+def test_processes_of_two_trainings(tmp_path):
+    assert [exit_code(p) for p in in_processes(many(False, disagree=True), tmp_path)] == [2, 2]
+    assert (tmp_path / "error-0").read_text() == "process 1 has another recipe than process 0; start all alike"
+    assert not (tmp_path / "error-1").exists()
+    assert not (tmp_path / "many").exists()
 
 
 def test_a_network_compiled_as_a_whole_has_nothing_to_overlap():
