@@ -36,6 +36,7 @@ class Card:
         last: what comes there: `denoise`, a call more, or `stop` (see `samplers.schedule.sigmas`).
         setting: one sentence on where grid, end and last step come from, for the reader of `bench list`.
         training: whether it carries a trained network of its own.
+        fitted: whether getting ready fits it to the teacher, a minute or more the first time.
         steps: the step counts it can take; None for any from 1 on.
         note: one sentence for the reader of `bench list`.
     """
@@ -54,6 +55,7 @@ class Card:
     steps: tuple[int, ...] | None = None
     note: str = ""
     noise_from: int = 1
+    fitted: bool = False
 
     def draws_noise(self, steps: int) -> bool:
         """Whether a run of so many steps draws more noise on the way."""

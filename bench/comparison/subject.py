@@ -87,8 +87,14 @@ class Subject:
         self.teacher = self.samplers.load_teacher(teacher, device=device)
 
     def names(self) -> list[str]:
-        """Names of its samplers."""
-        return list(self.samplers.names())
+        """Names of its samplers, without those that a fit of a minute or more comes before."""
+        return [n for n in self.samplers.names() if not self._fitted(n)]
+
+    def _fitted(self, name: str) -> bool:
+        try:
+            return bool(getattr(self.samplers.card(name), "fitted", False))
+        except self.samplers.UserError:  # one that cannot be used, which is told where it is
+            return False
 
     def steps(self, wanted: Spec) -> int:
         """The largest step count within the budget of calls that the sampler can do, or the one asked for.

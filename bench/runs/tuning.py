@@ -76,7 +76,7 @@ def tune(settings: TuningSettings, study: Plan, folder: Path, *, quiet: bool = F
 def candidates(settings: TuningSettings, spec: Spec) -> list[str]:
     """The settings of a sampler to try, its own first; [] of one that has no such choice."""
     options = inspect.signature(load(spec.name)).parameters
-    if not {"grid", "end"} <= options.keys():
+    if not {"grid", "end"} <= options.keys() or samplers.card(spec.name).fitted:
         return []
     if "last" in options:
         tried = [{"grid": g, "end": e, "last": k} for g, e, k in product(settings.grids, settings.ends, settings.lasts)]

@@ -83,6 +83,7 @@ class S4S(Solver):
         order=None,
         last="stop",
         steps=tuple(range(1, MOST + 1)),
+        fitted=True,
         note="multistep, one call a step; levels and weights fitted to the teacher, which takes some ten thousand forwards",
         setting=SETTING,
     )

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from bench.comparison.subject import Subject
 from bench.comparison.work import TOLERANCE, Work, compare_work, project
 from samplers.operations import Operations
 
@@ -101,3 +102,9 @@ def test_images_that_are_not_finite_are_a_fault_of_the_whole_cell_and_never_the_
         found = verdicts(before, proxies(images=spoilt))
         assert (found["cell"], "images" in found) == ("wrong", False)
     assert verdicts(proxies(images=spoilt), proxies())["images"] == "wrong"
+
+
+def test_what_has_to_be_fitted_first_is_not_among_the_samplers_of_a_side():
+    names = Subject("mnist32", torch.device("cpu"), 2).names()
+    assert {"ipndm", "dsno"} <= {*names}
+    assert "s4s" not in names
