@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.comparison.calibration_page import error_table
 from bench.presentation import markdown
-from bench.presentation.document import Block, Bullets, Document, Inline, Table, code, strong
+from bench.presentation.document import Block, Bullets, Document, Inline, Table, cell, code, strong
 from bench.presentation.text import interval, measured, num, plural
 from bench.profiling.page import headline
 from bench.records.differences import difference
@@ -172,6 +172,19 @@ def _against_all(make: Callable[[Section, Section], Table | None]) -> Callable[[
     return made
 
 
+def _pairs(name: str) -> Document:
+    """Times of ours over others', of whole passes in pairs, as tests/speed/test_neighbour_speed.py keeps them."""
+    path = ROOT / "results" / f"{name}.json"
+    rows = []
+    for b in read_json(path, "speed results", "make them again", ("benchmarks",))["benchmarks"]:
+        told = b["extra_info"]
+        if "ratio" in told:
+            ratio = interval(told["ratio"], told["ratio_low"], told["ratio_high"])
+            rows.append([told["ours"], told["theirs"], num(told["batch"]), ratio, num(told["pairs"])])
+    columns = ["ours", "theirs", "batch", "time of ours / theirs", "pairs"]
+    return [Table(columns, [[cell(v) for v in row] for row in rows], range(2, len(columns)))]
+
+
 KINDS: dict[str, Callable[[str], Sequence[Block | None]]] = {
     "results": _results,
     "answer": lambda name: [Bullets(answer(_section(name)))],
@@ -179,6 +192,7 @@ KINDS: dict[str, Callable[[str], Sequence[Block | None]]] = {
     "table": lambda name: main_tables(_section(name)),
     "settings": _settings,
     "costs": _costs,
+    "pairs": _pairs,
     "students": _against_all(claims_table),
     "trainings": lambda name: [students_table(_section(name))],
     "break-even": _against_all(break_even_table),
