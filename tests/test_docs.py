@@ -19,12 +19,12 @@ LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
 
 def prose(page: Path) -> str:
     """A page without its code."""
-    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE))
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE))
 
 
 def headings(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     return {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
 
 
@@ -57,7 +57,7 @@ def test_a_broken_link_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_every_page_is_in_the_table_of_contents():
     nav = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
-    told = re.findall(r"- (?:Home: )?(\S+\.md)$", nav, re.MULTILINE)
+    told = re.findall(r"- (?:[\w -]+: )?(\S+\.md)$", nav, re.MULTILINE)
     assert sorted(told) == sorted(["index.md", *(p.name for p in PAGES if p.name != "README.md")])
 
 

@@ -108,6 +108,18 @@ def test_it_says_what_it_needs_in_known_words_and_can_be_read(fence: Fence):
                 assert not name or "." in name or (folder / f"{name}.yaml").exists(), line
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_within_a_sentence_can_be_read(page: Path):
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for command_line in re.findall(r"`bench ([a-z][^`]*)`", text):
+        name, *words = shlex.split(command_line.replace("...", ""))
+        try:
+            get_command(app).commands[name].make_context(name, words)
+        except Exception as e:
+            if type(e).__name__ != "MissingParameter":  # where only the command's name stands, or one of its flags
+                raise
+
+
 def test_commands_are_found_wherever_they_stand():
     assert BENCH.findall("for i in 1; do bench run --shard $i/2; done") == ["run --shard $i/2"]
     assert BENCH.findall("torchrun --nproc-per-node 2 -m bench.cli run --images 4") == ["run --images 4"]

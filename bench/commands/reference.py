@@ -4,6 +4,7 @@ A mark names what stands there: "fields of plan", "cards of solvers", or an exce
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bench.presentation import markdown
 from bench.presentation.document import Table, cell
 from bench.runs.plan import Plan
 from bench.studies.stages import StudyRecipe, trainer_of
+from samplers.errors import UserError
 from samplers.files import write_whole
 from samplers.registry import entries
 from samplers.settings import Settings
@@ -91,6 +93,10 @@ def _sections() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    for path, text in written().items():
-        write_whole(path, text.encode())
-        print(path)
+    try:
+        for path, text in written().items():
+            write_whole(path, text.encode())
+            print(path.relative_to(ROOT))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,6 +1,7 @@
 """The code that README and docs print."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +43,11 @@ def fences(pages: list[Path] = PAGES) -> Iterator[Fence]:
         heading, above, begun = "", "", 0
         lines = page.read_text().splitlines()
         for number, line in enumerate(lines, 1):
-            if line.startswith("```"):
+            if line.lstrip().startswith("```"):  # within a list it is indented
                 if begun:
-                    code = "".join(f"{text}\n" for text in lines[begun : number - 1])
+                    code = textwrap.dedent("".join(f"{text}\n" for text in lines[begun : number - 1]))
                     needs = re.fullmatch("<!-- not run: (.*) -->", above)
-                    yield Fence(page.name, begun, heading, lines[begun - 1][3:].strip(), needs[1] if needs else "", code)
+                    yield Fence(page.name, begun, heading, lines[begun - 1].strip(" `"), needs[1] if needs else "", code)
                     begun, above = 0, ""
                 else:
                     begun = number
