@@ -20,7 +20,13 @@ from samplers.models.weights import check_finite
 
 URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-LAYERS = ["2048", "logits_unbiased"]
+BLOCKS = (
+    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "MaxPool_2"),
+    *("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"),
+    *("Mixed_7a", "Mixed_7b", "Mixed_7c", "AvgPool"),
+)
+"""Of torch-fidelity's network, in order, from 3 x 299 x 299 to the features."""
+SIDE = 299
 FLAG = "--inception-weights FILE"
 CHUNK = 50
 """Images per forward: at 299x299 each takes 14 MB in the first layers."""
@@ -40,9 +46,31 @@ class Inception(Extractor):
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Features:
-        self.network.to(images.device)
-        parts = [self.network(part.expand(-1, 3, -1, -1)) for part in images.split(CHUNK)]
-        return Features(*(torch.cat(layer) for layer in zip(*parts, strict=True)))
+        cpu = images.device.type == "cpu"  # where convolutions of channels that lie side by side take half the time
+        order = torch.channels_last if cpu else torch.contiguous_format
+        self.network.to(images.device, memory_format=order)
+        parts = []
+        for part in images.split(CHUNK):
+            x = resized(part.float()).sub_(128).div_(128).expand(-1, 3, -1, -1).contiguous(memory_format=order)
+            for name in BLOCKS:
+                x = getattr(self.network, name)(x)
+            parts.append(x.flatten(1))
+        features = torch.cat(parts)
+        return Features(features, features @ self.network.fc.weight.T)
+
+
+def resized(images: Tensor, side: int = SIDE) -> Tensor:
+    """float32 images [B, C, H, W] at [B, C, side, side], by TensorFlow 1's bilinear rule: output i lies at input i H / side.
+
+    Its numbers are those of torch-fidelity's function, in an eighth of the time: columns first, which few rows have.
+    """
+    for dim in (3, 2):
+        n = images.shape[dim]
+        at = torch.arange(side, dtype=torch.float32, device=images.device) * (n / side)
+        low = at.long()
+        left, right = (images.index_select(dim, i) for i in (low, (low + 1).clamp_max(n - 1)))
+        images = right.sub_(left).mul_((at - low).view(-1, *[1] * (3 - dim))).add_(left)
+    return images
 
 
 def load(rest: str = "") -> Inception:
@@ -91,6 +119,6 @@ def _network(state: dict[str, Tensor], path: Path) -> Any:
     torch.save(dict(state), file)
     file.seek(0)
     try:
-        return FeatureExtractorInceptionV3("inception-v3-compat", LAYERS, feature_extractor_weights_path=file)
+        return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=file)
     except RuntimeError as e:
         raise UserError(f"{path} holds weights of another network than Inception ({one_line(e)}); fetch {URL}") from e

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from bench.quality import inception as module
-from bench.quality.extractor import Extractor, features_of, load_extractor
+from bench.quality.extractor import Extractor, Features, features_of, load_extractor
 from bench.quality.metrics import check_needs, score
 from bench.quality.pictures import open_pictures
 from bench.quality.reference import find_reference
@@ -50,15 +50,25 @@ def theirs(folders: dict[str, Path], inception: Path) -> dict[str, float]:
     )
 
 
+class Earlier(module.Inception):
+    """With the 768 features of an earlier layer."""
+
+    dimensions = 768
+
+    def __call__(self, images):
+        seen = []
+        hook = self.network.Mixed_6e.register_forward_hook(lambda *told: seen.append(told[2].mean((2, 3))))
+        logits = super().__call__(images).logits
+        hook.remove()
+        return Features(torch.cat(seen), logits)
+
+
 @pytest.fixture(scope="module")
 def extractor(inception: Path) -> Extractor:
     """Ours at that layer, with weights that pass for the published ones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "LAYERS", ["768", "logits_unbiased"])
         patch.setattr(module, "SHA256", sha256(inception))
-        found = module.load(str(inception))
-    found.dimensions = 768
-    return found
+        return Earlier(module.load(str(inception)).network, module.SHA256)
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +94,26 @@ def test_scores_equal_torch_fidelity_end_to_end(folders, theirs, seen, extractor
     }
     assert ours == pytest.approx(expected, rel=1e-4)
     assert expected["fid_inception"] > 1
-    monkeypatch.setattr(module.Inception, "__call__", None)  # the reference comes from the cache
+    monkeypatch.setattr(Earlier, "__call__", None)  # the reference comes from the cache
     assert scores(seen, extractor, folders["two"], "fid", "kid", "prc", "isc") == ours
+
+
+@pytest.mark.parametrize("size", [(32, 32), (7, 400), (299, 299), (1, 1)])
+def test_the_resize_is_torch_fidelitys_to_the_last_bit(size):
+    from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
+
+    images = torch.randint(0, 256, (2, 3, *size), generator=torch.Generator().manual_seed(0)).float()
+    expected = interpolate_bilinear_2d_like_tensorflow1x(images, size=(299, 299), align_corners=False)
+    assert torch.equal(module.resized(images), expected)
+
+
+def test_features_and_logits_are_torch_fidelitys(inception):
+    ours = load_extractor(f"inception:{inception}")
+    pixels = torch.randint(0, 256, (2, 3, 20, 31), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    features, logits = features_of(ours, pixels)
+    ours.network.features_list = ["2048", "logits_unbiased"]
+    for found, expected in zip((features, logits), ours.network(pixels), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize(("file", "metrics"), [("stat-fid-768", ["fid"]), ("features-768", ["fid", "kid", "prc"])])
