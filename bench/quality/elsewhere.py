@@ -1,8 +1,9 @@
 """Images that were made elsewhere, scored by the code that scores a run's."""
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -24,17 +25,49 @@ ROWS = 1024
 """Features read back at a time."""
 
 
+PARTS = ("loading", "reference", "reading", "extractor", "keeping", "metrics")
+"""What scoring takes its time for: loading the extractor; the reference, made or from the cache; waiting for the next images,
+which are read while others are worked on; the extractor's network, its resize included; writing features; the metrics."""
+
+
 class Scored(NamedTuple):
-    """The images, what they were compared with, and the scores by name ("fid_inception"), as a record has them."""
+    """The images, what they were compared with, the scores by name ("fid_inception"), as a record has them, and what it took.
+
+    `seconds` has those of each of `PARTS`, of the host's clock.
+    """
 
     images: Pictures
     reference: Reference
     quality: dict[str, Entry]
+    seconds: dict[str, float]
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
         told = {"name": self.images.name, "sha256": self.images.sha256, "n": self.images.n, "shape": list(self.images.shape)}
-        return {"images": told, "quality": self.quality}
+        return {"images": told, "quality": self.quality, "seconds": {k: round(s, 3) for k, s in self.seconds.items()}}
+
+
+class Stopwatch:
+    """Seconds by part; a part that ends in a device's work has to wait for it."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        """The block is of a part."""
+        begin = time.perf_counter()
+        yield
+        self.seconds[part] += time.perf_counter() - begin
+
+    def each(self, part: str, items: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Items, whose making is of a part."""
+        while True:
+            with self(part):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
 
 
 def score_images(
@@ -51,23 +84,29 @@ def score_images(
     Raises:
         UserError: images, extractor, reference or metrics that are not there or do not fit each other.
     """
+    watch = Stopwatch()
     now(f"reading {images}")
-    pictures = open_pictures(images)
+    with watch("reading"):
+        pictures = open_pictures(images)
     check_metrics(settings.metrics, pictures.n)
-    extractor = load_extractor(settings.extractor, settings.inception_weights)
-    features_of(extractor, pictures.read(0, 1).to(device))  # refuses a shape that it does not take
+    with watch("loading"):
+        extractor = load_extractor(settings.extractor, settings.inception_weights)
+        features_of(extractor, pictures.read(0, 1).to(device))  # refuses a shape that it does not take
     needed = compares_features(settings.metrics)
-    reference = find_reference(extractor, device, settings.reference, features=needed, now=now)
+    with watch("reference"):
+        reference = find_reference(extractor, device, settings.reference, features=needed, now=now)
     check_needs(settings.metrics, extractor, reference, False, pictures.n)
     logits = any(LOGITS in load_metric(name).needs for name in settings.metrics)
     done = 0
     with ExitStack() as stack:
         kept = [stack.enter_context(Spool()) for _ in range(1 + logits)]
-        for batch in pictures.batches(settings.batch_size):
-            seen = features_of(extractor, batch.to(device))
-            for spool, rows in zip(kept, seen, strict=False):
-                assert rows is not None  # `check_needs` asked for them
-                spool.add(rows)
+        for batch in watch.each("reading", pictures.batches(settings.batch_size)):
+            with watch("extractor"):
+                seen = features_of(extractor, batch.to(device))  # waits for the device: it looks whether they are finite
+            with watch("keeping"):
+                for spool, rows in zip(kept, seen, strict=False):
+                    assert rows is not None  # `check_needs` asked for them
+                    spool.add(rows)
             done += len(batch)
             now(f"scoring {done:,} of {pictures.n:,} images")
 
@@ -76,8 +115,10 @@ def score_images(
 
         order = torch.randperm(pictures.n, generator=torch.Generator().manual_seed(0))  # files may lie by class
         sample = Sample(parts, pictures.n, kept=order)
-        quality = score(sample, extractor, reference, settings.metrics, settings.seed).quality
-    return Scored(pictures, reference, {name: {**entry, "rounding": ROUNDING} for name, entry in quality.items()})
+        with watch("metrics"):
+            quality = score(sample, extractor, reference, settings.metrics, settings.seed).quality
+    scores = {name: {**entry, "rounding": ROUNDING} for name, entry in quality.items()}
+    return Scored(pictures, reference, scores, watch.seconds)
 
 
 class Spool:

@@ -45,7 +45,7 @@ def score(images: File, *, out: File | None = None, zoo: Files = (), quiet: bool
 def page(found: "Scored") -> "Document":
     """The scores, and all that they hang on, to read."""
     from bench.presentation.document import Paragraph, Table, cell
-    from bench.presentation.text import interval
+    from bench.presentation.text import interval, num
     from bench.records.caveats import few
     from bench.records.scores import Score
 
@@ -63,6 +63,7 @@ def page(found: "Scored") -> "Document":
         "reference": real.name,
         "reference images": "" if real.images is None else f"{real.images:,}",
         "reference's SHA-256": real.sha256,
+        "took": f"{num(sum(found.seconds.values()))} s: {', '.join(f'{k} {num(s)}' for k, s in found.seconds.items())}",
     }
     return [
         Table(["score", "value [95 %]", "images"], rows, right=(1, 2)),

@@ -8,7 +8,7 @@ from command import call
 from PIL import Image
 
 import bench
-from bench.quality.elsewhere import Spool
+from bench.quality.elsewhere import PARTS, Spool, Stopwatch
 from bench.quality.extractor import Extractor, Features, features_of
 from bench.quality.metrics import score
 from bench.quality.reference import find_reference
@@ -72,6 +72,8 @@ def test_the_command_prints_scores_and_what_they_hang_on(files, tmp_path, monkey
     written = json.loads(out.read_text())
     assert written["images"]["n"] == 70
     assert written["quality"]["fid_inception"]["reference_n"] == 90
+    assert list(written["seconds"]) == list(PARTS)
+    assert all(told in text for told in (f"{part} " for part in PARTS))
     few = tmp_path / "few.npz"
     np.savez(few, np.load(files["made.npz"])["arr_0"][:4])
     code, text, _ = call(monkeypatch, capsys, "score", str(few), "--reference", str(files["real.npz"]), "--quiet")
@@ -106,6 +108,16 @@ def test_a_mistake_is_one_line(files, tmp_path, monkeypatch, capsys, words, told
     code, _, err = call(monkeypatch, capsys, "score", *words, "--quiet")
     assert code == 2
     assert told in err
+
+
+def test_each_part_has_the_seconds_that_it_took(monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr("bench.quality.elsewhere.time.perf_counter", lambda: float(next(clock)))
+    watch = Stopwatch()
+    for _ in watch.each("reading", iter(torch.zeros(2, 1))):  # begins and ends three times, the last without an item
+        with watch("extractor"):
+            next(clock)
+    assert watch.seconds == dict.fromkeys(PARTS, 0.0) | {"reading": 3.0, "extractor": 4.0}
 
 
 def test_rows_come_back_from_the_disk_as_often_as_wanted(tmp_path, monkeypatch):
