@@ -209,7 +209,7 @@ def _percent(x: float | None) -> str:
 
 
 def _rate(x: float) -> str:
-    return f"{x / 1e12:.3g} T" if x >= 1e12 else f"{x / 1e9:.3g} G"
+    return f"{x / 1e12:.3g} T" if x >= 1e12 else f"{x / 1e9:.3g} G" if x >= 1e9 else f"{x / 1e6:.3g} M"
 
 
 def _gpu(state: dict[str, Any] | None) -> str:

@@ -52,7 +52,8 @@ def run(
     full = make_plan(plan, tuned=tuned, **given)
     part = None if shard is None else Shard.parse(shard)
     folder = folder_of(full, out, part)
-    records = run_anywhere(full, folder, part, on, quiet=quiet, again=again)
+    labelled = given.get("labels") == "balanced"
+    records = run_anywhere(full, folder, part, on, quiet=quiet, again=again, labelled=labelled)
     if not is_first():
         return
     terminal.show(headline(load_records([folder])), console)

@@ -23,6 +23,12 @@ class Network(Part):
     sha256: Text | None = Field(title="SHA-256")
 
 
+class Teacher(Network):
+    """And what is to be known of it: noise levels that were left out, a weight of guidance that it was distilled with."""
+
+    note: Text | None = Rare
+
+
 class Counted(Part):
     """What a pass of one image does: network calls, forwards, FLOPs, the same over a teacher forward's, waits of the host."""
 
@@ -197,7 +203,7 @@ class Record(Part):
     last_step: Text | None = Rare
     deterministic: bool
     order: Count | None
-    teacher: Network = Field(title="teacher")
+    teacher: Teacher = Field(title="teacher")
     student: Network | None = Field(title="student")
     images: Count = Field(title="images a cell")
     seed: Count

@@ -118,7 +118,19 @@ def _power(section: Section, wins: Sequence[Winner]) -> str:
 
 
 def answer(section: Section) -> list[Inline]:
-    """The question of the suite, answered for one section, one sentence or two an item."""
+    """The question of the suite, answered for one section, one sentence or two an item; and what is to be known of teachers."""
+    return [*_answer(section), *_notes(section)]
+
+
+def _notes(section: Section) -> list[Inline]:
+    """What records note of teachers."""
+    if "teacher.note" not in section.rows:
+        return []
+    told = section.rows[["teacher.name", "teacher.note"]].dropna().drop_duplicates()
+    return [f"Of teacher {name}: {note}." for name, note in told.itertuples(index=False)]
+
+
+def _answer(section: Section) -> list[Inline]:
     scored = section.scored[section.scored["counted.calls"].notna()]
     top = winner(scored)
     if top is None:

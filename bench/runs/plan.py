@@ -45,7 +45,9 @@ class Plan(Settings):
     )
     teacher: str = Field("mnist32", description="name in the zoo, or path of a card (.json)")
     steps: tuple[Count, ...] = Field((), description="step counts instead of budgets")
-    calls: tuple[Count, ...] = Field((5, 10, 20), description="budgets of network calls; each sampler takes its most steps")
+    calls: tuple[Count, ...] = Field(
+        (5, 10, 20), description="budgets of network calls, those that guidance adds aside; each sampler takes its most steps"
+    )
     grid: Grid | None = Field(None, description="time grid for every solver instead of its own")
     images: int = Field(640, ge=2, le=10_000_000, description="images scored per cell")
     quality: Tier | None = Field(None, description="the number of images by a word: 1,000, 10,000 or 50,000")

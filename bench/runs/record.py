@@ -23,7 +23,7 @@ def record(m: Measurement, session: Session) -> Record:
 
 def _record(m: Measurement, session: Session) -> Record:
     plan, teacher, student = session.plan, session.teacher, m.sampler.student
-    ok, told = m.error is None, m.told
+    ok, told, note = m.error is None, m.told, teacher.card.get("note")
     measured = {key: told.get(key) if ok else None for key in ("time", "memory", "energy", "quality")}
     if "time" in told and ok:  # what was not timed is told to be missing
         measured["time"] = dict.fromkeys(Time.model_fields) | told["time"]
@@ -37,7 +37,7 @@ def _record(m: Measurement, session: Session) -> Record:
         **_setting(m, session),
         "deterministic": m.deterministic,
         "order": m.card.order,
-        "teacher": {"name": teacher.name, "sha256": teacher.sha256},
+        "teacher": {"name": teacher.name, "sha256": teacher.sha256} | ({"note": str(note)} if note else {}),
         "student": None if student is None else {"name": student.name, "sha256": student.sha256},
         "images": plan.images,
         "seed": plan.seed,

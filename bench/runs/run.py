@@ -63,6 +63,7 @@ def run_plan(
     again: bool = False,
     shard: Shard | None = None,
     threads: int | None = None,
+    labelled: bool = False,
 ) -> list[Record]:
     """Measure what `folder` does not hold yet of a plan, or of a shard of it, and return all its records.
 
@@ -75,6 +76,7 @@ def run_plan(
         again: measure cells once more that failed, were skipped, or were timed while something disturbed them.
         shard: the part of the plan's cells to measure; None for all.
         threads: CPU threads where the plan leaves them open and the folder does not tell; None to choose them by measuring.
+        labelled: whether labels were asked for by name, and not by the default, which a teacher without classes ignores.
 
     Raises:
         UserError: anything asked for that cannot be, or another process at work in the folder.
@@ -86,6 +88,8 @@ def run_plan(
         threads = threads_of(folder) or threads
         session = in_turn(world, lambda: Session(plan, quiet=quiet, threads=threads, world=world, shard=shard))
         agree(world, session)
+        if labelled and not session.labelled:
+            raise UserError(f"teacher '{session.teacher.name}' has no classes; leave out --labels")
         store = in_turn(world, lambda: Store(folder, plan.text_in(folder), session.identity()))
         done = {Cell.of(r) for r in store.records() if not again or (r.status == "ok" and not disturbed(r))}
         meet_in(folder, world)
@@ -176,19 +180,17 @@ def _took(session: Session, cells: int, wall: float) -> dict[str, Any]:
     }
 
 
-def run_anywhere(
-    plan: Plan, folder: Path, shard: Shard | None, on: str | None, *, quiet: bool = False, again: bool = False
-) -> list[Record]:
-    """As `run_plan`, here or `on` "ray".
+def run_anywhere(plan: Plan, folder: Path, shard: Shard | None, on: str | None, **how: bool) -> list[Record]:
+    """As `run_plan`, here or `on` "ray"; how: its quiet, again and labelled.
 
     Raises:
         UserError: as that, another place, or a shard or several processes on a cluster.
     """
     if on is None:
-        return run_plan(plan, folder, quiet=quiet, again=again, shard=shard)
+        return run_plan(plan, folder, shard=shard, **how)
     if on != "ray":
         raise unknown("place to run on", on, ["ray"])
-    if again:
+    if how.get("again"):
         raise UserError("--again is for a run of one machine; leave out --on")
     if shard is not None:
         raise UserError("--shard and --on ray are both given, and each spreads the cells; leave out one")
@@ -196,7 +198,7 @@ def run_anywhere(
         raise UserError("--on ray spreads the cells itself; start it without torchrun, or leave it out")
     from bench.runs.on_ray import run_on_ray
 
-    return run_on_ray(plan, folder, quiet=quiet)
+    return run_on_ray(plan, folder, quiet=how.get("quiet", False))
 
 
 def run(
@@ -242,5 +244,5 @@ def run(
         full = make_plan(plan, tuned=None if tuned is None else Path(tuned), **told)
         part = None if shard is None else Shard.parse(shard)
         folder = folder_of(full, out, part)
-        run_anywhere(full, folder, part, on, quiet=quiet, again=again)
+        run_anywhere(full, folder, part, on, quiet=quiet, again=again, labelled=options.get("labels") == "balanced")
     return load_records([folder])

@@ -124,6 +124,8 @@ class Session:
             self.teacher_flops = flops(bare, z, 1.0, labels)
             if bare.image_shape is not None and bare.image_shape != (made := tuple(bare.decode(z).shape[1:])):
                 raise ValueError(f"it decodes images {list(made)}, and says {list(bare.image_shape)}")
+            if note := bare.card.get("note"):
+                self.display.say(f"teacher '{bare.name}': {one_line(note)}")
             for line in doubts(bare, self.device):
                 self.display.say(f"teacher '{bare.name}' is doubtful: {line}")
         if plan.threads is None and not threads and not shared and self.device.type == "cpu":

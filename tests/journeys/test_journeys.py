@@ -1,5 +1,6 @@
-"""Three users' first paths, as scripts that docs/journeys.md prints: they run, and say what a newcomer must see."""
+"""Four users' first paths, as scripts that docs/journeys.md prints: they run, and say what a newcomer must see."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,17 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from bench.presentation.text import measured
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGE = (ROOT / "docs" / "journeys.md").read_text()
-NAMES = ("researcher", "author", "engineer")
+NAMES = ("researcher", "checkpoint", "author", "engineer")
 
 
 def walk(name: str, home: Path) -> tuple[str, str]:
     """(standard output, standard error) of a script in an empty folder of a clone, with one thread; nothing is fetched."""
     (home / "bin").mkdir()
-    for program, module in (("bench", "bench.cli"), ("pip", "pip")):
-        (home / "bin" / program).write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m {module} "$@"\n')
+    for program, module in (("bench", "-m bench.cli"), ("pip", "-m pip"), ("python", "")):
+        (home / "bin" / program).write_text(f'#!/bin/sh\nexec "{sys.executable}" -P {module} "$@"\n')
         (home / "bin" / program).chmod(0o755)
     work = home / "work"
     work.mkdir()
@@ -60,6 +63,18 @@ SEEN = {
         r"report: runs/mine/report/report\.\w+",
         r"no score of their images .* name one with --extractor",
     ],
+    "checkpoint": [
+        r"\| states \| 1x32x32 \|",
+        r"\| parameters \| [\d,]+ \|",
+        r"\| predicts \| v \|",
+        r"\| noise levels \| 0\.01 to 157\.4",
+        r"\| two calls \| denoise \|",
+        r"\*\*At most 4 calls: \S+\*\* \(4 calls\) has the smallest trajectory error, ",
+        r"4 records in runs/ode/records\.jsonl",
+        r"1 record in runs/scored/records\.jsonl",
+        r"\| fd_mnist \| \d+",
+        r"\| reference \| mnist's own \|",
+    ],
     "author": [
         r"my_solver/my_solver\.py",
         r"no check failed",
@@ -96,3 +111,10 @@ def test_what_it_names_is_there(walked):
     _, out, _, work = walked
     for path in re.findall(r"^(?:report|card): (\S+)$", out, re.MULTILINE):
         assert (work / path).stat().st_size > 0
+
+
+def test_images_have_the_same_score_in_a_run_and_in_its_folder(walked):
+    _, out, _, work = walked
+    for path in work.glob("runs/scored/records.jsonl"):
+        scored = json.loads(path.read_text())["quality"]["fd_mnist"]
+        assert f"| fd_mnist | {measured(scored['value'])} | 16 |" in out

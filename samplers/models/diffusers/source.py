@@ -70,7 +70,7 @@ class Source:
         variants = sorted(p.name for p in folder.glob("*") if p.suffix in WEIGHTS and VARIANT.search(p.name))
         but = f" but the variant {one_line(variants[0], 80)}, which is not read" if variants else ""
         raise UserError(
-            f"no weights (.safetensors or .bin) in {folder}{but}; save the model with save_pretrained, or fetch them"
+            f"no weights of the {part} (.safetensors or .bin) in {folder}{but}; save it with save_pretrained, or fetch them"
         )
 
     def sha256(self) -> str:

@@ -81,6 +81,23 @@ def test_the_command_prints_scores_and_what_they_hang_on(files, tmp_path, monkey
     assert "of 4 images in 5 dimensions; fewer images than dimensions leave the covariance singular" in text.replace("\\", "")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_clean_fid_gives_the_same_of_the_same_folders(files, tmp_path):
+    """All but the features is its own: reading, moments, the distance by a square root of matrices."""
+    theirs = pytest.importorskip("cleanfid.fid")
+    (tmp_path / "real").mkdir()
+    for i, image in enumerate(np.load(files["real.npz"])["arr_0"]):
+        Image.fromarray(image).save(tmp_path / "real" / f"{i}.png")
+
+    def features(images):
+        return Small()(images.round().to(torch.uint8)).features
+
+    told = {"mode": "legacy_tensorflow", "custom_feat_extractor": features, "num_workers": 0, "device": torch.device("cpu")}
+    expected = theirs.compute_fid(str(files["made"]), str(tmp_path / "real"), verbose=False, **told)
+    found = bench.score(files["made"], reference=str(tmp_path / "real"), quiet=True)
+    assert found.quality["fid_inception"]["value"] == pytest.approx(expected, rel=1e-4)
+
+
 def test_another_extractor_gives_no_fid(files, tmp_path):
     np.savez(tmp_path / "digits.npz", np.random.default_rng(0).integers(0, 256, (12, 32, 32, 1), dtype=np.uint8))
     found = bench.score(tmp_path / "digits.npz", extractor="mnist", quiet=True)

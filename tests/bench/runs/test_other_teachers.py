@@ -47,6 +47,11 @@ class Latent(Teacher):
     def decode(self, x):
         return x.reshape(-1, 1, 4, 4).repeat_interleave(2, 2).repeat_interleave(2, 3)
 
+class Noted(Latent):
+    def __init__(self):
+        super().__init__()
+        self.card["note"] = "its last noise level, infinity, is left out"
+
 class Large(Latent):
     def decode(self, x):
         if len(x) > 15:
@@ -151,6 +156,22 @@ def test_latents_are_compared_and_their_images_scored(small: dict, python, tmp_p
         bench.run(out=tmp_path / "wrong", quiet=True, **options | {"teacher": f"{python}:Wrong"})
     with pytest.raises(bench.UserError, match="teacher 'latents' needs a class for each image; ask for --labels balanced"):
         bench.run(out=tmp_path / "other", quiet=True, **options | {"labels": "none"})
+
+
+def test_labels_that_were_asked_for_need_classes(small: dict, python, tmp_path):
+    options = small | {"teacher": f"{python}:gaussian", "samplers": ("ddim",), "calls": (2,)}
+    with pytest.raises(bench.UserError, match="'analytic_teacher:gaussian' has no classes; leave out --labels"):
+        bench.run(out=tmp_path / "run", quiet=True, labels="balanced", **options)
+    assert not (tmp_path / "run" / "records.jsonl").exists()
+
+
+def test_what_is_left_out_of_a_teacher_is_said_recorded_and_reported(small: dict, python, tmp_path, capsys):
+    options = small | {"samplers": ("ddim",), "calls": (2,), "trajectory_images": 0}
+    row = bench.run(out=tmp_path / "run", **options | {"teacher": f"{python}:Noted"}).iloc[0]
+    assert "teacher 'latents': its last noise level, infinity, is left out" in capsys.readouterr().err
+    assert row["teacher.note"] == "its last noise level, infinity, is left out"
+    assert "Of teacher latents: its last noise level, infinity, is left out." in write_report([tmp_path / "run"]).read_text()
+    assert "teacher.note" not in bench.run(out=tmp_path / "other", quiet=True, **options | {"teacher": f"{python}:Latent"})
 
 
 def test_latents_that_cannot_be_decoded_are_compared_and_timed(small: dict, python, tmp_path):

@@ -80,7 +80,7 @@ def test_weights_that_are_not_there(model):
     with pytest.raises(UserError, match=r"the unet in .* cannot be read"):
         load_teacher(spec)
     weights.rename(weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
-    with pytest.raises(UserError, match=r"no weights \(.safetensors or .bin\) in .*unet but the variant diff"):
+    with pytest.raises(UserError, match=r"no weights of the unet \(.safetensors or .bin\) in .*unet but the variant diff"):
         load_teacher(spec)
 
 

@@ -114,7 +114,7 @@ def test_files_that_are_missing_or_damaged(model):
     weights.write_bytes(content[:100])
     assert "the text_encoder of stable_diffusion cannot be read" in refusal(root)
     weights.unlink()
-    assert "no weights (.safetensors or .bin)" in refusal(root)
+    assert "no weights of the text_encoder (.safetensors or .bin)" in refusal(root)
 
 
 def test_weights_of_an_encoder_that_lack(model):
