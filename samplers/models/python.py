@@ -49,7 +49,7 @@ def load(spec: str, device: torch.device | str) -> Teacher:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a script of the environment does not look there
     held = HELD.get((GROUP, spec))
-    with foreign(f"python:{one_line(spec)} makes no teacher", "mend the function"):
+    with foreign(f"python:{one_line(spec)} makes no teacher", "check the names, or mend the function"):
         made = getattr(importlib.import_module(module), function)() if held is None else held
     if not isinstance(made, Teacher):
         _check(made, spec)

@@ -1,6 +1,7 @@
 """Networks of diffusers from a folder: a class of a given list, settings that it lists, weights that fill it and no more."""
 
 import inspect
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -32,16 +33,19 @@ def load_network(source: Source, part: str, classes: Collection[str]) -> tuple[n
             f"{part}: {name} has no setting '{one_line(odd[0], 60)}', so it would not be the network of this file; "
             "update diffusers, or bring it as python:MODULE:FUNCTION"
         )
-    network = _read(kind, source.weights(part), part)
+    folder = source.weights(part)
+    safe = any(p.parent == folder and p.suffix == ".safetensors" for p in source.read)
+    network = _read(kind, folder, part, safe)
     return network, network.config
 
 
-def _read(kind: Any, folder: Path, part: str) -> Any:
-    with foreign(f"the {part} in {one_line(folder)} cannot be read", "save it again with save_pretrained"):
-        network, told = kind.from_pretrained(
-            str(folder), local_files_only=True, torch_dtype=torch.float32, low_cpu_mem_usage=False, output_loading_info=True
-        )
+def _read(kind: Any, folder: Path, part: str, safe: bool) -> Any:
+    told = {"local_files_only": True, "torch_dtype": torch.float32, "low_cpu_mem_usage": False, "use_safetensors": safe}
+    failed = f"the {part} in {one_line(folder)} cannot be read", "save it again with save_pretrained"
+    with foreign(*failed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a pickle's protocol
+        network, found = kind.from_pretrained(str(folder), **told, output_loading_info=True)
     for key, what in (("missing_keys", "lack"), ("unexpected_keys", "have no place for"), ("mismatched_keys", "do not fit at")):
-        if wrong := sorted(map(str, told[key])):
+        if wrong := sorted(map(str, found[key])):
             raise UserError(f"the {part}'s weights in {one_line(folder)} {what} '{one_line(wrong[0], 80)}'; fetch them again")
     return network

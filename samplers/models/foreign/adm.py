@@ -4,7 +4,9 @@ Such a file holds tensors alone. Their names and shapes tell the U-Net but for a
 network of the same widths, or stand in FILE.yaml beside FILE.pt for a network of one's own.
 """
 
+import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -89,8 +91,13 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise UserError(f"no checkpoint at {one_line(path)}; name the .pt file")
-    with foreign(f"{path} is no state dict", "nothing of it was run: fetch the .pt again"):
-        found = torch.load(path, map_location="cpu", weights_only=True)
+    fix = "nothing of it was run: fetch the .pt again, or name a pickle of EDM's as edm:FILE.pkl"
+    with foreign(f"{path} is no state dict", fix), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a pickle's protocol
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as e:  # whose advice is to run it
+            raise UserError(f"{path} is no state dict (more than tensors, or damaged); {fix}") from e
     if not isinstance(found, dict) or not found or not all(isinstance(v, Tensor) for v in found.values()):
         raise UserError(f"{path} holds more than tensors by name; save the network's own state dict, which is all that is read")
     return {str(k).removeprefix("module."): v for k, v in found.items()}

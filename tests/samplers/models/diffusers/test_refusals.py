@@ -1,6 +1,7 @@
 """What cannot be used is told in a line with the field and the fix, and nothing of a model's folder is run."""
 
 import json
+import logging
 import pickle
 import sys
 from pathlib import Path
@@ -90,6 +91,20 @@ class Canary:
 
     def __reduce__(self):
         return Path.touch, (self.path,)
+
+
+def test_a_bin_of_tensors_is_read_without_a_word(model, monkeypatch):
+    root, spec = model
+    said: list[logging.LogRecord] = []
+    (root / "unet/diffusion_pytorch_model.safetensors").unlink()
+    torch.save(unet().state_dict(), root / "unet/diffusion_pytorch_model.bin")
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", said.append)
+    diffusers.utils.logging.set_verbosity_warning()
+    diffusers.utils.logging.add_handler(handler)
+    load_teacher(spec)
+    diffusers.utils.logging.remove_handler(handler)
+    assert not said
 
 
 def test_a_bin_that_holds_code(model, tmp_path):
