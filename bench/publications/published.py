@@ -14,11 +14,13 @@ DATASETS = ("cifar10", "imagenet64")
 GROUPS = {
     "A": "EDM's checkpoint, code base diff-sampler",
     "B": "EDM's checkpoint, code base of DPM-Solver-v3",
-    "C": "ScoreSDE's VP deep checkpoint",
-    "D": "DDPM's checkpoint",
+    "C": "ScoreSDE's VP deep checkpoint, code base of DPM-Solver-v3",
+    "D": "DDPM's checkpoint, DDIM's paper",
     "E": "EDM as trained and run by the authors of consistency models",
-    "F": "distilled from EDM's checkpoints, EDM's FID",
-    "G": "from EDM2's networks",
+    "F": "distilled from EDM's checkpoint of the data set, EDM's FID",
+    "G": "from EDM2's networks of size XL",
+    "H": "distilled from EDM's class-conditional CIFAR-10 checkpoint, EDM's FID",
+    "I": "ScoreSDE's VP deep checkpoint, DPM-Solver's paper",
 }
 """Rows that may be compared with one another, by what they share; those of two groups, or of none, may not."""
 CAVEAT = (

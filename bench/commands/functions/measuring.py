@@ -55,7 +55,7 @@ def literature(dataset: str = "cifar10", calls: int | None = None, group: str | 
     Args:
         dataset: cifar10 or imagenet64.
         calls: only results of so many network evaluations.
-        group: only one comparable group, A to G.
+        group: only one comparable group, A to I.
 
     Raises:
         samplers.UserError: no such data set or group, or no such result.

@@ -28,8 +28,12 @@ def test_every_row_is_a_number_with_a_source(dataset):
     assert set(rows["source_type"]) == {"primary", "reimplementation", "secondary"}
     assert set(rows["group"]) <= {*GROUPS, ""}
     assert set(published(dataset)["verified"]) == {"yes"}
-    # one teacher a group is what makes it comparable (F and G are families of checkpoints, E trained its own)
-    assert rows[rows["group"].isin([*"ABCD"])].groupby("group")["teacher"].nunique().eq(1).all()
+    # one teacher a group is what makes it comparable (G is a family of checkpoints of one size, E trained its own)
+    grouped = rows[rows["group"] != ""]
+    assert grouped[~grouped["group"].isin([*"EG"])].groupby("group")["teacher"].nunique().eq(1).all()
+    assert grouped.groupby("group")["conditional"].nunique().eq(1).all()
+    assert not grouped.duplicated(["group", "method", "nfe"]).any()
+    assert not grouped["method"].str.contains("accounting").any()
 
 
 def test_known_numbers_are_there():
