@@ -50,7 +50,7 @@ def _errors(section: Section, data: pd.DataFrame) -> Panel:
     lines = []
     for order in (1, 2, 3):
         end = min(right, left * (top / bottom) ** (1 / order))
-        lines.append(Line(f"order {order}", [left, end], [top, top * (end / left) ** -order], "guide"))
+        lines.append(Line("order 1" if order == 1 else str(order), [left, end], [top, top * (end / left) ** -order], "guide"))
     floor = section.rows[f"{ERROR}.reference_error"].max()
     if floor > bottom / 2:
         lines.append(Line("reference's own error", [left, right], [floor, floor], "level"))
