@@ -33,7 +33,7 @@ lint: .venv/.developing
 	touch $@
 
 .venv/.developing: .venv/.installed  # and what checks and tests need
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[azula,kdiffusion,test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[azula,browser,kdiffusion,test]'
 	touch $@
 
 clean:

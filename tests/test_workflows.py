@@ -62,7 +62,7 @@ def test_the_demo_installs_what_a_user_needs_and_says_what_it_does():
     assert [line for line in lines if "pip install" in line] == [
         ".venv/bin/python -m pip install --constraint constraints.txt --editable ."
     ]
-    assert any("azula,kdiffusion,test" in line for line in told("test"))
+    assert any("azula,browser,kdiffusion,test" in line for line in told("test"))
     said = [i for i, line in enumerate(lines) if line.startswith("echo")]
     assert "into .venv, a few minutes" in lines[said[0]]
     assert "pip" in lines[said[0] + 2]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure as Drawn
 from report_fixture import record, write_run
 
 from bench.presentation import markdown
@@ -35,14 +34,6 @@ def many(folder: Path, settings: int, groups: int = 1) -> Path:
                 fd = 2 + 60 / n + np.random.default_rng([zlib.crc32(sampler.encode()), k, n]).uniform(0, 9)
                 made.append(record(name, n, fd=fd, cell=f"{sampler}{k}_{n}", **own))
     return write_run(folder, made, images=False)
-
-
-@pytest.fixture
-def drawn(monkeypatch) -> dict[str, Drawn]:
-    """The figures that a report sets up, by the names of their files; none is drawn."""
-    found: dict[str, Drawn] = {}
-    monkeypatch.setattr("bench.presentation.looks.save", lambda figure, path: found.update({path.name: figure}))
-    return found
 
 
 @pytest.fixture
