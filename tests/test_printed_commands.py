@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import command
-import matplotlib.figure
 import pytest
 import torch
 from printed import PAGES, ROOT, Fence, fences
@@ -71,7 +70,7 @@ def _clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("bench.quality.trajectory.STEPS", 4)
-    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda self, path, **kwargs: Path(path).touch())
+    monkeypatch.setattr("bench.presentation.looks.save", lambda figure, path: path.touch())
     (tmp_path / "results").symlink_to(ROOT / "results")
     before = sys.modules.keys() | set()
     yield

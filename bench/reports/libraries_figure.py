@@ -11,10 +11,10 @@ from bench.presentation.looks import drawing, handle, legend_below
 from bench.presentation.series import Style
 from bench.presentation.text import measured, plural
 from bench.records.columns import axis_of
-from bench.reports.sections import Section, batch_sizes, machines
+from bench.reports.sections import Section, batch_sizes, disturbed, one_machine
 from bench.reports.setting_tables import among
 from bench.reports.student_claims import with_image_ms
-from bench.reports.tables import disturbed, latest
+from bench.reports.tables import latest
 from samplers.spec import Spec
 
 METHODS = {
@@ -81,7 +81,7 @@ def _methods(rows: pd.DataFrame) -> pd.DataFrame | None:
         method=[method.get(n, "") for n in own], library=[n.partition(":")[0] if ":" in n else OURS for n in own]
     )
     rows = rows[(rows["method"] != "") & rows["quality.trajectory_error.value"].notna() & (rows["counted.calls"] > 0)]
-    if rows.empty or len(machines(rows)) > 1:
+    if rows.empty or not one_machine(rows):
         return None
     kept = pd.concat([band.assign(budget=budget) for budget, band in latest(rows).items()])
     if kept.duplicated(["method", "library", "budget"]).any():
