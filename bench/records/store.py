@@ -14,6 +14,9 @@ from bench.records.versions import edited, signed, upgrade
 from samplers.errors import UserError
 from samplers.files import read_json, write_json, write_whole
 
+ERRORS = ".error"
+"""What the name of a cell's file of squared errors ends in."""
+
 
 class Store:
     """A run's folder: `plan.yaml`, `records.jsonl`, `sessions.jsonl`, `samples/`, `influence/`, and `partial/` while it runs.
@@ -94,9 +97,16 @@ class Store:
 
     def save_influence(self, cell: str, values: np.ndarray) -> None:
         """Write the influence of each image on the Frechet distance, `influence/CELL.npy`, float32 [N]."""
+        self._save_values(cell, values)
+
+    def save_errors(self, cell: str, values: np.ndarray) -> None:
+        """Write the squared distance of each image to its converged one, `influence/CELL.error.npy`, float32 [T]."""
+        self._save_values(f"{cell}{ERRORS}", values)
+
+    def _save_values(self, name: str, values: np.ndarray) -> None:
         buffer = io.BytesIO()
         np.save(buffer, values.astype(np.float32))
-        write_whole(self.folder / "influence" / f"{cell}.npy", buffer.getvalue())
+        write_whole(self.folder / "influence" / f"{name}.npy", buffer.getvalue())
 
 
 def threads_of(folder: Path) -> int | None:

@@ -8,6 +8,7 @@ import pandas as pd
 from bench.presentation.document import Block, Cell, Heading, Mark, Paragraph, Table, cell
 from bench.presentation.text import measured, num, plural
 from bench.records.columns import title_of
+from bench.records.trajectories import surely_farther
 from bench.reports.sections import Section
 from bench.reports.tables import latest, summary_notes, summary_table
 from samplers.spec import Spec
@@ -97,14 +98,16 @@ def _by_budget(rows: pd.DataFrame, cells: Callable[[pd.DataFrame], list[Cell]], 
 
 
 def _error_cells(rows: pd.DataFrame) -> list[Cell]:
-    """The errors; the least of several is best, and one whose interval meets its is tied with it."""
+    """The errors; the least of several is best, and what is not told from it, by noises or by intervals, is tied with it."""
     least = rows.sort_values(_ERROR).iloc[0]
     high = least[_ERROR_HIGH] if len(rows) > 1 else float("nan")  # without an interval nothing is claimed
 
     def mark(row: pd.Series) -> Mark:
         if pd.isna(high) or pd.isna(row[_ERROR_LOW]):
             return ""
-        return "best" if row.name == least.name else "tie" if row[_ERROR_LOW] <= high else ""
+        if row.name == least.name:
+            return "best"
+        return "" if row[_ERROR_LOW] > high or surely_farther(least, row) else "tie"
 
     return [Cell(measured(r[_ERROR]), r[_ERROR], mark(r)) for _, r in rows.iterrows()]
 

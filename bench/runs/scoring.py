@@ -42,6 +42,7 @@ class Scoring(Phase):
                 store.save_influence(m.cell.id, influences[ranked])
         if error is not None and session.converged is not None:
             quality["trajectory_error"] = relative_rmse(error, session.converged)
+            store.save_errors(m.cell.id, error)
         same = extractor is not None and extractor.classes == session.teacher.num_classes  # Inception's classes are its own
         if same and seen is not None and extractor is not None and seen.labels is not None and seen.logits is not None:
             quality["label_agreement"] = label_agreement(seen.logits, seen.labels, extractor)

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import samplers
 from bench.records.schema import Record
-from bench.records.store import Store, read_lines
+from bench.records.store import ERRORS, Store, read_lines
 from bench.runs.cells import UNKNOWN, Cell, cells
 from bench.runs.plan import Plan, read_plan
 from samplers.errors import UserError, one_line
@@ -122,7 +122,8 @@ def merge(runs: Sequence[str | Path], out: str | Path) -> list[Record]:
         found = {Cell.of(r): (r, p.folder) for p in parts for r in p.records}
         for cell in (c for c in cells(first.plan) if c not in done):
             record, folder = found[cell]
-            for name in (f"samples/{cell.id}.png", f"influence/{cell.id}.npy", f"images/{cell.id}.npz"):
+            influence = (f"influence/{cell.id}.npy", f"influence/{cell.id}{ERRORS}.npy")
+            for name in (f"samples/{cell.id}.png", *influence, f"images/{cell.id}.npz"):
                 if (folder / name).exists():
                     (out / name).parent.mkdir(exist_ok=True)
                     shutil.copyfile(folder / name, out / name)

@@ -1,5 +1,6 @@
 """Where images were not scored, solvers are ranked by how close they come to the converged solution."""
 
+import numpy as np
 import pytest
 from report_fixture import record, write_run
 
@@ -10,11 +11,11 @@ from bench.reports.answer import answer
 from bench.reports.sections import sections
 
 
-def unscored(sampler: str, steps: int, error: float | None, half: float = 0.01) -> dict:
+def unscored(sampler: str, steps: int, error: float | None, half: float = 0.01, own: float = 0.001) -> dict:
     r = record(sampler, steps)
     known = r["quality"].pop("trajectory_error", None) or record("ddim", 5)["quality"]["trajectory_error"]
-    own = {**known, "value": error, "ci_low": (error or 0) - half, "ci_high": (error or 0) + half, "reference_error": 0.001}
-    return r | {"quality": {"trajectory_error": own} if error is not None else None}
+    told = {**known, "value": error, "ci_low": (error or 0) - half, "ci_high": (error or 0) + half, "reference_error": own}
+    return r | {"quality": {"trajectory_error": told} if error is not None else None}
 
 
 @pytest.fixture
@@ -36,3 +37,33 @@ def test_what_the_intervals_do_not_tell_apart_is_named(told: str):
     (line,) = [line for line in told.splitlines() if "At most 8 calls" in line]
     assert "0.0850 [0.0750, 0.0950]. Not told from it, by their intervals (calls in brackets): ddim (8)." in line
     assert "ddpm" not in line
+
+
+def paired(tmp_path, shift: float, steps: int = 8) -> str:
+    """Two samplers whose intervals meet and whose squared errors differ by `shift` on each of 64 noises, which differ more."""
+    rows = [unscored("ddim", steps, 0.201, own=1e-4), unscored("dpmpp_2m", steps, 0.200, own=1e-4)]
+    write_run(tmp_path, rows, images=False)
+    noises, jitter = np.random.default_rng(0), np.random.default_rng(1)
+    hard = noises.exponential(0.04, 64)
+    for row, by in zip(rows, (shift, 0.0), strict=True):
+        errors = hard + by + jitter.normal(0, 1e-4, 64)
+        np.save(tmp_path / "influence" / f"{row['cell']}.error.npy", errors.astype(np.float32))
+    (section,) = sections(load_records([tmp_path]))
+    return markdown.render([Bullets(answer(section))])
+
+
+def test_what_is_farther_on_the_same_noises_is_told_where_intervals_do_not_tell(tmp_path):
+    assert "All others are farther, noise by noise." in paired(tmp_path / "a", 4e-4)
+    assert "Not told from it, noise by noise (calls in brackets): ddim (8)." in paired(tmp_path / "b", 1e-6)
+
+
+@pytest.mark.parametrize("spoil", [b"", b"\x93NUMPY", None])
+def test_errors_that_are_damaged_or_of_other_noises_are_not_paired(tmp_path, spoil):
+    paired(tmp_path, 4e-4)
+    (path,) = (tmp_path / "influence").glob("ddim*.error.npy")
+    if spoil is None:
+        np.save(path, np.zeros(63, dtype=np.float32))
+    else:
+        path.write_bytes(spoil)
+    (section,) = sections(load_records([tmp_path]))
+    assert "Not told from it, by their intervals" in markdown.render([Bullets(answer(section))])
