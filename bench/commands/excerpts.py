@@ -69,7 +69,7 @@ def _section(name: str) -> Section:
 
 
 def _results(name: str) -> Document:
-    """A run in five sentences: the best of each budget, and what one call of DSNO is worth."""
+    """A run in five sentences at most: the best of each budget, and what one call of DSNO is worth."""
     section = _section(name)
     told: dict[tuple[str, str], list[int]] = {}
     for budget in BUDGETS:

@@ -40,7 +40,7 @@ def test_every_mark_has_its_end(path):
 
 
 def test_an_excerpt_follows_its_records(tmp_path, monkeypatch):
-    """The five sentences of a run whose students are all worse by 100 are others."""
+    """The short results of a run whose students are all worse by 100 are others."""
     monkeypatch.setattr("bench.commands.excerpts.ROOT", tmp_path)
     shutil.copytree(ROOT / "results" / "demo", tmp_path / "results" / "changed")
     path = tmp_path / "results" / "changed" / "records.jsonl"
