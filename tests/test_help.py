@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "numpy", "pandas", "scipy", "matplotlib")
+HEAVY = ("torch", "numpy", "pandas", "scipy", "matplotlib", "seaborn")
 PRINT = """
 import sys
 from bench.cli import main

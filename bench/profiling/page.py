@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import seaborn as sns
 
 from bench.presentation import markdown
 from bench.presentation.document import Block, Cell, Document, Figure, Heading, Paragraph, Table, cell, strong
@@ -174,6 +175,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
             ax.invert_yaxis()
             ax.set(xlabel="share of the pass (%)", title="Where one pass spends its time")
             ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+            sns.despine(ax=ax)
         ax = axes[-1]
         x = [b["batch_size"] for b in batches]
         teacher = [1e3 * b["batch_size"] / b["teacher_forward_ms"]["median"] for b in batches]
@@ -188,6 +190,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         log_axes(ax, (min(x), max(x)), (min(values), max(values)), at=x)
         ax.set(xlabel="batch size", ylabel="images per second", title=f"Throughput, mode {result['mode']}")
         ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1)
+        sns.despine(ax=ax)
 
 
 def write_profile(result: dict[str, Any], folder: Path) -> Path:

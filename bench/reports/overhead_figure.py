@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import seaborn as sns
+
 from bench.presentation.document import Figure
 from bench.presentation.looks import drawing
 from bench.presentation.text import plural
@@ -19,16 +21,14 @@ def overhead_figure(section: Section, out: Path, suffix: str) -> Figure:
     if rows.empty:
         return Figure(title, None, "the times of all rows are not valid.")
     data = rows.assign(overhead=100 * rows["time.overhead_fraction"])
-    by_sampler = data.groupby("timed")["overhead"]
-    middle = by_sampler.median().sort_values(kind="stable")
-    least, most = (ends.loc[middle.index] for ends in (by_sampler.min(), by_sampler.max()))
+    middle = data.groupby("timed")["overhead"].median().sort_values(kind="stable")
     with drawing(out / file, height=1.0 + 0.26 * len(middle)) as fig:
         ax = fig.subplots()
-        colours = [(section.looks[label].color, 0.5) for label in middle.index]
-        whiskers = {"elinewidth": 1, "ecolor": "0.1"}
-        ax.barh(range(len(middle)), middle, color=colours, xerr=[middle - least, most - middle], error_kw=whiskers)
-        ax.set_yticks(range(len(middle)), list(middle.index))
-        ax.set_ylim(len(middle) - 0.5, -0.5)
+        sns.barplot(
+            data, x="overhead", y="timed", order=list(middle.index), hue="timed", legend=False, estimator="median", ax=ax,
+            palette={label: section.looks[label].color for label in middle.index}, saturation=1, alpha=0.5,
+            errorbar=("pi", 100), err_kws={"linewidth": 1, "color": "0.1"},
+        )  # fmt: skip
         ax.axvline(0, color="0.3", lw=0.8)
         ax.set(xlabel=axis_of("time.overhead_fraction"), ylabel="", title=section.key())
         ax.grid(True, axis="x")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from PIL import Image
 
 from bench.presentation.document import Figure
@@ -60,7 +61,7 @@ def sample_figure(section: Section, out: Path, suffix: str) -> Figure:
             ax.imshow(strip, cmap="gray", vmin=0, vmax=255, aspect="auto", interpolation="nearest")
             ax.set(xticks=[], yticks=[])
             ax.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7.5, labelpad=5)
-            ax.spines[["left", "bottom"]].set_visible(False)
+            sns.despine(ax=ax, left=True, bottom=True)
         edges = (np.arange(columns) + 0.5) * width / columns - 0.5
         axes[0].set_xticks(edges, [f"noise {i}" for i in range(columns)], fontsize=7.5)
         axes[0].xaxis.tick_top()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import seaborn as sns
 from matplotlib.lines import Line2D
 
 from bench.presentation.document import Figure
@@ -51,7 +52,7 @@ def path_figure(section: Section, out: Path, suffix: str) -> Figure:
                 ax.set_xticks([(i + 0.5) * size for i in range(columns)], names, fontsize=7)
                 ax.xaxis.tick_top()
                 ax.tick_params(axis="x", length=0, pad=1)
-            ax.spines[["left", "bottom"]].set_visible(False)
+            sns.despine(ax=ax, left=True, bottom=True)
     text = (
         f"{_named(row)}, {noises} noises of seed {row['seed']:.0f}: above, what its one call decodes "
         "at each noise level; below, the teacher's prediction of the image where the converged ODE path from the same noise "
