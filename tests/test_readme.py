@@ -43,6 +43,7 @@ QUOTED = {
         "profile of cifar10-cpu/profile",
     ),
     "docs/gate.md": ("calibration of gate-calibration",),
+    "docs/samplers.md": ("answer of mnist32-grids",),
     "docs/teachers.md": ("summary of ddpm-mnist32",),
 }
 """What each page must quote of the records; that it is current is tests/bench/commands/test_reference.py's."""
