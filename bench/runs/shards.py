@@ -84,7 +84,7 @@ def read_part(folder: Path) -> Part:
         raise UserError(f"no run at {one_line(folder)}; name folders that 'bench run --shard' made")
     identity = read_json(folder / "identity.json", "identity of a run", "name folders that 'bench run --shard' made")
     told = identity.pop(KEY, None)
-    if not isinstance(told, str):
+    if not isinstance(told, str) or not isinstance(identity.get("students", {}), dict):
         raise UserError(f"{folder} is no run of a shard; name folders that 'bench run --shard' made")
     lines = read_lines(folder / "records.jsonl")
     if changed := [r.cell for r, edited in lines if edited]:
@@ -104,6 +104,8 @@ def merge(runs: Sequence[str | Path], out: str | Path) -> list[Record]:
         UserError: a shard that is missing, there twice or not whole, shards of different plans, students or machines, or a
             folder that holds another run.
     """
+    if not runs:
+        raise UserError("no runs to merge; name the folders of all shards of a plan")
     out = Path(out)
     parts = sorted((read_part(Path(f)) for f in runs), key=lambda p: p.shard.index)
     first = parts[0]

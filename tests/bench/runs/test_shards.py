@@ -87,8 +87,11 @@ def test_what_cannot_be_merged(small, halves, tmp_path):
     assert "is no run of a shard" in said(one, tmp_path / "whole")
     bench.run(out=tmp_path / "other", shard="2/2", quiet=True, **small | {"seed": 7})
     assert "of different plans or numbers of shards" in said(one, tmp_path / "other")
+    assert said() == "no runs to merge; name the folders of all shards of a plan"
     identity = two / "identity.json"
     kept = identity.read_text()
+    identity.write_text(json.dumps(json.loads(kept) | {"students": ["a"]}))
+    assert "is no run of a shard" in said(one, two)
     identity.write_text(kept.replace("cpu,", "cuda,"))
     assert "was run with another device than" in said(one, two)
     identity.write_text(kept)
