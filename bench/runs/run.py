@@ -35,6 +35,7 @@ from samplers.errors import UserError, one_line, unknown
 from samplers.files import alone_in
 from samplers.models.zoo import add_zoo
 from samplers.plugin import use_file
+from samplers.registry import HELD
 from samplers.time_limit import TimeUpError
 from samplers.world import World, told
 
@@ -240,7 +241,10 @@ def run(
         add_zoo(Path(trained))
     for file in [plugin] if isinstance(plugin, str | Path) else plugin:
         use_file(Path(file))
+    known = len(HELD)
     with named(options) as told:
+        if on is not None and len(HELD) > known:
+            raise UserError("other processes have no objects of this one; name teacher and samplers, or leave out on")
         full = make_plan(plan, tuned=None if tuned is None else Path(tuned), **told)
         part = None if shard is None else Shard.parse(shard)
         folder = folder_of(full, out, part)

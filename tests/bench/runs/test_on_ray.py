@@ -8,6 +8,7 @@ import pytest
 from many import measured
 
 import bench
+import samplers
 from bench.machine.environment import code
 from bench.runs import on_ray
 from bench.runs.on_ray import HOME
@@ -87,6 +88,11 @@ def test_several_processes_on_a_cluster(small, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="start it without torchrun"):
         bench.run(out=tmp_path / "run", on="ray", quiet=True, **small)
+
+
+def test_an_object_on_a_cluster(small, tmp_path):
+    with pytest.raises(UserError, match="other processes have no objects of this one"):
+        bench.run(out=tmp_path / "run", on="ray", quiet=True, **small | {"samplers": [samplers.get("ddim")]})
 
 
 def test_without_the_package(small, tmp_path, monkeypatch):
