@@ -4,6 +4,7 @@ import io
 import shutil
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import TypeVar
 
@@ -73,12 +74,12 @@ class Scratch:
         """Whether a batch is there, whole or not."""
         return (self.folder / cell / f"batch-{number:05d}.npz").exists()
 
-    def batch(self, cell: str, number: int) -> dict[str, np.ndarray] | None:
-        """The arrays of a batch; None, and removed, where it is damaged."""
+    def batch(self, cell: str, number: int, only: Collection[str] | None = None) -> dict[str, np.ndarray] | None:
+        """The arrays of a batch, or those of some names; None, and removed, where what is read of it is damaged."""
         path = self.folder / cell / f"batch-{number:05d}.npz"
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
+                return {name: arrays[name] for name in arrays.files if only is None or name in only}
         except FileNotFoundError:
             return None
         except (ValueError, OSError, EOFError, zipfile.BadZipFile):

@@ -21,7 +21,7 @@ class Exporting(Phase):
 
     def measure(self, m: Measurement, session: Session, store: Store) -> None:
         plan, folder = session.plan, store.folder / "images"
-        pixels = (found["pixels"] for found in kept(m, session, store))
+        pixels = (found["pixels"] for found in kept(m, session, store, {"pixels"}))
         labels = np.arange(plan.images) % session.teacher.num_classes if session.labelled else None
         if plan.save_images == "png":
             write_folder(folder / m.cell.id, pixels, labels)

@@ -1,6 +1,6 @@
 """Phase: the images that are scored, kept as what scoring needs of them; timing hands its batches to the same sink."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 from torch import Tensor
@@ -66,12 +66,12 @@ def fill(m: Measurement, numbers: range, session: Session, store: Store) -> None
         stop_in_time()
 
 
-def kept(m: Measurement, session: Session, store: Store) -> Iterator[dict[str, np.ndarray]]:
-    """What was kept of all batches, one after the other; those damaged since are made again."""
+def kept(m: Measurement, session: Session, store: Store, only: Collection[str]) -> Iterator[dict[str, np.ndarray]]:
+    """What was kept of all batches, arrays of some names, one after the other; those damaged since are made again."""
     for k in batches(session):
-        if (found := store.scratch.batch(m.cell.id, k)) is None:
+        if (found := store.scratch.batch(m.cell.id, k, only)) is None:
             fill(m, batches(session), session, store)
-            found = store.scratch.batch(m.cell.id, k)
+            found = store.scratch.batch(m.cell.id, k, only)
         assert found is not None
         yield found
 

@@ -51,7 +51,7 @@ class Scoring(Phase):
 
 def _errors(m: Measurement, session: Session, store: Store) -> np.ndarray | None:
     """Squared errors of the images that have a converged one."""
-    parts = [found["error"] for found in kept(m, session, store) if "error" in found]
+    parts = [found["error"] for found in kept(m, session, store, {"error"}) if found]
     return np.concatenate(parts) if parts else None
 
 
@@ -61,7 +61,7 @@ def _sample(m: Measurement, session: Session, store: Store) -> Sample:
     classes = session.teacher.num_classes if session.labelled and plan.prompts is None else 0
 
     def parts() -> Iterator[Features]:
-        for found in kept(m, session, store):
-            yield Features(**{k: torch.from_numpy(v) for k, v in found.items() if k in Features._fields})
+        for found in kept(m, session, store, Features._fields):
+            yield Features(**{k: torch.from_numpy(v) for k, v in found.items()})
 
     return Sample(parts, plan.images, torch.arange(plan.images) % classes if classes else None, texts=session.texts)

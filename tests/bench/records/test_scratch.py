@@ -64,6 +64,11 @@ def test_damaged_batches_are_none_and_gone(scratch: Scratch):
     assert not damaged.exists()
 
 
+def test_arrays_of_a_batch_by_their_names(scratch: Scratch):
+    scratch.save_batch(CELL, 0, {"x": np.zeros(3), "y": np.ones(2)})
+    assert {name: len(v) for name, v in (scratch.batch(CELL, 0, {"y", "z"}) or {}).items()} == {"y": 2}
+
+
 def test_nothing_is_left_of_a_run_that_is_done(scratch: Scratch):
     scratch.append(CELL, "timing", Row(n=1))
     scratch.close()
