@@ -122,7 +122,8 @@ def run_plan(
                 raise KeyboardInterrupt(f"{at}; run the same command again to go on from here") from None
             finally:
                 store.scratch.close()
-                store.add_session(_took(session, len(cells), time.perf_counter() - begin))
+                wall = time.perf_counter() - begin
+                store.add_session(session.spent.row(len(cells), wall, session.executor.sampling_s))
         world.wait()
         return store.records()
 
@@ -164,21 +165,6 @@ def _follow(cells: Sequence[Measurement], session: Session, store: Store) -> Non
     for m in shared:
         IMAGES.run([m], session, store)
         meet(m, session)
-
-
-def _took(session: Session, cells: int, wall: float) -> dict[str, Any]:
-    """What an invocation took, interrupted or not: the harness's own share is what the wall has beyond the sampling.
-
-    Of several processes it is the first one's.
-    """
-    sampling = session.executor.sampling_s
-    return {
-        "cells_asked": cells,
-        "wall_s": round(wall, 3),
-        "sampling_s": round(sampling, 3),
-        "wall_over_sampling": round(wall / max(sampling, 1e-9), 4),
-        **session.spent.told(),
-    }
 
 
 def run_anywhere(plan: Plan, folder: Path, shard: Shard | None, on: str | None, **how: bool) -> list[Record]:

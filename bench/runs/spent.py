@@ -33,11 +33,22 @@ class Ledger:
     def __init__(self) -> None:
         self.features, self.rest, self.metrics = Spent(), Spent(), Spent()
 
-    def told(self) -> dict[str, float]:
-        """As a row of `sessions.jsonl` has it."""
-        kinds = {"features": "images", "rest": "images", "metrics": "cells"}
-        found: dict[str, float] = {}
-        for name, unit in kinds.items():
-            spent: Spent = getattr(self, name)
-            found |= {f"{name}_{unit}": spent.count, f"{name}_s": round(spent.seconds, 4)}
-        return found
+    def row(self, cells: int, wall: float, sampling: float) -> dict[str, float]:
+        """What an invocation took, interrupted or not: the harness's own share is what the wall has beyond the sampling.
+
+        Args:
+            cells: that it was asked for.
+            wall, sampling: seconds in all, and inside samplers; of several processes it is all the first one's.
+        """
+        return {
+            "cells_asked": cells,
+            "wall_s": round(wall, 3),
+            "sampling_s": round(sampling, 3),
+            "wall_over_sampling": round(wall / max(sampling, 1e-9), 4),
+            "features_images": self.features.count,
+            "features_s": round(self.features.seconds, 4),
+            "rest_images": self.rest.count,
+            "rest_s": round(self.rest.seconds, 4),
+            "metrics_cells": self.metrics.count,
+            "metrics_s": round(self.metrics.seconds, 4),
+        }
