@@ -179,6 +179,8 @@ def teacher_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     for n, s in found["seconds"].items():
         took = "not timed: too long, or too large for the memory" if s is None else f"{num(1e3 * s)} ms on {found['device']}"
         told.append((f"a forward of {plural(int(n), 'image')}", took))
+    if found["decode_seconds"] is not None:
+        told.append(("decoding 1 image", f"{num(1e3 * found['decode_seconds'])} ms on {found['device']}"))
     told.append(("two calls", "denoise" if not found["doubts"] else "speak against it"))
     return told
 

@@ -139,7 +139,7 @@ def _short(label: str) -> str:
 
 
 def _section(metric: str | None, rows: pd.DataFrame, ranking: Ranking = FRECHET) -> Section:
-    rows = rows.assign(record=rows.index)
+    rows = rows.copy().assign(record=rows.index)  # copied: columns of a table read one by one are too many to add to
     for own, key in (("fd", "value"), ("fd_low", "ci_low"), ("fd_high", "ci_high")):
         rows[own] = rows.get(f"quality.{metric}.{key}", float("nan"))
     rows["cost"] = ranking.sign * rows["fd"]

@@ -132,6 +132,7 @@ def test_what_speaks_against_a_teacher_is_told_and_it_is_measured(small: dict, p
     found = json.loads((tmp_path / "facts.json").read_text())
     assert (found["states"], found["flops"], found["parameters"], len(found["doubts"])) == ([1, 8, 8], 0, 0, 2)
     assert all(s > 0 for s in found["seconds"].values())
+    assert found["decode_seconds"] is None
 
 
 def test_latents_are_compared_and_their_images_scored(small: dict, python, tmp_path):

@@ -65,6 +65,8 @@ def test_the_doctor_tells_of_a_model_told_a_text(prompted: dict, tmp_path, monke
     assert (found["classes"], found["unconditional"], found["predicts"]) == (3, True, "flow")
     assert (found["states"], found["images"]) == ([4, 8, 8], [3, 16, 16])
     assert found["times"] == pytest.approx([0.001, 0.999])
+    assert found["decode_seconds"] > 0
+    assert "| decoding 1 image |" in out
     code, _, err = call(monkeypatch, capsys, *words)
     assert code == 2
     assert "makes images of texts; give --prompts FILE" in err
