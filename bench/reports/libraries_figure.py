@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.presentation.document import Figure
 from bench.presentation.looks import drawing, handle, legend_below
@@ -106,8 +107,11 @@ def _draw(ax: Axes, data: pd.DataFrame, column: str, methods: list[str], librari
     ax.set_ylim(len(methods) - 0.5, -0.5)
     if column.startswith("quality"):
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=4))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
     else:
-        ax.set_xlim(left=0)
+        ax.set_xlim(0, 1.05 * ax.get_xlim()[1])
     ax.grid(True, axis="x")
 
 
