@@ -31,6 +31,8 @@ def charted(section: Section, figure: Figure) -> Figure:
     else:
         panels = [_errors(section, data)]
     caption = re.sub(OFF, "", figure.caption) if isinstance(figure.caption, str) else figure.caption
+    if len(panels) > 1 and isinstance(caption, str):  # on a narrow page one is below the other
+        caption = caption.replace("Left: ", "First: ", 1).replace("Right: ", "Second: ", 1)
     return replace(figure, chart=replace(chart_of(section, panels), caption=caption))
 
 
