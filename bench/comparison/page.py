@@ -11,7 +11,7 @@ import pandas as pd
 from bench.comparison.verdicts import MARKED, Outcome
 from bench.presentation import html
 from bench.presentation.chart import Chart, Panel
-from bench.presentation.document import Block, Bullets, Cell, Document, Figure, Heading, Paragraph, Table, cell
+from bench.presentation.document import Block, Bullets, Cell, Document, Figure, Heading, Paragraph, Table, cell, strong
 from bench.presentation.series import Style
 from bench.presentation.text import one_line
 from bench.records.columns import axis_of
@@ -19,6 +19,7 @@ from bench.records.frame import load_records
 from bench.reports.charts import about
 from bench.reports.fairness import SHARED
 from bench.reports.points import points
+from bench.reports.provenance import edited
 from bench.reports.sections import Section, disturbed, sections
 from samplers.files import write_whole
 
@@ -70,6 +71,7 @@ def document(outcome: Outcome, a: Path, b: Path) -> Document:
     found: list[Block] = [
         Heading(1, f"{one_line(a.name, 60)} beside {one_line(b.name, 60)}"),
         Paragraph(f"A: {one_line(a)}. B: {one_line(b)}. Verdicts: {', '.join(f'{v} ({counts[v]})' for v in order) or 'none'}."),
+        *(Paragraph([strong(f"Run {side}: {told}")]) for side, df in zip("AB", frames, strict=True) if (told := edited(df))),
         Heading(2, "What may be compared"),
         *_conditions(frames, groups),
         Heading(2, "Quality of both"),

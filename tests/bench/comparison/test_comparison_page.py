@@ -6,7 +6,9 @@ from report_fixture import record, write_run
 
 from bench.comparison.page import document
 from bench.comparison.runs import compare_runs
+from bench.presentation import markdown
 from bench.presentation.document import Bullets, Figure, Paragraph, Table
+from bench.records.versions import signed, upgrade
 
 CELLS = [("ddim", 5, 8.0), ("ddim", 10, 4.0), ("heun", 5, 6.0)]
 
@@ -83,3 +85,13 @@ def test_the_command_writes_it(tmp_path, monkeypatch, capsys):
     assert "comparison.html" in err
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert '<h1 id="one-beside-two">one beside two</h1>' in page
+
+
+def test_records_edited_by_hand_are_said_to_be(tmp_path):
+    lines = [signed(upgrade(record("ddim", 5, fd=8.0)))]
+    a = write_run(tmp_path / "one", lines, images=False)
+    lines[0]["seed"] = 1
+    b = write_run(tmp_path / "two", lines, images=False)
+    said = markdown.render(document(compare_runs(a, b, 0.05), a, b))
+    assert "**Run B: 1 of 1 records were edited by hand" in said
+    assert "Run A:" not in said
