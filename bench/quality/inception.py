@@ -28,8 +28,8 @@ BLOCKS = (
 """Of torch-fidelity's network, in order, from 3 x 299 x 299 to the features."""
 SIDE = 299
 FLAG = "--inception-weights FILE"
-CHUNK = 50
-"""Images per forward: at 299x299 each takes 14 MB in the first layers."""
+CHUNK, ON_CPU = 50, 16
+"""Images per forward: at 299x299 each takes 14 MB in the first layers. A CPU has no use for many at once."""
 
 
 class Inception(Extractor):
@@ -50,7 +50,7 @@ class Inception(Extractor):
         order = torch.channels_last if cpu else torch.contiguous_format
         self.network.to(images.device, memory_format=order)
         parts = []
-        for part in images.split(CHUNK):
+        for part in images.split(ON_CPU if cpu else CHUNK):
             x = resized(part.float()).sub_(128).div_(128).expand(-1, 3, -1, -1).contiguous(memory_format=order)
             for name in BLOCKS:
                 x = getattr(self.network, name)(x)
