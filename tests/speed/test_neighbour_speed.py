@@ -2,7 +2,7 @@
 
 Of the solver's own arithmetic ours is to take half of theirs at most, of a pass with the network no more than theirs. Passes
 are timed in interleaved pairs of random order; `ratio`, ours to theirs, and its 99 % interval, in a result's `extra_info`, are
-what counts. The committed record of them is made on an idle machine, in about eight minutes, by
+what counts. The committed record of them is made on an idle machine, in about a quarter of an hour, by
 
     pytest tests/speed/test_neighbour_speed.py --benchmark-only --benchmark-json results/speed/neighbours.json
 """
