@@ -290,7 +290,7 @@ def test_constant_denoised_image_is_reached(name):
         sigma_min, sigma_max, shape, num_classes = 0.002, 80.0, (2, 1, 1), 0
 
         def __call__(self, x, sigma, labels=None):
-            return image.expand_as(x)
+            return image.to(x).expand_as(x)
 
     z = samplers.noise(0, range(2), (2, 1, 1), dtype=torch.float64)
     seen = []
