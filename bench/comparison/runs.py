@@ -146,7 +146,12 @@ def _times(cell: str, old: pd.Series, new: pd.Series, effect: float) -> list[Row
             why = why or f"the {which} run's are marked invalid: {run['time.conditions.reasons']}"
     for quantity, (key, unit) in TIMES.items():
         x, y = float(old[f"time.{key}.median"]), float(new[f"time.{key}.median"])
-        a, b = f"{x:.4g} {unit}", f"{y:.4g} {unit}"
+        if math.isnan(x) and math.isnan(y):
+            continue
+        a, b = ("" if math.isnan(v) else f"{v:.4g} {unit}" for v in (x, y))
+        if missing := [which for which, v in (("first", x), ("second", y)) if math.isnan(v)]:
+            rows.append(Row(cell, quantity, a, b, "not comparable", f"not timed in the {missing[0]} run"))
+            continue
         if why:
             rows.append(Row(cell, quantity, a, b, "not comparable", why))
             continue

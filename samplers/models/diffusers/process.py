@@ -8,7 +8,7 @@ from typing import Any
 
 from samplers.errors import UserError, clipped, foreign, one_line, unknown
 from samplers.models.diffusers.source import library
-from samplers.models.foreign.preconditioning import FAR, Geometric, Process
+from samplers.models.foreign.preconditioning import FAR, ONE_CALL, Geometric, Process
 from samplers.models.scaling import Scaling, consistency, edm, flow, time_of, vp
 from samplers.schedule import DiscreteVP, Flow, Power
 
@@ -47,7 +47,9 @@ def process_of(told: Mapping[str, Any], flow_time: Callable[[Any], Any] | None =
         if name not in TIMED:
             raise unknown("scheduler with sigma_data", name, TIMED)
         levels = {k: _number(told, k) for k in LEVELS}
-        return Process(Power(levels["sigma_min"], levels["sigma_max"], _number(told, "rho", 7.0)), TIMED[name](levels))
+        scaling = TIMED[name](levels)
+        note = ONE_CALL if scaling.name == "consistency" else ""
+        return Process(Power(levels["sigma_min"], levels["sigma_max"], _number(told, "rho", 7.0)), scaling, note)
     if "snr" in told:  # of the corrector that ScoreSdeVeScheduler has
         return Process(Geometric(2 * _number(told, "sigma_min"), 2 * _number(told, "sigma_max")), SCORE)
     if not any(k in told for k in ("beta_start", "beta_schedule", "trained_betas")):

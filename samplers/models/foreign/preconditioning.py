@@ -23,6 +23,10 @@ FAR = 10.0
 """How many times as large as the one before it the last noise level of a table may be."""
 
 
+ONE_CALL = "it is a consistency model, made to take noise to an image in one call, and not for a solver's steps"
+"""What a reader has to know of one."""
+
+
 class Process(NamedTuple):
     """A schedule, what the network's output means on it, and what a reader has to know of both."""
 
@@ -82,7 +86,7 @@ class Consistency(_Levels):
     sigma_data: float = Field(0.5, gt=0, le=1e6)
 
     def process(self) -> Process:
-        return Process(Power(self.sigma_min, self.sigma_max), consistency(self.sigma_min, self.sigma_data))
+        return Process(Power(self.sigma_min, self.sigma_max), consistency(self.sigma_min, self.sigma_data), ONE_CALL)
 
 
 class VE(_Levels):

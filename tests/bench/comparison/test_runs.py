@@ -23,6 +23,13 @@ def test_a_run_equals_itself(tmp_path):
     assert found.keys() == {"calls", "forwards", "flops", "fd_mnist", "trajectory_error", "time", "time, in batches"}
 
 
+def test_what_was_not_timed_has_no_verdict(tmp_path):
+    untimed = record("ddim", 5) | {"time": None}
+    assert not verdicts(tmp_path / "both", untimed, untimed).keys() & {"time", "time, in batches"}
+    for side, pair in (("second", (record("ddim", 5), untimed)), ("first", (untimed, record("ddim", 5)))):
+        assert verdicts(tmp_path / side, *pair)["time"] == ("not comparable", f"not timed in the {side} run")
+
+
 @pytest.mark.parametrize(
     ("fd", "se", "expected"),
     [

@@ -159,6 +159,7 @@ def test_a_consistency_model(folder):
         close(samplers.get("euler").integrate(teacher, z, [80.0, 0.0], labels=labels), expected)
         assert torch.equal(teacher(z, 0.002, labels), z)
     assert (teacher.sigma_min, teacher.sigma_max, teacher.scaling.name) == (0.002, 80.0, "consistency")
+    assert "in one call" in teacher.card["note"]
 
 
 def test_a_flow(folder):

@@ -67,6 +67,7 @@ def test_a_state_dict_of_consistency_models(tmp_path, name, low):
     network = write(tmp_path / f"{name}.pt", {"image_size": 8, "num_head_channels": 32}, two=True, outputs=1)
     teacher = load_teacher(f"cm:{tmp_path / name}.pt")
     assert (teacher.name, teacher.sigma_min, teacher.sigma_max) == (name, 0.002, 80.0)
+    assert ("in one call" in teacher.card.get("note", "")) is not name.startswith("edm")
     labels = torch.tensor([2, 0])
     for s in (0.002, 1.3, 80.0):
         x = s * torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
