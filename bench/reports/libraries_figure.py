@@ -51,9 +51,10 @@ def libraries_figure(section: Section, names: Sequence[str], out: Path, suffix: 
         return None
     budgets, methods = sorted(data["budget"].unique()), [m for m in METHODS if m in set(data["method"])]
     libraries = [x for x in LOOKS if x in set(data["library"])]
-    with drawing(out / file, height=0.8 + 2 * (0.5 + 0.3 * len(methods))) as fig:
-        axes = fig.subplots(len(ROWS), len(budgets), squeeze=False, sharey=True)
-        for (column, label), row in zip(ROWS.items(), axes, strict=True):
+    shown = {column: label for column, label in ROWS.items() if data[f"{column}.{_middle(column)}"].notna().any()}
+    with drawing(out / file, height=0.8 + len(shown) * (0.5 + 0.3 * len(methods))) as fig:
+        axes = fig.subplots(len(shown), len(budgets), squeeze=False, sharey=True)
+        for (column, label), row in zip(shown.items(), axes, strict=True):
             for budget, ax in zip(budgets, row, strict=True):
                 _draw(ax, data[data["budget"] == budget], column, methods, libraries)
             row[len(row) // 2].set_xlabel(label.format(batch_sizes(data)))
@@ -68,7 +69,11 @@ def libraries_figure(section: Section, names: Sequence[str], out: Path, suffix: 
 
 
 def _columns() -> list[str]:
-    return [f"{c}.{'value' if c.startswith('quality') else 'median'}" for c in ROWS]
+    return [f"{c}.{_middle(c)}" for c in ROWS]
+
+
+def _middle(column: str) -> str:
+    return "value" if column.startswith("quality") else "median"
 
 
 def _methods(rows: pd.DataFrame) -> pd.DataFrame | None:
@@ -94,7 +99,7 @@ def _methods(rows: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _draw(ax: Axes, data: pd.DataFrame, column: str, methods: list[str], libraries: list[str]) -> None:
-    middle = "value" if column.startswith("quality") else "median"
+    middle = _middle(column)
     for k, library in enumerate(libraries):
         own = data[(data["library"] == library) & data[f"{column}.{middle}"].notna()]
         y = [methods.index(m) + 0.22 * (k - (len(libraries) - 1) / 2) for m in own["method"]]

@@ -25,7 +25,7 @@ METHODS = {
     "euler": (f"euler:{ONE_GRID}", "k_diffusion:sample_euler", "diffusers:EulerDiscreteScheduler:grid=karras"),
     "heun": (f"heun:{ONE_GRID}", "k_diffusion:sample_heun", "diffusers:HeunDiscreteScheduler:use_karras_sigmas=true"),
     "dpmpp_2m": (f"dpmpp_2m:{ONE_GRID}", "k_diffusion:sample_dpmpp_2m", "diffusers:DPMSolverMultistepScheduler:grid=karras"),
-    "unipc": (f"unipc:{ONE_GRID}", "diffusers:UniPCMultistepScheduler:grid=karras:solver_order=3"),
+    "unipc": (f"unipc:variant=bh2:{ONE_GRID}", "diffusers:UniPCMultistepScheduler:grid=karras:solver_order=3"),
     "deis": ("deis:grid=karras:end=0.002:last=stop", "diffusers:DEISMultistepScheduler:grid=karras:solver_order=3"),
 }
 CASES = [
