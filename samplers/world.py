@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +14,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from samplers.errors import UserError, one_line
+
+LOOK = 0.2
+"""Seconds between two looks at what others do."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,15 @@ class World:
         if batch % self.size:
             raise UserError(f"{where}: a batch of {batch} cannot be shared by {self.size} processes; choose a multiple")
 
-    def wait(self) -> None:
-        """Until all processes are here."""
+    def wait(self, meanwhile: Callable[[], None] | None = None) -> None:
+        """Until all processes are here; `meanwhile` is called now and then."""
         if self.size > 1:
             with fellows():
-                dist.barrier()
+                work = dist.barrier(async_op=True)
+                while meanwhile is not None and not work.is_completed():
+                    meanwhile()
+                    time.sleep(LOOK)
+                work.wait()
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so; all get the same answer."""

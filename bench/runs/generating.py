@@ -1,6 +1,6 @@
 """Phase: the images that are scored, kept as what scoring needs of them; timing hands its batches to the same sink."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -49,6 +49,25 @@ def share(session: Session) -> range:
     return batches(session)[session.world.rank :: session.world.size]
 
 
+class Others:
+    """What the other processes keep of cells, for the bar, which the first one has for all; made before they begin."""
+
+    def __init__(self, cells: Sequence[Measurement], session: Session, store: Store):
+        self._session, self._store = session, store
+        self._told = {m.cell.id: self._kept(m) for m in cells}
+
+    def _kept(self, m: Measurement) -> int:
+        own = share(self._session)
+        return sum(k not in own and self._store.scratch.has_batch(m.cell.id, k) for k in batches(self._session))
+
+    def tell(self, m: Measurement) -> None:
+        """Move the bar by what has come of a cell since it was last moved."""
+        found = self._kept(m)
+        images = (found - self._told[m.cell.id]) * self._session.plan.batch_size
+        self._session.display.advance(m.told["counted"]["forwards"] * images)
+        self._told[m.cell.id] = found
+
+
 def fill(m: Measurement, numbers: range, session: Session, store: Store) -> None:
     """Make and keep the batches that are not there."""
     size, images = session.plan.batch_size, session.plan.images
@@ -63,6 +82,7 @@ def fill(m: Measurement, numbers: range, session: Session, store: Store) -> None
         with rest.on(end - start):
             keep_batch(m, k, session.executor.sample(m, made).images[: end - start], session, store)
         rest.seconds -= session.executor.sampling_s + spent.features.seconds - told
+        session.others(m)
         stop_in_time()
 
 
@@ -83,7 +103,7 @@ class Generating(Phase):
 
     def cost(self, m: Measurement, session: Session, store: Store) -> int:
         p = session.plan
-        left = sum(not store.scratch.has_batch(m.cell.id, k) for k in share(session))
+        left = sum(not store.scratch.has_batch(m.cell.id, k) for k in batches(session))
         return m.card.calls(m.cell.steps) * min(left * p.batch_size, p.images)
 
     def measure(self, m: Measurement, session: Session, store: Store) -> None:

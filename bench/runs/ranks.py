@@ -75,6 +75,8 @@ def share(cells: Sequence[Measurement], session: Session) -> list[Measurement]:
 
 def meet(m: Measurement, session: Session) -> None:
     """Wait until all have made their images of a cell, whose error is the first that one had."""
+    session.world.wait(lambda: session.others(m))
+    session.others(m)
     m.error = _first_error(session.world, m.error)
 
 

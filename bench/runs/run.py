@@ -18,7 +18,7 @@ from bench.runs.counting import Counting
 from bench.runs.decoding import Decoding
 from bench.runs.energy import Energy
 from bench.runs.exporting import Exporting
-from bench.runs.generating import Generating, keep_batch
+from bench.runs.generating import Generating, Others, keep_batch
 from bench.runs.measurement import DeviceLostError, Measurement, Unusable
 from bench.runs.objects import named
 from bench.runs.overhead import Overhead
@@ -144,6 +144,8 @@ def _measure(cells: Sequence[Measurement], session: Session, store: Store) -> No
     for phase in together:
         phase.run(cells, session, store)
     session.display.rest(left(apart))
+    if session.world.size > 1:
+        session.others = Others(cells, session, store).tell
     shared = share(cells, session)
     for m in session.display.each(cells, "images"):
         if m in shared:

@@ -1,6 +1,7 @@
 """What a run measures with; it checks everything that can be wrong, and nothing is written before it stands."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from bench.quality.reference import Reference, find_reference
 from bench.quality.trajectory import Converged
 from bench.runs.cells import Cell, cells, expand, tables_of
 from bench.runs.executor import Executor
+from bench.runs.measurement import Measurement
 from bench.runs.plan import Plan
 from bench.runs.progress import Display
 from bench.runs.shards import KEY, Shard
@@ -59,6 +61,7 @@ class Session:
         display: the progress bar.
         executor: makes images, timed or not.
         spent: what else took time.
+        others: tells the display what other processes have made of a cell; nothing in one process, and in all but the first.
         samplers: of each cell that is to be measured its own, since a student may be of certain steps only.
         unready: cells that "all" brought in and that cannot be measured, and why.
         texts: features of the prompts [K, D] of an extractor that reads them; image i is of number i mod K.
@@ -118,6 +121,7 @@ class Session:
             if prompted and isinstance(self.extractor, ReadsTexts):
                 self.texts = self.extractor.texts(prompts)
         self.display, self.spent = Display(quiet or world.rank > 0), Ledger()
+        self.others: Callable[[Measurement], None] = lambda m: None
         with foreign(f"teacher '{one_line(plan.teacher)}' cannot denoise", "its author must mend it"):
             self.executor = Executor(plan, self.teacher, Clock(self.device), self.display.advance)
             z, labels = self.inputs(range(1))

@@ -21,11 +21,17 @@ from samplers import UserError
 rank = int(os.environ["RANK"])
 """
 GO = """
+from bench.runs.progress import Display
+shown = []
+advance, rest = Display.advance, Display.rest
+Display.rest = lambda self, forwards: (shown.clear(), shown.append(-forwards), rest(self, forwards))
+Display.advance = lambda self, forwards: (shown.append(forwards), advance(self, forwards))
 try:
     run_plan(make_plan("plan.yaml"), Path("many"), quiet=True)
 except UserError as e:
     Path(f"error-{rank}").write_text(str(e))
     raise SystemExit(2)
+Path(f"bar-{rank}").write_text(str(sum(shown)))
 """
 
 
@@ -43,6 +49,7 @@ def test_many_processes_give_one_s_records(plan, tmp_path, size):
     assert [exit_code(p) for p in processes] == [0] * size
     assert measured(tmp_path / "many") == measured(tmp_path / "one")
     assert not (tmp_path / "many" / "partial").exists()
+    assert 0 <= int((tmp_path / "bar-0").read_text()) < 64  # the first one's bar ends with the batches of all, whole ones
 
 
 def test_a_process_that_dies_ends_the_run_and_others_go_on(plan, tmp_path):
