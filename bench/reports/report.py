@@ -52,8 +52,8 @@ from samplers.errors import UserError
 
 OF_WHAT = ("n", "dimensions")
 """Of a score: how many images it is of, and how many features."""
-GROUPS = 8
-"""Groups of rows that are told in full."""
+MANY = 1000
+"""Records up to which all groups of rows are told in full; of more, the largest group is."""
 
 
 def _reading(section: Section) -> Inline:
@@ -135,10 +135,10 @@ def _section(whole: Section, names: Sequence[str], out: Path, suffix: str) -> li
 
 
 def _brief(section: Section) -> list[Block]:
-    """A group among very many: the table by budget."""
+    """A group of many records beside larger ones: the table by budget."""
     if section.scored.empty:
         return [Paragraph(f"No {section.quality} was measured.")]
-    return [replace(summary_table(section), caption=f"{section.distance} by budget of network calls"), *summary_notes(section)]
+    return [replace(summary_table(section), caption=f"{section.distance} by budget of network calls")]
 
 
 def headline(df: pd.DataFrame) -> Document:
@@ -170,15 +170,15 @@ def document(df: pd.DataFrame, out: Path, literature: str | None = None) -> Docu
     blocks: list[Block] = [Heading(1, f"Sampler benchmark: {teachers}"), Paragraph(about)]
     if changed := edited(df):
         blocks.append(Paragraph([strong(changed)]))
+    every, largest = len(df) <= MANY, max(range(len(groups)), key=lambda i: len(groups[i].rows), default=0)
     if len(groups) > 1:
         text = "The runs differ in teacher, images, labels, extractor or reference, so their rows are ranked apart."
-        if len(groups) > GROUPS:
-            text += f" The {GROUPS} largest of {len(groups)} groups are told in full; a report of other runs tells theirs."
+        if not every:
+            text += f" Of so many records only the largest of {len(groups)} groups is told in full; name fewer runs for others."
         blocks.append(Paragraph(text))
-    full = sorted(range(len(groups)), key=lambda i: -len(groups[i].rows))[:GROUPS]
     for number, section in enumerate(groups, 1):
         name, suffix = ("The answer", "") if len(groups) == 1 else (f"Group {number}", f"_{number}")
-        told = _section(section, names_of(df), out, suffix) if number - 1 in full else _brief(section)
+        told = _section(section, names_of(df), out, suffix) if every or number - 1 == largest else _brief(section)
         blocks += [Heading(2, f"{name}: {section.key()}"), *told]
     if not groups:
         blocks += [Heading(2, "The answer"), Paragraph("No cell gave a result, so there is nothing to rank.")]

@@ -11,7 +11,7 @@ from bench.presentation.text import interval, measured, num, percent, plural
 from bench.records.columns import COLUMNS, title_of
 from bench.records.frame import MACHINE
 from bench.records.ranking import FRECHET
-from bench.reports.ranking import Winner, winner
+from bench.reports.ranking import COMPARED, Winner, winner
 from bench.reports.readable import SERIES, capped
 from bench.reports.sections import Section, disturbed
 from bench.reports.ties import intransitive
@@ -30,6 +30,8 @@ _COUNTS = ("steps", "counted.calls", "counted.forwards", "counted.teacher_equiva
 _ERROR, _AGREEMENT = "quality.trajectory_error.value", "quality.label_agreement.value"
 _LATENCY, _RATE, _OVERHEAD = "time.latency_ms.median", "time.images_per_s.median", "time.overhead_fraction"
 _REASONS = "time.conditions.reasons"
+_SUMMED = [*COMPARED, "label", "counted.calls", "cost"]
+"""Columns that the summary takes."""
 
 
 def banded(section: Section) -> dict[str, pd.DataFrame]:
@@ -93,7 +95,7 @@ def summary_table(section: Section) -> Table:
     """
     columns: dict[int, dict[str, Cell]] = {}
     ranks: dict[str, list[float]] = {}
-    for high, rows in latest(section.scored).items():
+    for high, rows in latest(section.scored[_SUMMED]).items():
         best, columns[high] = winner(rows), {}
         marks = [mark(best, index) for index in rows.index]
         for label, calls, fd, own in zip(rows["label"], rows["counted.calls"], rows["fd"], marks, strict=True):
@@ -108,7 +110,7 @@ def summary_table(section: Section) -> Table:
 
 def summary_notes(section: Section) -> list[Paragraph]:
     """How many samplers have no row in the summary; which of its ties do not follow the order of its values, and why."""
-    bands = latest(section.scored).values()
+    bands = latest(section.scored[_SUMMED]).values()
     found = [intransitive(rows, best) for rows in bands if (best := winner(rows))]
     left = len(set().union(*(rows["label"] for rows in bands))) - SERIES
     found += [f"{left} more have a larger sum of ranks; results.csv has them."] if left > 0 else []

@@ -88,11 +88,11 @@ def test_a_page_holds_the_best_records_and_says_so(tmp_path, drawn, monkeypatch)
     assert kept.max() == df["quality.fd_mnist.value"].nsmallest(50).max()
 
 
-def test_of_very_many_groups_the_largest_are_told_in_full(tmp_path, drawn, monkeypatch):
-    monkeypatch.setattr(report, "GROUPS", 2)
+def test_of_the_groups_of_many_records_the_largest_is_told_in_full(tmp_path, drawn, monkeypatch):
+    monkeypatch.setattr(report, "MANY", 40)
     made = report.document(load_records([many(tmp_path / "run", 5, groups=3)]), tmp_path)
-    assert "The 2 largest of 3 groups are told in full" in markdown.render(made)
-    assert len([b for b in made if isinstance(b, Chooser)]) == 2
+    assert "only the largest of 3 groups is told in full" in markdown.render(made)
+    assert len([b for b in made if isinstance(b, Chooser)]) == 1
     budgets = [b for b in made if isinstance(b, Table) and b.columns == ["sampler", "2 calls", "5 calls", "10 calls"]]
     assert len(budgets) == 3
 
