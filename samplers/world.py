@@ -68,13 +68,17 @@ class World:
 
     def wait(self, meanwhile: Callable[[], None] | None = None) -> None:
         """Until all processes are here; `meanwhile` is called now and then."""
-        if self.size > 1:
-            with fellows():
-                work = dist.barrier(async_op=True)
-                while meanwhile is not None and not work.is_completed():
-                    meanwhile()
-                    time.sleep(LOOK)
-                work.wait()
+        if self.size == 1:
+            return
+        with fellows():
+            if meanwhile is None:
+                dist.barrier()
+                return
+            work = dist.barrier(async_op=True)
+            while not work.is_completed():
+                meanwhile()
+                time.sleep(LOOK)
+            work.wait()
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so; all get the same answer."""
