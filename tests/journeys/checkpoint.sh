@@ -13,10 +13,10 @@ END
 bench doctor --teacher diffusers:my-model --device cpu
 
 # Which solver comes closest to its own ODE, with how many calls, in what time? No data is needed for that.
-bench run --teacher diffusers:my-model --samplers ddim,dpmpp_2m --calls 4,8 --images 16 --out runs/ode
+bench run --teacher diffusers:my-model --samplers ddim,dpmpp_2m --calls 4,8 --images 8 --out runs/ode
 
 # How good are its images? In the features of digits, which ship; FID is --metrics fid --reference IMAGES --quality standard.
-bench run --teacher diffusers:my-model --samplers dpmpp_2m --calls 8 --images 16 --extractor mnist --save-images png --out runs/scored
+bench run --teacher diffusers:my-model --samplers dpmpp_2m --calls 8 --images 8 --extractor mnist --save-images png --out runs/scored
 
 # The same images from their folder, as those of any other program: the same figure.
-bench score runs/scored/images/dpmpp_2m_n8_b16_fp32_eager --extractor mnist
+bench score runs/scored/images/dpmpp_2m_n8_b8_fp32_eager --extractor mnist

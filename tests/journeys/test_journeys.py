@@ -117,4 +117,4 @@ def test_images_have_the_same_score_in_a_run_and_in_its_folder(walked):
     _, out, _, work = walked
     for path in work.glob("runs/scored/records.jsonl"):
         scored = json.loads(path.read_text())["quality"]["fd_mnist"]
-        assert f"| fd_mnist | {measured(scored['value'])} | 16 |" in out
+        assert f"| fd_mnist | {measured(scored['value'])} | 8 |" in out
