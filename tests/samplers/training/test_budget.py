@@ -42,7 +42,7 @@ def test_every_student_of_the_study_has_a_search_of_equal_size(section: str):
         ("    - {growth: 2.0}\n", "    - {growth: 20}\n", r"line \d+: progressive: growth must be at most 10, got 20"),
         ("    - {growth: 2.0}\n", "    - {grwth: 2}\n", r"line \d+: progressive: unknown key 'grwth'"),
         ("    8: {learning_rate", "    8: {steps: 5, learning_rate", r"line \d+: .*is divided by `growth`; leave it out"),
-        ("students:\n  tflop: 80\n", "students:\n  tflop: 0\n", r"line \d+: students: tflop must be above 0, got 0"),
+        ("students:\n  tflop: 250\n", "students:\n  tflop: 0\n", r"line \d+: students: tflop must be above 0, got 0"),
         ("{batch: 64, learning_rate: 3.0e-4", "{steps: 9, batch: 64, learning_rate: 3.0e-4", r"leave out `steps`"),
     ],
 )
