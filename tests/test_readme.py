@@ -48,7 +48,8 @@ QUOTED = {
 }
 """What each page must quote of the records; that it is current is tests/bench/commands/test_reference.py's."""
 FIGURES = {
-    "README.md": ("mnist32-cpu/report/story.png",),
+    "README.md": ("mnist32-cpu/report/story.png", "mnist32-neighbours/report/libraries.png"),
+    "docs/samplers.md": ("mnist32-neighbours/report/libraries.png",),
     "docs/mnist32.md": [f"mnist32-cpu/report/{name}.png" for name in ("story", "trajectory_error", "samples")],
     "docs/dsno.md": [f"mnist32-dsno/{name}.png" for name in ("report/paths", "report/learning", "profile/profile")],
     "docs/cifar10.md": [f"cifar10-cpu/report/{name}.png" for name in ("story", "samples", "learning")],

@@ -17,7 +17,10 @@ def _undrawn(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("bench.presentation.looks.save", lambda figure, path: path.touch())
 
 
-@pytest.mark.parametrize("name", ["mnist32-cpu", "mnist32-dsno", "cifar10-cpu", "ddpm-mnist32", "mnist32-grids"])
+REPORTS = ("mnist32-cpu", "mnist32-dsno", "cifar10-cpu", "ddpm-mnist32", "mnist32-grids", "mnist32-neighbours")
+
+
+@pytest.mark.parametrize("name", REPORTS)
 def test_a_committed_run_s_report_is_that_of_its_records(name: str, tmp_path: Path):
     made, committed = write_report([RESULTS / name], tmp_path).parent, RESULTS / name / "report"
     assert {p.name for p in made.iterdir()} - {"report.html"} == {p.name for p in committed.iterdir()} - {"report.html"}
