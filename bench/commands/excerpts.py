@@ -173,15 +173,15 @@ def _against_all(make: Callable[[Section, Section], Table | None]) -> Callable[[
 
 
 def _pairs(name: str) -> Document:
-    """Times of ours over others', of whole passes in pairs, as tests/speed/test_neighbour_speed.py keeps them."""
-    path = ROOT / "results" / f"{name}.json"
+    """Times of ours over others', as tests/speed/test_neighbour_speed.py keeps them: of passes, and without the network."""
+    made = read_json(ROOT / "results" / f"{name}.json", "speed results", "make them again", ("benchmarks",))["benchmarks"]
+    own = {(b["params"]["spec"], b["params"]["batch"]): b["stats"]["median"] for b in made if "spec" in b["params"]}
     rows = []
-    for b in read_json(path, "speed results", "make them again", ("benchmarks",))["benchmarks"]:
-        told = b["extra_info"]
-        if "ratio" in told:
-            ratio = interval(told["ratio"], told["ratio_low"], told["ratio_high"])
-            rows.append([told["ours"], told["theirs"], num(told["batch"]), ratio, num(told["pairs"])])
-    columns = ["ours", "theirs", "batch", "time of ours / theirs", "pairs"]
+    for told in (b["extra_info"] for b in made if "ratio" in b["extra_info"]):
+        ours, theirs, batch = told["ours"], told["theirs"], told["batch"]
+        ratio = interval(told["ratio"], told["ratio_low"], told["ratio_high"])
+        rows.append([ours, theirs, num(batch), ratio, num(told["pairs"]), measured(own[ours, batch] / own[theirs, batch])])
+    columns = ["ours", "theirs", "batch", "passes, ours / theirs", "pairs", "own arithmetic, ours / theirs"]
     return [Table(columns, [[cell(v) for v in row] for row in rows], range(2, len(columns)))]
 
 

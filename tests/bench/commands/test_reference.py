@@ -63,9 +63,14 @@ def test_pairs_are_told_of_speed_results(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.commands.excerpts.ROOT", tmp_path)
     told = {"ratio": 0.98, "ratio_low": 0.96, "ratio_high": 1.0, "pairs": 50, "ours": "euler", "theirs": "k", "batch": 64}
     (tmp_path / "results" / "speed").mkdir(parents=True)
-    content = {"benchmarks": [{"extra_info": told}, {"extra_info": {"calls": 3}}]}
+    free = [
+        {"extra_info": {}, "params": {"spec": s, "batch": 64}, "stats": {"median": m}}
+        for s, m in (("euler", 2e-4), ("k", 8e-4))
+    ]
+    pair = {"extra_info": told, "params": {"ours": "euler", "theirs": "k", "batch": 64}}
+    content = {"benchmarks": [*free, pair]}
     (tmp_path / "results" / "speed" / "neighbours.json").write_text(json.dumps(content))
-    assert "| euler | k | 64 | 0.980 [0.960, 1.00] | 50 |" in excerpt("pairs of speed/neighbours")
+    assert "| euler | k | 64 | 0.980 [0.960, 1.00] | 50 | 0.250 |" in excerpt("pairs of speed/neighbours")
 
 
 def test_an_unknown_excerpt_is_refused():
