@@ -62,6 +62,7 @@ class Ladder(StudentTraining[ProgressiveRecipe]):
 
     section, Recipe = "progressive", ProgressiveRecipe
     rung: Rung
+    work: dict[int, float]
 
     def __init__(
         self, recipe: Document, data: Path | None, out: Path, *, device: torch.device | str = "cpu", quiet: bool = False
@@ -73,7 +74,6 @@ class Ladder(StudentTraining[ProgressiveRecipe]):
             self.world.share(o.part, f"{self.where}: rungs: {n}")
         self.data = self.images("train")
         self.scored = self.noises()
-        self.work = self._divided()
         self.made = {n: find_card(KIND, self._card(n)) if self._card(n).exists() else None for n in self.steps}
         self._refuse_gap()
         self.world.wait()  # nobody writes before all have read
@@ -123,6 +123,7 @@ class Ladder(StudentTraining[ProgressiveRecipe]):
 
     def run(self) -> Path:
         """Train what is not done yet (algorithm 2, the outer loop)."""
+        self.work = self._divided()
         kept = {
             k: v for k, v in self.asked.values.items() if k not in ("end", "rungs", "growth")
         }  # a ladder may be made longer
