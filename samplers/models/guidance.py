@@ -13,7 +13,8 @@ class Guided(Teacher):
     """x0_hat = worse + w (teacher - worse), which at one x and sigma is the same of eps and v.
 
     Worse is the teacher without a class (classifier-free guidance, arXiv 2207.12598, with its 1 + w written w, as diffusers
-    does) or a guide, another teacher of the same states (autoguidance, arXiv 2406.02507). w = 1 is the teacher alone.
+    does) or a guide, another teacher of the same states (autoguidance, arXiv 2406.02507), of the same classes or of none, as
+    EDM2 guides without a class. w = 1 is the teacher alone.
 
     Args:
         teacher: what is guided.
@@ -29,10 +30,10 @@ class Guided(Teacher):
         if guide is None and not (teacher.num_classes and teacher.unconditional):
             why = "it has no classes" if not teacher.num_classes else "it was not trained without a class"
             raise UserError(f"teacher '{teacher.name}' cannot guide itself: {why}; leave out --guidance, or name a --guide")
-        if guide is not None and (guide.shape, guide.num_classes) != (teacher.shape, teacher.num_classes):
+        if guide is not None and (guide.shape != teacher.shape or guide.num_classes not in (0, teacher.num_classes)):
             raise UserError(
                 f"--guide '{guide.name}' has states {list(guide.shape)} and {guide.num_classes} classes, teacher "
-                f"'{teacher.name}' {list(teacher.shape)} and {teacher.num_classes}; they must be the same"
+                f"'{teacher.name}' {list(teacher.shape)} and {teacher.num_classes}; name one of the same, or without classes"
             )
         told = f"guidance {weight:g}" + (f" by {guide.name}" if guide is not None else "")
         hashes = [teacher.sha256, *([guide.sha256] if guide is not None else [])]
@@ -51,7 +52,8 @@ class Guided(Teacher):
 
     def forward(self, x: Tensor, sigma: float | Tensor, labels: Tensor | None = None) -> Tensor:
         if self.guide is not None:
-            return torch.lerp(self.guide(x, sigma, labels), self.teacher(x, sigma, labels), self.weight)
+            told = labels if self.guide.num_classes else None
+            return torch.lerp(self.guide(x, sigma, told), self.teacher(x, sigma, labels), self.weight)
         if labels is None:
             raise UserError(f"{self.name}: guidance needs a class for each image; ask for --labels balanced")
         none = torch.full_like(labels, -1)

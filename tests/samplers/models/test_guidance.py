@@ -57,6 +57,22 @@ def test_a_guide_is_another_teacher(small_teacher):
         guided(small_teacher, 1.5, guide=half)
 
 
+def test_a_guide_may_have_no_classes(small_teacher):
+    """As EDM2's networks are guided by another that was trained without."""
+
+    class Third(Teacher):
+        def forward(self, x, sigma, labels=None):
+            assert labels is None
+            return x / 3
+
+        def networks(self):
+            return []
+
+    teacher, z = guided(small_teacher, 2.0, guide=Third("third", (1, 8, 8), 0, Cosine())), noise()
+    torch.testing.assert_close(teacher(z, 2.0, LABELS), 2 * small_teacher(z, 2.0, LABELS) - z / 3)
+    assert teacher.num_classes == 5
+
+
 def test_it_is_another_teacher_than_the_bare_one(small_teacher, monkeypatch):
     monkeypatch.setattr(small_teacher, "sha256", "cd" * 32)
     found = {guided(small_teacher, w, calls).sha256 for w in (1.5, 2.0) for calls in (1, 2)}
