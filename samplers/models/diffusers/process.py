@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from samplers.errors import UserError, clipped, foreign, one_line, unknown
@@ -22,6 +23,8 @@ TIMED = {
     "EDMDPMSolverMultistepScheduler": lambda levels: edm(levels["sigma_data"]),
 }
 """Schedulers of EDM's coordinates, which have the same fields but tell the network different times."""
+UNKNOWN = {"timestep_type": "continuous", "invert_sigmas": True}
+"""Fields that tell the network another time, and their values that do."""
 
 SCORE = Scaling("ve", lambda x, s: (x + 1) / 2, lambda x, s, f: x + s * f, lambda s: s / 2)
 """ScoreSDE (arXiv 2011.13456): images in [0, 1], where levels are half of ours; F is such a level by the score."""
@@ -39,6 +42,9 @@ def process_of(told: Mapping[str, Any], flow_time: Callable[[Any], Any] | None =
     """
     name = told.get("_class_name")
     prediction = told.get("prediction_type")
+    for key, value in UNKNOWN.items():
+        if told.get(key) == value:
+            raise UserError(f"the scheduler's {key} {clipped(value)} is not known; bring the model as python:MODULE:FUNCTION")
     if "FlowMatch" in str(name) or prediction == "flow_prediction" or told.get("use_flow_sigmas"):
         steps = told.get("num_train_timesteps", 1000)
         time = flow_time or (lambda t: steps * t)
@@ -48,11 +54,15 @@ def process_of(told: Mapping[str, Any], flow_time: Callable[[Any], Any] | None =
             raise unknown("scheduler with sigma_data", name, TIMED)
         levels = {k: _number(told, k) for k in LEVELS}
         scaling = TIMED[name](levels)
+        if prediction not in (None, "epsilon", "v_prediction"):
+            raise unknown("prediction_type of EDM's", prediction, ("epsilon", "v_prediction"))
+        if prediction == "v_prediction":
+            scaling = negated(scaling)
         note = ONE_CALL if scaling.name == "consistency" else ""
         return Process(Power(levels["sigma_min"], levels["sigma_max"], _number(told, "rho", 7.0)), scaling, note)
     if "snr" in told:  # of the corrector that ScoreSdeVeScheduler has
         return Process(Geometric(2 * _number(told, "sigma_min"), 2 * _number(told, "sigma_max")), SCORE)
-    if not any(k in told for k in ("beta_start", "beta_schedule", "trained_betas")):
+    if all(told.get(k) is None for k in ("beta_start", "beta_schedule", "trained_betas")):
         raise UserError(
             f"scheduler {one_line(name, 60)} tells neither betas, nor sigma_data, nor a flow; known are those of DDPM, "
             "EDM, consistency models, ScoreSDE's VE and flow matching: save the model with one of them"
@@ -61,6 +71,11 @@ def process_of(told: Mapping[str, Any], flow_time: Callable[[Any], Any] | None =
         raise unknown("prediction_type", prediction, PREDICTIONS)
     schedule, note = discrete(told)
     return Process(schedule, vp(PREDICTIONS[prediction or "epsilon"], time_of(schedule)), note)
+
+
+def negated(scaling: Scaling) -> Scaling:
+    """EDM's scaling of a network that gives -F, which at the scale of EDM's input is v = alpha eps - sigma x0."""
+    return replace(scaling, name="v", leave=lambda x, s, f: scaling.leave(x, s, -f))
 
 
 def discrete(told: Mapping[str, Any]) -> tuple[DiscreteVP, str]:

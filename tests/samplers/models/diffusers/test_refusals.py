@@ -52,6 +52,13 @@ UNET, SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"
             {"_class_name": "EDMEulerScheduler", "sigma_min": "x", "sigma_max": 2, "sigma_data": 3},
             "sigma_min is 'x'",
         ),
+        (
+            SCHEDULER,
+            {"_class_name": "EDMEulerScheduler", "sigma_min": 1, "sigma_max": 2, "sigma_data": 3, "prediction_type": "sample"},
+            "unknown prediction_type of EDM's 'sample'",
+        ),
+        (SCHEDULER, {"timestep_type": "continuous"}, "timestep_type 'continuous' is not known"),
+        (SCHEDULER, {"invert_sigmas": True}, "invert_sigmas True is not known"),
     ],
 )
 def test_a_field_that_is_not_known(file, told, said, model):
@@ -65,9 +72,10 @@ def test_a_field_that_is_not_known(file, told, said, model):
 
 def test_a_scheduler_of_no_process(model):
     root, spec = model
-    (root / SCHEDULER).write_text(json.dumps({"_class_name": "MysteryScheduler"}))
-    with pytest.raises(UserError, match="scheduler MysteryScheduler tells neither betas"):
-        load_teacher(spec)
+    for told in ({"_class_name": "MysteryScheduler"}, dict(diffusers.IPNDMScheduler().config)):  # its betas are its own
+        (root / SCHEDULER).write_text(json.dumps(told))
+        with pytest.raises(UserError, match=r"scheduler \w+ tells neither betas"):
+            load_teacher(spec)
     (root / SCHEDULER).unlink()
     with pytest.raises(UserError, match=r"no scheduler's settings at .*; save the whole pipeline with save_pretrained"):
         load_teacher(spec)

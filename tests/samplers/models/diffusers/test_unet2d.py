@@ -162,6 +162,19 @@ def test_a_consistency_model(folder):
     assert "in one call" in teacher.card["note"]
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("solver", ["euler", "dpmpp_2m"])
+def test_edm_s_coordinates(solver, prediction, folder):
+    """Its own preconditioning, or with the sign of v, as CosXL has it."""
+    kind = {"euler": diffusers.EDMEulerScheduler, "dpmpp_2m": diffusers.EDMDPMSolverMultistepScheduler}[solver]
+    network, scheduler = unet(), kind(sigma_data=1.0, prediction_type=prediction)
+    _, spec = folder(scheduler, unet=network)
+    teacher, z = load_teacher(spec), start((3, 8, 8))
+    expected = theirs(lambda x, t: network(x, t).sample, scheduler, z, 6)
+    close(ours(solver, teacher, scheduler, z), expected)
+    assert teacher.scaling.name == {"epsilon": "edm", "v_prediction": "v"}[prediction]
+
+
 def test_a_flow(folder):
     """Flow matching with a U-Net: shift is the grid's, the network is told the shifted time."""
     network, scheduler = unet(), diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
