@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from samplers.conformance.subject import BATCH, Flaw, Subject
 from samplers.conformance.watched import Data, Ear, Watch
+from samplers.errors import running
 from samplers.noises import FreshNoise
 
 MOST = 100
@@ -89,14 +90,26 @@ def inputs(s: Subject) -> str:
 
 
 def generator(s: Subject) -> str:
-    """It draws from no global generator: an image is a function of its own noise."""
-    watch, before = s.watched(s.usual), (_numpy(), random.getstate())
-    z, labels = s.inputs()
-    s.run(z, labels)
+    """It draws from no global generator, an image being a function of its own noise, and none where its card says so."""
+    torch.rand(1)  # to a state that no seeding gives
+    before, own, lines = (torch.get_rng_state(), _numpy(), random.getstate()), FreshNoise.__init__, list[str]()
+
+    def begin(fresh: FreshNoise, start: Tensor) -> None:
+        lines.append(running(s.package))
+        own(fresh, start)
+
+    with mock.patch.object(FreshNoise, "__init__", begin):
+        watch = s.watched(s.usual)
     if "draws" in watch.faults:
         raise Flaw("it draws from torch's global generator; draw by samplers.FreshNoise(noise)", watch.faults["draws"])
-    if (_numpy(), random.getstate()) != before:
+    if not torch.equal(torch.get_rng_state(), before[0]):
+        told = "it seeds torch's global generator, or draws from it; draw by samplers.FreshNoise(noise)"
+        raise Flaw(told, watch.faults.get("noise", ""))
+    if (_numpy(), random.getstate()) != before[1:]:
         raise Flaw("it draws from the global generator of numpy or random; draw by samplers.FreshNoise(noise)")
+    lines += [line for kind, line in watch.faults.items() if kind == "noise"]
+    if lines and not s.card.draws_noise(s.usual):
+        raise Flaw("it draws noise, which its card does not say; write deterministic=False there", lines[0])
     return "torch's, numpy's and Python's untouched"
 
 

@@ -19,6 +19,8 @@ def images(s: Subject) -> str:
         if made.shape != z.shape or made.device != z.device:
             told = f"{tuple(made.shape)} on {made.device} for noise of {tuple(z.shape)} on {z.device}"
             raise Flaw(f"it returns images of shape {told}")
+        if made.requires_grad:
+            raise Flaw("it returns images with a graph of gradients; sample under torch.no_grad()")
         if not torch.isfinite(made).all():
             raise Flaw(f"images of {n} steps are not finite (NaN or infinity)")
     whole = s.steps == list(range(s.steps[0], s.steps[-1] + 1)) and len(s.steps) > 2
@@ -53,7 +55,7 @@ def calls(s: Subject) -> str:
 
 
 def determinism(s: Subject) -> str:
-    """Runs remember nothing: the same noise gives the same images, whatever was run before."""
+    """Runs remember nothing: the same noise gives the same images, whatever was run before, and other noise others."""
     z, labels = s.inputs()
     s.renew()
     first = s.run(z, labels)
@@ -61,6 +63,8 @@ def determinism(s: Subject) -> str:
     torch.manual_seed(1)
     if not torch.equal(s.run(z, labels), first):
         raise Flaw("another run on the same noise gives other images; keep nothing between runs, draw by samplers.FreshNoise")
+    if torch.equal(s.run(z.flip(0), labels), first):
+        raise Flaw("other noise gives the same images")
     return "two runs, bit for bit"
 
 
@@ -101,7 +105,13 @@ def callback(s: Subject) -> str:
     """The callback is told of every step: its number, the level after it, falling, and the images at the end."""
     z, labels = s.inputs()
     told: list[tuple[int, float, Tensor, Tensor]] = []
-    made = s.run(z, labels, callback=lambda *step: told.append(step))
+    then: list[tuple[Tensor, Tensor]] = []
+
+    def keep(i: int, sigma: float, x: Tensor, denoised: Tensor) -> None:
+        told.append((i, sigma, x, denoised))
+        then.append((x.clone(), denoised.clone()))
+
+    made = s.run(z, labels, callback=keep)
     if len(told) < s.usual or [i for i, *_ in told] != list(range(len(told))):
         raise Flaw(f"told {[i for i, *_ in told]} of {s.usual} steps")
     levels = [t for _, t, *_ in told]
@@ -109,4 +119,7 @@ def callback(s: Subject) -> str:
         raise Flaw(f"levels {[round(float(t), 4) for t in levels]} do not fall")
     if any(x.shape != z.shape or d.shape != z.shape for *_, x, d in told) or not torch.equal(told[-1][2], made):
         raise Flaw("the last x told is not the images returned")
+    for (i, _, *now), before in zip(told, then, strict=True):
+        if not all(map(torch.equal, now, before)):
+            raise Flaw(f"what it told of step {i} it wrote to afterwards; work on a tensor of its own")
     return f"{len(told)} times, down to sigma {levels[-1]:.3g}"

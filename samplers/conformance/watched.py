@@ -67,8 +67,8 @@ class Watch(Operations):
     Attributes:
         own: operators outside denoiser and networks.
         calls: of networks, one inside another not counted.
-        faults: of `waits` (the host waits for the device), `draws` (from a global generator) and `writes` (to an input), those
-            that were seen -> the line.
+        faults: of `waits` (the host waits for the device), `draws` (from a global generator), `noise` (drawn from a generator
+            that it gives) and `writes` (to an input), those that were seen -> the line.
     """
 
     def __init__(self, package: str, inputs: Sequence[Tensor] = (), networks: Sequence[nn.Module] = ()):
@@ -108,8 +108,8 @@ class Watch(Operations):
         if self.synchronisations > waited:
             self._fault("waits")
         leaves = tree_leaves((args, kwargs or {}))
-        if torch.Tag.nondeterministic_seeded in func.tags and not any(isinstance(v, torch.Generator) for v in leaves):
-            self._fault("draws")
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self._fault("noise" if any(isinstance(v, torch.Generator) for v in leaves) else "draws")
         if any(t.untyped_storage()._cdata in self._inputs for t in _written(func, args, kwargs or {})):
             self._fault("writes")
         return out

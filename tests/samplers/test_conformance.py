@@ -172,6 +172,60 @@ class Draws(Fine):
         return x + 0 * torch.randn_like(x)  # draws
 
 
+class Seeds(Fine):
+    card = named("seeds", deterministic=False)
+
+    def step(self, walk, t):
+        x = super().step(walk, t)
+        own = torch.manual_seed(0)
+        return x + 0 * torch.randn(len(x), 1, 1, 1, generator=own).to(x)  # seeds
+
+
+class Seeding(Fine):
+    card = named("seeding")
+
+    def step(self, walk, t):
+        torch.manual_seed(0)
+        return super().step(walk, t)
+
+
+class Unsaid(Fine):
+    card = named("unsaid")
+
+    def step(self, walk, t):
+        return super().step(walk, t) + 1e-6 * t * walk.fresh_noise(walk.done)  # unsaid
+
+
+class Generates(Fine):
+    card = named("generates")
+
+    def step(self, walk, t):
+        x = super().step(walk, t)
+        return x + 0 * torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=torch.Generator(x.device))  # generates
+
+
+class Same(Fine):
+    card = named("same", order=None)
+
+    def sample(self, denoiser, noise, **more):
+        return super().sample(denoiser, torch.ones_like(noise), **more)
+
+
+class Later(Fine):
+    card = named("later")
+
+    def step(self, walk, t):
+        x = super().step(walk, t)
+        return x if walk.done == 0 else walk.points[-1].x.copy_(x)
+
+
+class Graph(Fine):
+    card = named("graph")
+
+    def sample(self, denoiser, noise, **more):
+        return super().sample(denoiser, noise, **more).requires_grad_()
+
+
 class Numpy(Fine):
     card = named("numpy")
 
@@ -241,6 +295,13 @@ DEFECTS = {
     "writes": ("inputs", "it writes to its noise or labels"),
     "draws": ("generator", "it draws from torch's global generator"),
     "numpy": ("generator", "numpy or random"),
+    "seeds": ("generator", "it seeds torch's global generator"),
+    "seeding": ("generator", "it seeds torch's global generator"),
+    "unsaid": ("generator", "it draws noise, which its card does not say"),
+    "generates": ("generator", "it draws noise, which its card does not say"),
+    "same": ("determinism", "other noise gives the same images"),
+    "later": ("callback", "what it told of step 0 it wrote to afterwards"),
+    "graph": ("images", "it returns images with a graph of gradients"),
     "hides": ("NaN", "a NaN of the network is hidden"),
     "busy": ("overhead", "121 operators a step of its own, 100 at most"),
     "prints": ("output", r"it prints \d+ characters"),
