@@ -7,6 +7,7 @@ import torch
 
 from samplers.errors import UserError, unknown
 from samplers.models.diffusers import dit, flows, stable_diffusion, unet
+from samplers.models.diffusers.networks import class_of
 from samplers.models.diffusers.source import Source, find
 from samplers.models.teacher import Teacher
 from samplers.spec import Spec
@@ -36,7 +37,7 @@ def load(rest: str, device: torch.device | str) -> Teacher:
     name, options = (rest, {}) if rest and Path(rest).is_dir() else _parsed(rest)
     source = find(name)
     part = next((p for p in PARTS if p in source.index or (source.root / p).is_dir()), "unet")
-    kind = source.settings(part).get("_class_name")
+    kind = class_of(source.settings(part))
     source.read.clear()
     if kind not in FAMILIES:
         raise unknown(f"class of the {part}", kind, FAMILIES)

@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,13 @@ from samplers.models.diffusers.source import Source, library
 EXTRA = "'sampler-bench[diffusers]'"
 
 
+def class_of(told: Mapping[str, Any]) -> Any:
+    """The class that a config.json names; of a DiT saved before it had a class of its own, as the published ones are, that."""
+    name = told.get("_class_name")
+    old = name == "Transformer2DModel" and told.get("norm_type") == "ada_norm_zero"
+    return "DiTTransformer2DModel" if old else name
+
+
 def load_network(source: Source, part: str, classes: Collection[str]) -> tuple[nn.Module, Any]:
     """A part of a model, float32, from its weights, and its settings; the classes are those that it may be of.
 
@@ -22,7 +29,7 @@ def load_network(source: Source, part: str, classes: Collection[str]) -> tuple[n
         UserError: a class that is not known, settings that it does not list, weights that lack, or that it has no place for.
     """
     told = source.settings(part)
-    name = told.get("_class_name")
+    name = class_of(told)
     if name not in classes:
         raise unknown(f"class of the {part}", name, classes)
     kind = getattr(library("diffusers", EXTRA), str(name))

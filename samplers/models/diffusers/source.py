@@ -50,6 +50,8 @@ class Source:
             UserError: it is not there, or no JSON object.
         """
         path = self.folder(part) / file
+        if not path.exists():
+            path = self.root / part / file  # where it should be
         found = read_json(path, f"{part}'s settings", f"save the whole pipeline with save_pretrained, or put {file} there")
         self.read.append(path)
         return found

@@ -1,6 +1,7 @@
 """Models of latents give the images of the library's own pipelines; what does not fit together is refused."""
 
 import json
+import shutil
 
 import diffusers
 import pytest
@@ -47,6 +48,28 @@ def test_a_whole_pipeline(pipeline, solver, weight):
     assert found.std() > 0.05
     assert abs(found - expected).max() < 1e-4
     assert teacher.describe().parameters == sum(p.numel() for p in made.transformer.parameters())
+
+
+@torch.no_grad()
+def test_a_published_dit(pipeline, tmp_path):
+    """As facebook/DiT-XL-2-256 lies on the hub, saved before its network had a class of its own."""
+    root = shutil.copytree(pipeline[1], tmp_path / "dit")
+    told = json.loads((config := root / "transformer/config.json").read_text())
+    off = dict.fromkeys(("double_self_attention", "only_cross_attention", "use_linear_projection"), False)
+    old = told | off | {"_class_name": "Transformer2DModel", "cross_attention_dim": None, "num_vector_embeds": None}
+    config.write_text(json.dumps(old))
+    z = start((4, 8, 8))
+    new, published = (load_teacher(f"diffusers:{path}") for path in (pipeline[1], root))
+    assert torch.equal(published(z, 3.0, LABELS), new(z, 3.0, LABELS))
+    config.write_text(json.dumps(old | {"norm_type": "ada_norm_single"}))
+    with pytest.raises(UserError, match="unknown class of the transformer 'Transformer2DModel'"):
+        load_teacher(f"diffusers:{root}")
+
+
+def test_a_vae_that_is_listed_and_not_there(pipeline, tmp_path):
+    root = shutil.copytree(pipeline[1], tmp_path / "dit", ignore=shutil.ignore_patterns("vae"))
+    with pytest.raises(UserError, match=r"no vae's settings at .*dit/vae/config\.json"):
+        load_teacher(f"diffusers:{root}")
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import diffusers
 import pytest
 import torch
 from diffusers_models import autoencoder, ours, start, theirs, unet
+from safetensors.torch import load_file, save_file
 
 import samplers
 from samplers import UserError, load_teacher
@@ -88,7 +89,7 @@ def test_classes(folder):
 
 
 def test_a_flat_old_folder(folder):
-    """As google/ddpm-cifar10-32 lies on the hub: everything at the root, a scheduler's class and keys of long ago, code."""
+    """As google/ddpm-cifar10-32 lies on the hub: all at the root, names of long ago (of a scheduler, keys, tensors), code."""
     network = unet()
     root, spec = folder(diffusers.DDPMScheduler(beta_end=0.01), unet=network)
     expected = load_teacher(spec)
@@ -99,6 +100,11 @@ def test_a_flat_old_folder(folder):
     old = {"_class_name": "GaussianDDPMScheduler", "timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.01}
     (root / "scheduler_config.json").write_text(json.dumps(old | {"beta_schedule": "linear", "clip_predicted_image": True}))
     (root / "modeling_ddpm.py").write_text("raise SystemExit('run')")
+    tensors = load_file(weights := root / "diffusion_pytorch_model.safetensors")
+    for now, once in (("to_q", "query"), ("to_k", "key"), ("to_v", "value"), ("to_out.0", "proj_attn")):
+        tensors = {name.replace(f".{now}.", f".{once}."): t for name, t in tensors.items()}
+    assert any("proj_attn" in name for name in tensors)
+    save_file(tensors, weights)
     z = start((3, 8, 8))
     assert torch.equal(load_teacher(spec)(z, 3.0), expected(z, 3.0))
 
