@@ -33,6 +33,9 @@ def doubts(teacher: Teacher, device: torch.device | str = "cpu") -> list[str]:
     Args:
         teacher: without guidance, which moves its images on purpose.
         device: of its networks.
+
+    Raises:
+        ValueError: what it returns is of another shape.
     """
     c, h, w = teacher.shape
     n = min(-(-VALUES // (c * h * w)), MOST)
@@ -40,6 +43,8 @@ def doubts(teacher: Teacher, device: torch.device | str = "cpu") -> list[str]:
     first, second = noise(0, range(2 * n), teacher.shape, device=device).chunk(2)
     high, low = teacher.sigma_max, min(max(LOW, teacher.sigma_min), teacher.sigma_max)
     mean = teacher(high * first, high, classes)
+    if mean.shape != first.shape:
+        raise ValueError(f"it returns images {list(mean.shape)} for noise of {list(first.shape)}")
     if not mean.isfinite().all():
         return [f"at its highest noise level, {high:.4g}, it returns numbers that are not finite"]
     found = []

@@ -33,12 +33,12 @@ class DenoiserTeacher(Teacher):
 
 
 def load(spec: str, device: torch.device | str) -> Teacher:
-    """What FUNCTION() of MODULE returns: a `samplers.Teacher`, or any denoiser, one without modules too.
+    """What FUNCTION() of MODULE returns, or the object of this name: a `samplers.Teacher`, or any denoiser.
 
-    MODULE is imported, and so executed; it may lie in the current folder. A denoiser has sigma_min, sigma_max, shape (C, H, W)
-    and num_classes, and may have name, schedule, sigma_end, sha256 (without it nothing that comes from it is cached), data
-    and networks(); it is given noise of the device, and modules are moved there. An object of this process that has this name
-    (`samplers.registry.HELD`) is taken as it is.
+    MODULE is imported, and so executed; it may lie in the current folder. A denoiser, which need be no module, has sigma_min,
+    sigma_max, shape (C, H, W) and num_classes, and may have name, schedule, sigma_end, sha256 (without it nothing that comes
+    from it is cached), data and networks(); it is given noise of the device, and modules are moved there. An object of this
+    process that has this name (`samplers.registry.HELD`) is taken as it is.
 
     Raises:
         UserError: no such function, it raises, or what it returns is no denoiser.
@@ -50,7 +50,9 @@ def load(spec: str, device: torch.device | str) -> Teacher:
         sys.path.append(os.getcwd())  # a script of the environment does not look there
     held = HELD.get((GROUP, spec))
     with foreign(f"python:{one_line(spec)} makes no teacher", "check the names, or mend the function"):
-        made = getattr(importlib.import_module(module), function)() if held is None else held
+        made = getattr(importlib.import_module(module), function) if held is None else held
+        if held is None and (isinstance(made, type) or not isinstance(made, Denoiser)):
+            made = made()
     if not isinstance(made, Teacher):
         _check(made, spec)
         made = DenoiserTeacher(str(getattr(made, "name", spec)), made)

@@ -76,6 +76,11 @@ def test_numbers_that_are_not_finite():
     assert line == "at its highest noise level, 157, it returns numbers that are not finite"
 
 
+def test_images_of_another_shape():
+    with pytest.raises(ValueError, match=r"returns images \[22, 1, 8, 8\] for noise of \[22, 3, 8, 8\]"):
+        doubts(Read("v", leave=lambda _: lambda x, s, f: f[:, :1]))
+
+
 @pytest.mark.parametrize("name", ["mnist32", "cifar10-small"])
 def test_those_that_ship_and_that_it_takes_two_calls(name):
     teacher, calls = samplers.load_teacher(name), []

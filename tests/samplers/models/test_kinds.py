@@ -68,6 +68,7 @@ def fails():
 def leaves():
     raise SystemExit(3)
 
+ready = Gaussian(0.01, 20.0)
 nothing = lambda: None
 number = 3
 """
@@ -94,6 +95,13 @@ def test_any_denoiser_is_a_teacher():
     expected = samplers.get("dpmpp_2m").sample(Gaussian(0.01, 20.0), z, steps=5)
     assert torch.equal(samplers.get("dpmpp_2m").sample(teacher, z, steps=5), expected)
     assert torch.equal(teacher.decode(z), z)
+
+
+@pytest.mark.usefixtures("own")
+def test_an_object_of_the_module_s():
+    ready, made = (load_teacher(f"python:own_teachers:{name}") for name in ("ready", "analytic"))
+    z = torch.randn(2, *made.shape, dtype=torch.float64)
+    assert torch.equal(ready(z, 2.0), made(z, 2.0))
 
 
 @pytest.mark.usefixtures("own")
