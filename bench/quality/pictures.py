@@ -83,6 +83,10 @@ def open_pictures(spec: str | Path) -> Pictures:
     if name in DATA_SETS and split in ("train", "test"):
         return _data_set(text, name, split)
     path = Path(text)
+    if (path / "records.jsonl").is_file():
+        raise UserError(
+            f"{one_line(path)} is a run's folder; name the images of a cell, {path.name}/images/CELL (--save-images)"
+        )
     try:
         if path.is_dir():
             names = sorted(p.relative_to(path).as_posix() for p in path.rglob("*") if _is_image(p.name))
@@ -100,6 +104,10 @@ def open_pictures(spec: str | Path) -> Pictures:
         raise UserError(f"{one_line(path)} is not whole ({one_line(e)}); fetch it again") from e
     if path.exists():
         raise UserError(f"{one_line(path)} is no folder, zip or npz of images; put the images into one")
+    if len(path.parts) > 1:
+        raise UserError(
+            f"no images at {one_line(path)}; name a folder, zip or npz that is there, or a data set, as cifar10-train"
+        )
     raise unknown("images", text, (f"{d}-{s}" for d in DATA_SETS for s in ("train", "test")))
 
 

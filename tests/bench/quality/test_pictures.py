@@ -100,7 +100,9 @@ def cut(path: Path, content: bytes) -> Path:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda p: p / "none", "unknown images '.*none'.*cifar10-train"),
+        (lambda p: "cifar11-train", "unknown images 'cifar11-train'; did you mean 'cifar10-train'"),
+        (lambda p: p / "none", "no images at .*none; name a folder, zip or npz that is there"),
+        (lambda p: cut(p / "records.jsonl", b"").parent, r"is a run's folder; name the images of a cell, .*/images/CELL"),
         (lambda p: p / "none.npz", "no images at .*none.npz .No such file"),
         (lambda p: p / "none.zip", "no images at .*none.zip .No such file"),
         (lambda p: p, "holds no images"),
