@@ -219,10 +219,12 @@ def get(spec: Spec | str) -> Sampler:
         if key not in options:
             raise unknown(f"option of {spec.name}", key, options)
         kinds = (*get_args(options[key].annotation), options[key].annotation, type(options[key].default))
+        kind_of_it = next((k for k in (int, float) if k in kinds), str)
         try:
-            values[key] = next((k for k in (int, float) if k in kinds), str)(text)
+            values[key] = kind_of_it(text)
         except ValueError as e:
-            raise UserError(f"{one_line(spec)}: {key} must be a number, not '{one_line(text)}'") from e
+            told = "a whole number" if kind_of_it is int else "a number"
+            raise UserError(f"{one_line(spec)}: {key} must be {told}, not '{one_line(text)}'") from e
     told, fix = _told("sampler", spec.name), "look at its options" if values else MEND
     with foreign(f"{told} cannot be made", fix, package_at(kind), LOADING):
         made = kind(**values)

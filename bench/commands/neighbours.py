@@ -1,7 +1,7 @@
 """What `bench list` says of the samplers of other libraries, whether they are installed or not."""
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from samplers.protocol import Card
 from samplers.registry import NEIGHBOURS, entries, load_entry
@@ -27,6 +27,14 @@ def neighbour_facts(formula: Callable[[Card], str]) -> Iterator[tuple[str, dict[
                     "where that comes from": c.setting,
                     "note": c.note,
                     "needs": "" if there else f"pip install 'sampler-bench[{module.EXTRA}]'",
-                    "left out": "; ".join(f"{other}: {why}" for other, why in module.LEFT_OUT.items()),
+                    "left out": _left_out(module.LEFT_OUT),
                 },
             )
+
+
+def _left_out(reasons: Mapping[str, str]) -> str:
+    """The names of each reason."""
+    names = dict[str, list[str]]()
+    for name, why in reasons.items():
+        names.setdefault(why, []).append(name)
+    return "; ".join(f"{', '.join(own)} ({why})" for why, own in names.items())

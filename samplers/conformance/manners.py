@@ -7,11 +7,11 @@ from unittest import mock
 import numpy as np
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from samplers.conformance.subject import BATCH, Flaw, Subject
 from samplers.conformance.watched import Data, Ear, Watch
-from samplers.errors import running
+from samplers.errors import place, running
 from samplers.noises import FreshNoise
 
 MOST = 100
@@ -42,6 +42,8 @@ def device(s: Subject) -> str | None:
     try:
         s.sampler.prepare(s.denoiser(), s.device, s.usual)  # what it makes for its denoiser cannot be made there
         made, waits = _on_a_gpu(s)
+    except DataDependentOutputException as e:
+        raise Flaw("on a GPU the host waits for a tensor's value; keep numbers in Python", place(e, s.package)) from e
     finally:
         s.sampler = kept
     if made.device.type != "cuda":

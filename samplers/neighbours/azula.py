@@ -13,7 +13,7 @@ from torch import Tensor
 
 from samplers.denoiser import Denoiser, end_of, schedule_of
 from samplers.errors import unknown
-from samplers.neighbours.common import needed, offered, read
+from samplers.neighbours.common import card_of, needed, offered, read
 from samplers.protocol import Callback, Card, Sampler, check
 from samplers.schedule import GRIDS, sigmas
 
@@ -138,16 +138,15 @@ def load(name: str) -> type[Sampler]:
     """The sampler of a class's name.
 
     Raises:
-        UserError: there is no such, or azula is not installed.
+        UserError: there is no such, it is left out, or azula is not installed.
     """
-    if name not in CARDS:
-        raise unknown("sampler of azula", name, CARDS)
+    card = card_of("azula", name, CARDS, LEFT_OUT)
     needed("azula", EXTRA)
     import azula.sample
 
     kind = getattr(azula.sample, name)
     parameters = offered(kind, ())
-    own = {"card": CARDS[name], "kind": kind, "parameters": parameters, "__module__": kind.__module__, "__doc__": kind.__doc__}
+    own = {"card": card, "kind": kind, "parameters": parameters, "__module__": kind.__module__, "__doc__": kind.__doc__}
     made = type(name, (Azula,), own)
     ours = [p for p in inspect.signature(Azula).parameters.values() if p.kind is p.KEYWORD_ONLY]
     made.__signature__ = inspect.Signature([*ours, *parameters])  # type: ignore[attr-defined]

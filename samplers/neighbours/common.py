@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from samplers.errors import UserError, unknown
+from samplers.protocol import Card
 
 
 def needed(module: str, extra: str) -> None:
@@ -16,6 +17,19 @@ def needed(module: str, extra: str) -> None:
     """
     if importlib.util.find_spec(module) is None:
         raise UserError(f"{module} is not installed; pip install 'sampler-bench[{extra}]'")
+
+
+def card_of(library: str, name: str, cards: Mapping[str, Card], left_out: Mapping[str, str]) -> Card:
+    """The card of one of a library's samplers.
+
+    Raises:
+        UserError: there is none of that name, or it is no sampler here, and why.
+    """
+    if name in left_out:
+        raise UserError(f"{library}:{name} is no sampler here: {left_out[name]}")
+    if name not in cards:
+        raise unknown(f"sampler of {library}", name, cards)
+    return cards[name]
 
 
 def offered(of: Callable, but: Iterable[str]) -> list[inspect.Parameter]:

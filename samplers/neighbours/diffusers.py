@@ -18,18 +18,21 @@ from torch import Tensor
 
 from samplers.denoiser import Denoiser, end_of, schedule_of
 from samplers.errors import UserError, foreign, one_line, unknown
-from samplers.neighbours.common import needed, offered, read
-from samplers.neighbours.diffusers_cards import CARDS, LEAST, LEFT_OUT  # noqa: F401 (for the list)
-from samplers.neighbours.spaces import Exploding, Flowing, Preconditioned, Space
+from samplers.neighbours.common import card_of, needed, offered, read
+from samplers.neighbours.diffusers_cards import CARDS, LEAST, LEFT_OUT
+from samplers.neighbours.spaces import CosinePreconditioned, Exploding, Flowing, Preconditioned, Space
 from samplers.noises import FreshNoise
 from samplers.protocol import Callback, Sampler, check
 from samplers.schedule import GRIDS, sigmas
 
 EXTRA = "diffusers"
 """Of our package, that installs it."""
-SPACES: dict[str, type[Space]] = {"EDM": Preconditioned, "FlowMatch": Flowing} | dict.fromkeys(
-    ("Euler", "Heun", "KDPM2", "LMS", "DPMSolverSDE"), Exploding
-)
+SPACES: dict[str, type[Space]] = {
+    "EDM": Preconditioned,
+    "Cosine": CosinePreconditioned,
+    "FlowMatch": Flowing,
+    **dict.fromkeys(("Euler", "Heun", "KDPM2", "LMS", "DPMSolverSDE"), Exploding),
+}
 """Of schedulers whose name begins so; of the others it is the variance-preserving one."""
 NEVER = """beta_start beta_end beta_schedule trained_betas prediction_type rescale_betas_zero_snr sigma_min sigma_max
     sigma_data thresholding stochastic_sampling invert_sigmas use_dynamic_shifting time_shift_type noise_sampler_seed
@@ -149,7 +152,7 @@ class Driven(Sampler):
         options, takes = dict(self.options), inspect.signature(self.kind).parameters
         if "clip_sample" in takes:
             options.setdefault("clip_sample", False)
-        if self.space is Preconditioned:
+        if issubclass(self.space, Preconditioned):
             options |= {"sigma_min": space.end, "sigma_max": space.schedule.sigma_max}
         elif "trained_betas" in takes:
             kept = [1 / (1 + space.level(k) ** 2) for k in range(space.size)]
@@ -171,17 +174,16 @@ def load(name: str) -> type[Sampler]:
     """The sampler of a scheduler's name.
 
     Raises:
-        UserError: there is no such, or diffusers is not installed.
+        UserError: there is no such, it is left out, or diffusers is not installed.
     """
-    if name not in CARDS:
-        raise unknown("sampler of diffusers", name, CARDS)
+    card = card_of("diffusers", name, CARDS, LEFT_OUT)
     needed("diffusers", EXTRA)
     import diffusers
 
     kind = getattr(diffusers, name)
     parameters = offered(kind, NEVER.split())
     own: dict[str, Any] = {
-        "card": CARDS[name],
+        "card": card,
         "kind": kind,
         "space": next((space for start, space in SPACES.items() if name.startswith(start)), Space),
         "parameters": parameters,

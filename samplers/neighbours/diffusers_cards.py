@@ -29,6 +29,7 @@ _twice: Callable[[int], int] = lambda n: 2 * n - 1  # noqa: E731
 CARDS = {
     card.name: card
     for card in (
+        _card("CosineDPMSolverMultistep", "DPM-Solver++(2M) for the SDE, in v on equal steps of log sigma", None),
         _card("DDIM", "leading times, so it begins below the highest level", 1, grid=None),
         _card("DDPM", "ancestral; leading times, as of DDIM", None, grid=None),
         _card("DEISMultistep", "DEIS of second order in log rho; stops at the lowest level" + ROUNDED, 2, last="stop"),
@@ -59,8 +60,30 @@ CARDS = {
 LEFT_OUT = {
     "FlowMatchHeunDiscreteScheduler": "it begins at an infinite level and takes no others",
     "IPNDMScheduler": "it begins at an infinite level and takes no others",
-    "LCMScheduler": "it samples consistency models",
-    "TCDScheduler": "it samples consistency models",
+    "DDIMParallelScheduler": "it is DDIMScheduler, for a pipeline that takes many steps at once",
+    "DDPMParallelScheduler": "it is DDPMScheduler, for a pipeline that takes many steps at once",
+    "UnCLIPScheduler": "diffusers says to take DDPMScheduler instead",
+    "RePaintScheduler": "it fills in a masked image",
+    **dict.fromkeys(("KarrasVeScheduler", "ScoreSdeVeScheduler"), "its pipeline calls more than one kind of step"),
+    **dict.fromkeys(("DDIMInverseScheduler", "DPMSolverMultistepInverseScheduler"), "it goes from images to noise"),
+    **dict.fromkeys(
+        [f"{name}Scheduler" for name in ("CMStochasticIterative", "FlowMatchLCM", "LCM", "SCM", "TCD")],
+        "it samples consistency models",
+    ),
+    **dict.fromkeys(
+        [f"{name}Scheduler" for name in ("Amused", "BlockRefinement", "DiscreteDDIM", "EntropyBound", "VQDiffusion")],
+        "it samples tokens",
+    ),
+    **dict.fromkeys(
+        [
+            f"{name}Scheduler"
+            for name in (
+                *("CogVideoXDDIM", "CogVideoXDPM", "DDPMWuerstchen", "FlowMapEulerDiscrete", "HeliosDMD", "Helios"),
+                *("LTXEulerAncestralRF", "MiniMaxH3", "Piflow", "RFD4Proteina"),
+            )
+        ],
+        "it is made for one model and its pipeline",
+    ),
 }
 LEAST = {"KDPM2AncestralDiscreteScheduler": 3}
 """Steps of those that fail with fewer."""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from samplers.denoiser import Denoiser, end_of, schedule_of
 from samplers.errors import UserError, unknown
-from samplers.neighbours.common import needed, offered, read
+from samplers.neighbours.common import card_of, needed, offered, read
 from samplers.noises import FreshNoise
 from samplers.protocol import Callback, Card, Sampler, check
 from samplers.schedule import GRIDS, LASTS, sigmas
@@ -173,13 +173,12 @@ def load(name: str) -> type[Sampler]:
     """The sampler of a function's name.
 
     Raises:
-        UserError: there is no such, or k-diffusion is not installed.
+        UserError: there is no such, it is left out, or k-diffusion is not installed.
     """
-    if name not in CARDS:
-        raise unknown("sampler of k_diffusion", name, CARDS)
+    card = card_of("k_diffusion", name, CARDS, LEFT_OUT)
     function = getattr(sampling(), name)
     parameters = offered(function, OURS if "noise_sampler" in inspect.signature(function).parameters else (*OURS, "s_noise"))
-    own = {"card": CARDS[name], "function": staticmethod(function), "parameters": parameters}
+    own = {"card": card, "function": staticmethod(function), "parameters": parameters}
     kind = type(name, (KSampler,), own | {"__module__": function.__module__, "__doc__": function.__doc__})
     ours = [p for p in inspect.signature(KSampler).parameters.values() if p.kind is p.KEYWORD_ONLY]
     kind.__signature__ = inspect.Signature([*ours, *parameters])  # type: ignore[attr-defined]

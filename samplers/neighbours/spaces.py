@@ -77,6 +77,22 @@ class Preconditioned(Exploding):
         return (denoised - skip * x) / out
 
 
+class CosinePreconditioned(Preconditioned):
+    """The same of data with deviation 1 and of the other sign, which is v (arXiv 2202.00512); times 2 atan(sigma) / pi."""
+
+    def level(self, time: float) -> float:
+        return math.tan(math.pi / 2 * time)
+
+    def time(self, sigma: float) -> float:
+        return 2 / math.pi * math.atan(sigma)
+
+    def seen(self, sigma: float) -> float:
+        return math.hypot(sigma, 1.0)
+
+    def output(self, x: Tensor, denoised: Tensor, sigma: float) -> Tensor:
+        return (x / (sigma**2 + 1) - denoised) * math.hypot(sigma, 1.0) / sigma
+
+
 class Flowing(Space):
     """Rectified flow's: states x / (1 + sigma), times sigma / (1 + sigma) in units of 1 / `size`, eps - x0 as output."""
 

@@ -14,6 +14,7 @@ from samplers import UserError
 from samplers.conformance.accuracy import error_of
 from samplers.conformance.subject import Subject
 from samplers.conformance.verify import CHECKS, made
+from samplers.neighbours import diffusers_cards, k_diffusion
 from samplers.neighbours.common import needed
 from samplers.registry import neighbours
 
@@ -32,7 +33,7 @@ TOLD = {
 
 The order of some cannot be measured over many steps in its short range: their step to 0 is no denoising, they round times.
 """
-SLOW = {"dpmpp_sde", "dpmpp_2m_sde", "dpmpp_3m_sde", "DPMSolverSDE", "LMSDiscrete"}
+SLOW = {"dpmpp_sde", "dpmpp_2m_sde", "dpmpp_3m_sde", "CosineDPMSolverMultistep", "DPMSolverSDE", "LMSDiscrete"}
 """Of hundreds of operators a step, for a Brownian tree or numerical integration."""
 
 
@@ -148,6 +149,10 @@ def test_the_levels_told_are_off_by_what_the_cards_say(spec, off):
         ("k_diffusion:sample_heun:grid=karas", "unknown grid 'karas'; did you mean 'karras'"),
         ("k_diffusion:sample_heun:s_churn=1", "unknown option"),
         ("diffusers:DDIMSchedule", "unknown sampler of diffusers 'DDIMSchedule'; did you mean 'DDIMScheduler'"),
+        ("diffusers:LCMScheduler", "diffusers:LCMScheduler is no sampler here: it samples consistency models"),
+        ("k_diffusion:sample_dpm_adaptive", "is no sampler here: its calls follow from tolerances"),
+        ("azula:DDPMSampler", "is no sampler here: it draws from the global generator"),
+        ("diffusers:UniPCMultistepScheduler:solver_order=1.5", "solver_order must be a whole number, not '1.5'"),
         ("diffusers:DDIMScheduler:grid=karras", "keeps its own grid"),
         ("diffusers:UniPCMultistepScheduler:end=0.1", "its own grid has its own end"),
         ("diffusers:UniPCMultistepScheduler:use_karras_sigmas=2", "use_karras_sigmas must be true or false, not '2'"),
@@ -158,6 +163,19 @@ def test_a_mistake_is_one_line(spec, told):
     with pytest.raises(UserError, match=told) as e:
         samplers.get(spec)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("name", ["EDMEulerScheduler", "EDMDPMSolverMultistepScheduler", "CosineDPMSolverMultistepScheduler"])
+def test_preconditioning_is_the_scheduler_s(name):
+    kind = samplers.get(f"diffusers:{name}")
+    theirs, ours = kind.kind(), kind.space(Gaussian(), 0.002, 1000)
+    x, denoised = torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for sigma in (0.01, 0.7, 60.0):
+        level = torch.tensor(sigma, dtype=torch.float64)
+        assert float(theirs.precondition_noise(level)) == pytest.approx(ours.time(sigma))
+        assert ours.level(ours.time(sigma)) == pytest.approx(sigma)
+        torch.testing.assert_close(theirs.precondition_inputs(x, level) * ours.seen(sigma), x)
+        torch.testing.assert_close(theirs.precondition_outputs(x, ours.output(x, denoised, sigma), level), denoised)
 
 
 def test_options_are_the_library_s_and_change_the_card():
@@ -171,6 +189,15 @@ def test_options_are_the_library_s_and_change_the_card():
 def test_a_missing_library_is_one_line_with_the_command():
     with pytest.raises(UserError, match=r"no_such_library is not installed; pip install 'sampler-bench\[extra\]'"):
         needed("no_such_library", "extra")
+
+
+def test_no_sampler_of_a_library_is_forgotten():
+    import diffusers
+
+    theirs = {name for name in dir(k_diffusion.sampling()) if name.startswith("sample_")}
+    assert theirs == {*k_diffusion.CARDS, *k_diffusion.LEFT_OUT}
+    theirs = {name for name in dir(diffusers) if name.endswith("Scheduler")}
+    assert theirs - {*diffusers_cards.CARDS, *diffusers_cards.LEFT_OUT} == set()
 
 
 def test_cards_are_listed_without_their_libraries():
