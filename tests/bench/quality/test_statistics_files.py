@@ -114,6 +114,17 @@ class Code:
 GOOD = {"mu": np.zeros(D), "sigma": np.eye(D)}
 
 
+def test_statistics_of_two_extractors(stats, tmp_path):
+    """As EDM2's: each extractor gets its own, and one that is not among them none."""
+    (tmp_path / "both.pkl").write_bytes(easy_dict(fid=stats, fd_dinov2={"mu": np.ones(D), "sigma": np.eye(D)}))
+    other = Plain()
+    other.gives_fid, other.name = False, "dinov2"
+    assert np.array_equal(find_reference(other, given=str(tmp_path / "both.pkl"), features=False).moments.mean, np.ones(D))
+    other.name = "dinov2-pil"
+    with pytest.raises(UserError, match="has statistics fid, fd_dinov2, none of extractor 'dinov2-pil'"):
+        find_reference(other, given=str(tmp_path / "both.pkl"), features=False)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [

@@ -10,6 +10,7 @@ import diffusers
 import pytest
 import torch
 from diffusers_models import unet
+from safetensors.torch import load_file, save_file
 
 from samplers import UserError, load_teacher
 
@@ -85,6 +86,9 @@ def test_weights_that_are_not_there(model):
     root, spec = model
     weights = root / "unet/diffusion_pytorch_model.safetensors"
     content = weights.read_bytes()
+    save_file(load_file(weights) | {"more.weight": torch.zeros(1)}, weights)
+    with pytest.raises(UserError, match=r"weights in .* have no place for 'more.weight'"):
+        load_teacher(spec)
     weights.write_bytes(content[:100])
     with pytest.raises(UserError, match=r"the unet in .* cannot be read"):
         load_teacher(spec)
