@@ -8,7 +8,8 @@ from pathlib import Path
 
 from samplers.errors import PluginError, UserError, foreign, one_line
 from samplers.protocol import Card, Sampler
-from samplers.registry import GROUP, HELD, LOADING, names
+from samplers.registry import GROUP, HELD, LOADING, TRAINERS, entries, names
+from samplers.training.trainer import Trainer
 
 _used: dict[Path, list[str]] = {}
 """Files that this process uses, and their samplers."""
@@ -22,8 +23,10 @@ def used_files() -> list[Path]:
 def use_file(path: Path) -> list[str]:
     """Import a file, once; the samplers it defines are then found by their cards' names, which are returned.
 
+    So are its students' trainers, by their sections' names.
+
     Raises:
-        UserError: no such file, one that defines no sampler with a card, or a name that another sampler has.
+        UserError: no such file, one that defines no sampler with a card, or a name that another sampler or trainer has.
         PluginError: its import fails.
     """
     if (known := _used.get(path.absolute())) is not None:
@@ -43,13 +46,18 @@ def use_file(path: Path) -> list[str]:
     except PluginError:
         del sys.modules[module]
         raise
-    own = [v for v in vars(made).values() if inspect.isclass(v) and issubclass(v, Sampler) and v.__module__ == module]
-    found = {kind.card.name: kind for kind in own if isinstance(vars(kind).get("card"), Card)}
+    own = [v for v in vars(made).values() if inspect.isclass(v) and v.__module__ == module]
+    kinds = [v for v in own if issubclass(v, Sampler) and isinstance(vars(v).get("card"), Card)]
+    trainers = {v.section: v for v in own if issubclass(v, Trainer) and isinstance(vars(v).get("section"), str)}
+    found = {kind.card.name: kind for kind in kinds}
     if not found:
         raise UserError(f"{path} defines no sampler: write a class of samplers.Sampler with a card")
     if taken := sorted(name for name in found if name in names() or (GROUP, name) in HELD):
         raise UserError(f"{path}: a sampler '{one_line(taken[0], 60)}' is there already; give it another name in its card")
+    if taken := sorted(name for name in trainers if name in entries(TRAINERS) or (TRAINERS, name) in HELD):
+        raise UserError(f"{path}: a trainer '{one_line(taken[0], 60)}' is there already; give it another section")
     HELD.update({(GROUP, name): kind for name, kind in found.items()})
+    HELD.update({(TRAINERS, name): kind for name, kind in trainers.items()})
     _used[path.absolute()] = list(found)
     return list(found)
 

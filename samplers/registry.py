@@ -13,8 +13,8 @@ from samplers.errors import PluginError, UserError, defined, foreign, one_line, 
 from samplers.protocol import Card, Sampler
 from samplers.spec import Spec
 
-GROUP, NEIGHBOURS = "bench.samplers", "bench.neighbours"
-"""Entry points of samplers; of libraries that have many, whose modules have `CARDS` and `load(name)`."""
+GROUP, NEIGHBOURS, TRAINERS = "bench.samplers", "bench.neighbours", "bench.trainers"
+"""Entry points of samplers; of libraries that have many, whose modules have `CARDS` and `load(name)`; of trainers."""
 OURS = "sampler-bench"
 LOADING = 120.0
 """Seconds that an import may take, or making a sampler: a large library on a busy machine needs one of these minutes."""

@@ -64,6 +64,23 @@ def test_a_new_solver_is_used_from_its_file(tmp_path, monkeypatch, capsys):
     assert (code, "no check failed" in out) == (0, True)
 
 
+def test_a_new_student_is_trained_from_its_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    call(monkeypatch, capsys, "new", "student", "brand_new_student")
+    folder = Path("brand_new_student")
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    recipe["brand_new_student"] |= {"teacher": str(write_teacher(tmp_path)), "held_out": {"count": 2, "seed": 77}}
+    recipe["brand_new_student"]["optimisation"] = {"steps": 2, "batch": 2}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    plugin = ("--plugin", str(folder / "brand_new_student.py"))
+    code, _, err = call(monkeypatch, capsys, "train", "brand_new_student", "--recipe", str(folder / "recipe.yaml"), *plugin)
+    assert code == 0, err
+    code, out, _ = call(
+        monkeypatch, capsys, "verify", "brand_new_student", "--teacher", "tiny.json", "--zoo", "training", *plugin
+    )
+    assert (code, "no check failed" in out) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

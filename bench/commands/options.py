@@ -20,7 +20,9 @@ errors = Console(stderr=True)
 """For what is not the result, so that a table can be piped."""
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 Zoo = Annotated[list[Path] | None, typer.Option(help="folder of trainings whose cards count as shipped; repeatable")]
-Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="file of samplers to use as it is; repeatable")]
+Plugins = Annotated[
+    list[Path] | None, typer.Option("--plugin", help="file of samplers, and their training, to use as it is; repeatable")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 Markdown = Annotated[bool, typer.Option("--markdown", help="print Markdown, as into a pipe or a file")]
 

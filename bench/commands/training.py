@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands.options import Device, Quiet, Zoo, say
+from bench.commands.options import Device, Plugins, Quiet, Zoo, say
 
 
 def train(
@@ -18,13 +18,14 @@ def train(
         Path | None, typer.Option(help="folder for checkpoint, log, card and weights; default training/RECIPE-WHAT")
     ] = None,
     device: Device = "auto",
+    plugin: Plugins = None,
     zoo: Zoo = None,
     quiet: Quiet = False,
 ) -> None:
     """Train by a recipe, or resume; ends with a card and its weights."""
     from bench.commands.functions.training import train
 
-    say(f"card: {train(what, recipe, data=data, out=out, device=device, zoo=zoo, quiet=quiet)}")
+    say(f"card: {train(what, recipe, data=data, out=out, device=device, plugin=plugin or (), zoo=zoo, quiet=quiet)}")
 
 
 def campaign(

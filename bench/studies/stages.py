@@ -10,7 +10,7 @@ from pydantic import Field
 
 from samplers.documents import Document
 from samplers.errors import UserError, one_line, unknown
-from samplers.registry import entries, load_entry
+from samplers.registry import HELD, TRAINERS, entries, load_entry
 from samplers.settings import Settings
 from samplers.training.trainer import Trainer
 
@@ -44,7 +44,7 @@ def trainer_of(stage: str) -> type[Trainer]:
     Raises:
         UserError: no entry point of this name, or one that is no trainer.
     """
-    found = load_entry("bench.trainers", stage)
+    found = HELD.get((TRAINERS, stage)) or load_entry(TRAINERS, stage)
     if not (isinstance(found, type) and issubclass(found, Trainer)):
         raise UserError(f"trainer '{stage}' is no subclass of samplers.training.trainer.Trainer; its author must mend it")
     return found
@@ -59,7 +59,7 @@ def needs_of(recipe: Document) -> dict[str, list[str]]:
     asked = recipe.section("campaign")
     r = StudyRecipe.of(asked)
     stages, told = list(r.seconds), chain(r.needs, *r.needs.values())
-    known = [*entries("bench.trainers"), *MEASURED]
+    known = [*entries(TRAINERS), *MEASURED]
     for key, names, of in (("seconds", stages, known), ("needs", told, stages), ("remade", r.remade, stages)):
         if wrong := [s for s in names if s not in of]:
             raise UserError(f"{asked.place((key,))}: campaign: {key}: {unknown('stage', wrong[0], of)}")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.commands.functions.arguments import File, Files
-from bench.commands.options import add_zoos
+from bench.commands.options import add_plugins, add_zoos
 
 if TYPE_CHECKING:
     from bench.studies.study import Campaign
@@ -20,6 +20,7 @@ def train(
     data: File | None = None,
     out: File | None = None,
     device: str = "auto",
+    plugin: Files = (),
     zoo: Files | None = None,
     quiet: bool = False,
 ) -> Path:
@@ -31,6 +32,7 @@ def train(
         data: folder of what it learns from.
         out: folder; training/RECIPE-WHAT where None.
         device: auto, cpu, cuda or cuda:N.
+        plugin: files of students and their trainers to use without installing them.
         zoo: folders of trainings whose cards count as shipped; `training` where None, if it is there.
         quiet: no progress.
 
@@ -41,6 +43,7 @@ def train(
     from bench.studies.stages import trainer_of
     from samplers.files import alone_in
 
+    add_plugins(plugin)
     trainer = trainer_of(what)
     add_zoos(zoo if zoo is not None else [TRAINING] if TRAINING.is_dir() else ())  # its students learn from its teacher
     folder = TRAINING / f"{Path(recipe).stem}-{what}" if out is None else Path(out)
