@@ -22,6 +22,7 @@ RULE = Rule(effect=0.03, seconds=40.0)
 STEPS, BATCHES = 10, (1, 64)
 ONE_GRID = "grid=karras:end=0.002:last=denoise"
 METHODS = {
+    "ddim": ("ddim", "diffusers:DDIMScheduler"),  # which keeps its own grid
     "euler": (f"euler:{ONE_GRID}", "k_diffusion:sample_euler", "diffusers:EulerDiscreteScheduler:grid=karras"),
     "heun": (f"heun:{ONE_GRID}", "k_diffusion:sample_heun", "diffusers:HeunDiscreteScheduler:use_karras_sigmas=true"),
     "dpmpp_2m": (f"dpmpp_2m:{ONE_GRID}", "k_diffusion:sample_dpmpp_2m", "diffusers:DPMSolverMultistepScheduler:grid=karras"),

@@ -208,6 +208,7 @@ def test_cards_are_listed_without_their_libraries():
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
+        ("ddim", ["diffusers:DDIMScheduler"]),
         ("euler:grid=karras", ["k_diffusion:sample_euler", "diffusers:EulerDiscreteScheduler:grid=karras"]),
         ("heun:grid=karras", ["k_diffusion:sample_heun", "diffusers:HeunDiscreteScheduler:use_karras_sigmas=true"]),
         ("dpmpp_2m:grid=karras", ["k_diffusion:sample_dpmpp_2m", "diffusers:DPMSolverMultistepScheduler:grid=karras"]),
