@@ -109,7 +109,7 @@ def at_least(least: int, images: int, name: str) -> None:
         UserError: there are fewer.
     """
     if images < least:
-        raise UserError(f"{name} needs at least {least} images, not {images}; ask for more with --images")
+        raise UserError(f"{name} needs at least {least} images, not {images}; give it more (of a run: --images)")
 
 
 def check_metrics(metrics: Sequence[str], images: int) -> None:
@@ -151,7 +151,7 @@ def check_needs(
         needs, least = metric.needs, getattr(metric, "per_feature", 0) * (extractor.dimensions or 0)
         if images is not None and images < least:
             said = f"{name} needs at least {least:,} images of the {extractor.dimensions:,} features of '{extractor.name}'"
-            raise UserError(f"{said}, not {images:,}; ask for more with --images, or leave it out")
+            raise UserError(f"{said}, not {images:,}; give it more (of a run: --images), or leave it out")
         if LOGITS in needs and extractor.classes is None:
             raise UserError(f"{name} needs logits, which extractor '{extractor.name}' does not give; leave it out of --metrics")
         if INCEPTION in needs and not extractor.gives_fid:

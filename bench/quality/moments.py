@@ -66,7 +66,7 @@ class Moments:
             UserError: fewer than two features.
         """
         if self.n < 2:
-            raise UserError(f"a covariance needs at least 2 images, not {self.n}; ask for more with --images")
+            raise UserError(f"a covariance needs at least 2 images, not {self.n}; give it more (of a run: --images)")
         cov = self._scatter / (self.n - 1)
         diagonal = cov.diagonal().copy()
         cov += cov.T

@@ -168,7 +168,7 @@ def test_few_images(mnist):
     assert quality["fd_mnist"]["ci_low"] is None  # fewer than ten images a feature
     assert len(influences["fd"]) == 40
     for metrics, least in ((["isc"], 10), (["prc"], 4), (["fd"], 2), (["kid"], 2)):
-        with pytest.raises(UserError, match=f"at least {least} images, not {least - 1}; ask for more with --images"):
+        with pytest.raises(UserError, match=f"at least {least} images, not {least - 1}; give it more .of a run: --images."):
             score(features[: least - 1], logits[: least - 1], mnist, metrics, 0)
         score(features[:least], logits[:least], mnist, metrics, 0)
 

@@ -103,7 +103,7 @@ def test_the_fewest_images_of_an_interval_and_of_an_extrapolation(reference):
     for n, interval in ((35, False), (36, True)):
         entry = score(Sample.of(features[:n]), Extractor(), reference, ["fd"], 0).quality["fd_plain"]
         assert (entry["ci_low"] is not None) is interval
-    told = "fdinf needs at least 48 images of the 12 features of 'plain', not 47; ask for more with --images, or leave it out"
+    told = "fdinf needs at least 48 images of the 12 features of 'plain', not 47; give it more .of a run: --images., or leave"
     with pytest.raises(UserError, match=told):
         score(Sample.of(features[:47]), Extractor(), reference, ["fdinf"], 0)
     assert list(score(Sample.of(features), Extractor(), reference, ["fdinf"], 0).quality) == ["fdinf_plain"]
