@@ -180,8 +180,8 @@ def _pairs(name: str) -> Document:
     for told in (b["extra_info"] for b in made if "ratio" in b["extra_info"]):
         ours, theirs, batch = told["ours"], told["theirs"], told["batch"]
         ratio = interval(told["ratio"], told["ratio_low"], told["ratio_high"])
-        rows.append([ours, theirs, num(batch), ratio, num(told["pairs"]), measured(own[ours, batch] / own[theirs, batch])])
-    columns = ["ours", "theirs", "batch", "passes, ours / theirs", "pairs", "own arithmetic, ours / theirs"]
+        rows.append([theirs, ours, num(batch), ratio, num(told["pairs"]), measured(own[ours, batch] / own[theirs, batch])])
+    columns = ["theirs", "ours", "batch", "passes, ours / theirs", "pairs", "own arithmetic, ours / theirs"]
     return [Table(columns, [[cell(v) for v in row] for row in rows], range(2, len(columns)))]
 
 

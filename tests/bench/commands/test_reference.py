@@ -70,7 +70,7 @@ def test_pairs_are_told_of_speed_results(tmp_path, monkeypatch):
     pair = {"extra_info": told, "params": {"ours": "euler", "theirs": "k", "batch": 64}}
     content = {"benchmarks": [*free, pair]}
     (tmp_path / "results" / "speed" / "neighbours.json").write_text(json.dumps(content))
-    assert "| euler | k | 64 | 0.980 [0.960, 1.00] | 50 | 0.250 |" in excerpt("pairs of speed/neighbours")
+    assert "| k | euler | 64 | 0.980 [0.960, 1.00] | 50 | 0.250 |" in excerpt("pairs of speed/neighbours")
 
 
 def test_an_unknown_excerpt_is_refused():
