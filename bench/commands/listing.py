@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import samplers
-from bench.commands.neighbours import neighbour_facts
+from bench.commands.neighbours import neighbour_facts, not_listed
 from bench.presentation.document import Block, Document, Heading, Paragraph, Table, cell, code, woven
 from bench.quality.extractor import GROUP as EXTRACTORS
 from bench.quality.metrics import INCEPTION, Metric, load_metric, metric_names
 from bench.runs.plan import PLANS
-from samplers.errors import UserError, foreign, one_line, unknown
+from samplers.errors import UserError, foreign, one_line
 from samplers.models.cards import StudentCard, trained_for
 from samplers.models.teacher import GROUP as TEACHERS
 from samplers.models.zoo import CardPart, zoo
@@ -91,7 +91,7 @@ def card_of(found: Sequence[Listed], name: str) -> Document:
                 Table(["what", "value"], [[cell(k), cell(v)] for k, v in told.items()]),
             ]
     if not blocks:
-        raise unknown("name", name, {e.name for e in found})
+        raise not_listed(name, {e.name for e in found})
     return blocks
 
 

@@ -1,8 +1,10 @@
 """What `bench list` says of the samplers of other libraries, whether they are installed or not."""
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
+from samplers.errors import UserError, unknown
+from samplers.neighbours.common import card_of
 from samplers.protocol import Card
 from samplers.registry import NEIGHBOURS, entries, load_entry
 
@@ -38,3 +40,15 @@ def _left_out(reasons: Mapping[str, str]) -> str:
     for name, why in reasons.items():
         names.setdefault(why, []).append(name)
     return "; ".join(f"{', '.join(own)} ({why})" for why, own in names.items())
+
+
+def not_listed(name: str, names: Collection[str]) -> UserError:
+    """That nothing is listed by a name; of another library's, why it is no sampler here."""
+    library, _, own = name.partition(":")
+    if library in entries(NEIGHBOURS):
+        module = load_entry(NEIGHBOURS, library)
+        try:
+            card_of(library, own, module.CARDS, module.LEFT_OUT)
+        except UserError as e:
+            return e
+    return unknown("name", name, names)

@@ -226,6 +226,9 @@ def test_a_card_is_told_in_full(monkeypatch, capsys):
     code, _, err = call(monkeypatch, capsys, "list", "unipcc")
     assert code == 2
     assert "unknown name 'unipcc'; did you mean 'unipc'?" in err
+    code, _, err = call(monkeypatch, capsys, "list", "k_diffusion:sample_dpm_adaptive")
+    assert code == 2
+    assert "k_diffusion:sample_dpm_adaptive is no sampler here: its calls follow from tolerances" in err
     assert bench.list_("unipc")["grid"].to_list() == ["logsnr"]
 
 
