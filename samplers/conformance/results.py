@@ -75,7 +75,7 @@ def batch(s: Subject) -> str:
     worst = 0.0
     for i in range(len(z)):
         alone = s.run(z[i : i + 1], None if labels is None else labels[i : i + 1])
-        worst = max(worst, float((alone - together[i : i + 1]).abs().max()))
+        worst = max(worst, (alone - together[i : i + 1]).abs().max().item())
     if not worst <= (1e-9 if s.teacher is None else 1e-3):
         raise Flaw(f"an image alone differs by {worst:.2g} from itself in a batch of {len(z)}")
     return f"alone and in a batch of {len(z)} within {worst:.1g}"
