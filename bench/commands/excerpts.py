@@ -93,7 +93,7 @@ def _results(name: str) -> Document:
 def _dsno(section: Section) -> list[Inline]:
     """What one call of DSNO does, beside solvers of its cost and its control; nothing where it was not run."""
     rows = with_image_ms(section.scored)
-    own = {name: rows[rows["family"] == name] for name in ("dsno", "knowledge_distillation")}
+    own = {name: rows[rows["sampler"] == name] for name in ("dsno", "knowledge_distillation")}
     if own["dsno"].empty:
         return []
     student, solvers = own["dsno"].iloc[0], rows[rows["student.name"].isna()]

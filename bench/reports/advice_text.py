@@ -10,7 +10,7 @@ from bench.presentation.text import interval, measured, num, plural
 from bench.records.columns import title_of
 from bench.records.differences import Z, difference
 from bench.reports.advice import LATENCY, Advice, advise, excess, images_to_tell, seconds_for
-from bench.reports.break_even import total_seconds
+from bench.reports.break_even import total_seconds, trained_elsewhere
 from bench.reports.budget import CLOSE, Budget
 from bench.reports.provenance import edited
 from bench.reports.sections import Section, disturbed, sections
@@ -85,7 +85,10 @@ def _training(advice: Advice, row: pd.Series) -> str:
 
 
 def _alone(row: pd.Series) -> str:
-    return "" if pd.notna(row.get("training.cost.seconds")) else " (without its data, which its card does not tell)"
+    """What else is to be known of the seconds of a training: another device than this run's, its data left out."""
+    elsewhere = [f"on another device, {row['training.device']}"] * trained_elsewhere(row)
+    told = [*elsewhere, *["without its data, which its card does not tell"] * pd.isna(row.get("training.cost.seconds"))]
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def duration(seconds: float) -> str:

@@ -20,8 +20,24 @@ def total_seconds(row: pd.Series) -> float:
     return float(whole if pd.notna(whole) else row.get("training.seconds", float("nan")))
 
 
+def total_flops(row: pd.Series) -> float:
+    """FLOPs that making a student took, as its card tells; where that needed the teacher's forwards alone, by their number."""
+    told, own = row.get("training.cost.tflop"), row.get("training.cost.student_forwards")
+    if pd.notna(told):
+        return float(told) * 1e12
+    forward = row["counted.flops_per_image"] / row["counted.teacher_equivalents"]
+    return float(row["training.cost.teacher_forwards"]) * forward if own == 0 else float("nan")
+
+
+def trained_elsewhere(row: pd.Series) -> bool:
+    """Whether a training's seconds are of another device than the run's, as far as both are told."""
+    on = str(row["training.device"]).partition(",")[0].casefold()
+    here = {str(row.get(f"environment.{d}")).casefold() for d in ("cpu", "gpu") if pd.notna(row.get(f"environment.{d}"))}
+    return bool(pd.notna(row["training.device"]) and here and on not in {*here, str(row["device"]).casefold()})
+
+
 def break_even(training: float, solver: float, student: float) -> float:
-    """n* = training seconds / (seconds per image of the solver - of the student); infinite where the student is not faster."""
+    """n* = training / (an image of the solver - of the student), in seconds or FLOPs; infinite where it is no cheaper."""
     return float("inf") if solver <= student else training / (solver - student)
 
 
@@ -46,14 +62,16 @@ def break_even_table(section: Section, seen: Section) -> Table | None:
     columns = [title_of("sampler"), title_of("counted.calls"), section.distance, "training, minutes"]
     for name in CLOCKS.values():
         columns += [f"as good, {name.format(batch_sizes(rows))}", "ms an image: it, student", "pays off after, images"]
+    columns += ["as good, work", "pays off after, images"]
     lines = []
     for _, student in trained.sort_values(["label", "counted.calls"], kind="stable").iterrows():
         seconds, (good, tested) = total_seconds(student), equals(student, solvers)
+        elsewhere = trained_elsewhere(student)
         line = [
             cell(student["label"]),
             cell(student["counted.calls"], num),
             Cell(interval(student["fd"], student["fd_low"], student["fd_high"]), student["fd"]),
-            Cell(measured(seconds / 60), seconds / 60),
+            Cell(measured(seconds / 60) + elsewhere * f" ({student['training.device']})", seconds / 60),
         ]
         for clock in CLOCKS:
             own, times = student[f"{clock}.median"], good[f"{clock}.median"]
@@ -65,10 +83,23 @@ def break_even_table(section: Section, seen: Section) -> Table | None:
             line += [
                 Cell(f"{best['label']} ({plural(best['counted.calls'], 'call')})", best["label"]),
                 Cell(f"{measured(least)}, {measured(own)}", (least, own)),
-                _images(break_even(seconds, least / 1000, own / 1000), _told(best, student, clock)),
+                Cell("trained elsewhere")
+                if elsewhere
+                else _images(break_even(seconds, least / 1000, own / 1000), _told(best, student, clock)),
             ]
+        line += _by_work(student, good, tested)
         lines.append(line)
-    return Table(columns, lines, (1, 2, 3, 5, 6, 8, 9))
+    return Table(columns, lines, (1, 2, 3, 5, 6, 8, 9, 11))
+
+
+def _by_work(student: pd.Series, good: pd.DataFrame, tested: bool) -> list[Cell]:
+    """The solver as good of least work, and n* in FLOPs."""
+    work = good["counted.flops_per_image"].astype(float)
+    if work.isna().all():
+        return [Cell("no solver" if tested else "not tested"), Cell("–")]
+    best = good.iloc[int(np.nanargmin(work))]
+    n = break_even(total_flops(student), best["counted.flops_per_image"], student["counted.flops_per_image"])
+    return [Cell(f"{best['label']} ({plural(best['counted.calls'], 'call')})", best["label"]), _images(n, True)]
 
 
 def _told(a: pd.Series, b: pd.Series, clock: str) -> bool:
@@ -87,7 +118,7 @@ BREAK_EVEN_TEXT = woven(
     "it (95 %), of those with valid times. A student has paid for its training after n* = training seconds / (seconds an image "
     "of that solver - of the student) images; {} where it is not faster, and not known where the intervals of the two times "
     "meet or are missing. The training's seconds come from its card, data and the ladder above it included where "
-    "the card tells, and were taken on the machine and the threads named there, so n* holds for that machine only; the seconds "
-    "an image are this run's.",
+    "the card tells; trained elsewhere, they are of another device, which is named, and cannot be set off against this run's "
+    "seconds an image. In work the same is told in FLOPs, of training and of an image, which no device changes.",
     *(emphasis("As good"), emphasis("never")),
 )

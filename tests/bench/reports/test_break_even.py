@@ -14,7 +14,7 @@ from bench.reports.sections import sections
 def student(sampler: str, steps: int, *, fd: float, name: str, seconds: float, ms: float, rate: float, **training) -> dict:
     """A record of a trained sampler: `ms` an image alone, `rate` images a second in batches."""
     r = record(sampler, steps, fd=fd, student={"name": name, "sha256": name.ljust(64, "0")})
-    r["training"] = {"seconds": seconds, "images": 1000, "device": "a CPU", **training}
+    r["training"] = {"seconds": seconds, "images": 1000, "device": "A CPU, 1 threads", **training}
     r["time"]["latency_ms"] |= {"median": ms, "p10": ms, "p90": ms, "ci_low": ms, "ci_high": ms}
     r["time"]["images_per_s"] |= {"median": rate, "ci_low": rate, "ci_high": rate}
     return r
@@ -51,7 +51,32 @@ def test_it_is_held_against_the_fastest_solver_that_is_as_good(tmp_path):
     made = student("knowledge_distillation", 1, fd=5.5, name="kd", seconds=60.0, ms=2.0, rate=1000.0)
     [row] = table(tmp_path, [*SOLVERS, made])
     assert row[0] == "knowledge_distillation"
-    assert row[3:] == ["1.00", "ddim (4 calls)", "8.00, 2.00", "10,000", "ddim (4 calls)", "4.00, 1.00", "20,000"]
+    assert row[3:10] == ["1.00", "ddim (4 calls)", "8.00, 2.00", "10,000", "ddim (4 calls)", "4.00, 1.00", "20,000"]
+    assert row[10:] == ["ddim (4 calls)", "not known"]
+
+
+@pytest.mark.parametrize(
+    ("cost", "images"),
+    [
+        ({"tflop": 3.24, "student_forwards": 5, "teacher_forwards": 10}, "10,000"),  # 3.24e12 / (4 - 1) / 108e6
+        ({"student_forwards": 0, "teacher_forwards": 600}, "200"),  # 600 / (4 - 1)
+        ({"student_forwards": 5, "teacher_forwards": 600}, "not known"),
+    ],
+)
+def test_work_is_set_off_against_work(tmp_path, cost, images):
+    made = student("knowledge_distillation", 1, fd=5.5, name="kd", seconds=60.0, ms=2.0, rate=1000.0, cost=cost)
+    [row] = table(tmp_path, [*SOLVERS, made])
+    assert row[10:] == ["ddim (4 calls)", images]
+
+
+def test_seconds_of_another_device_are_named_and_set_off_against_nothing(tmp_path):
+    cost = {"tflop": 3.24, "student_forwards": 5, "teacher_forwards": 10}
+    made = student("knowledge_distillation", 1, fd=5.5, name="kd", seconds=60.0, ms=2.0, rate=1000.0, cost=cost)
+    made["training"]["device"] = "A GPU"
+    [row] = table(tmp_path, [*SOLVERS, made])
+    assert row[3] == "1.00 (A GPU)"
+    assert row[6] == row[9] == "trained elsewhere"
+    assert row[11] == "10,000"
 
 
 def test_a_better_student_is_held_against_a_better_solver(tmp_path):
@@ -81,7 +106,7 @@ def test_a_slow_student_never_pays_and_the_best_has_no_rival(tmp_path):
     slow = student("dsno", 1, fd=5.5, name="slow", seconds=60.0, ms=7.0, rate=200.0)
     best = student("consistency", 1, fd=1.0, name="best", seconds=60.0, ms=2.0, rate=1000.0)
     first, second = table(tmp_path, [*SOLVERS, slow, best])
-    assert first[4:] == ["no solver", "–, 2.00", "–", "no solver", "–, 1.00", "–"]
+    assert first[4:] == ["no solver", "–, 2.00", "–", "no solver", "–, 1.00", "–", "no solver", "–"]
     assert second[6] == "60,000"
     assert second[9] == "never"
 
