@@ -1,5 +1,6 @@
 """Figure of a report: the images themselves, from the same noises."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,16 @@ def kept_picture(row: pd.Series, name: str) -> np.ndarray | None:
         return None
 
 
+def folded(label: str, width: int = 22) -> str:
+    """A label in lines of at most `width` characters, broken behind colons alone."""
+    lines = [""]
+    for part in re.split("(?<=:)", label):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
 def sample_figure(section: Section, out: Path, suffix: str) -> Figure:
     """Images of every sampler from the same noises, one column a noise; the converged solution as last row."""
     title, file = f"Images at about {GRID_CALLS} calls", f"samples{suffix}.png"
@@ -37,7 +48,7 @@ def sample_figure(section: Section, out: Path, suffix: str) -> Figure:
     rows = _nearest(section.rows[section.rows["seed"] == seed], GRID_CALLS)
     found = [(row, kept_picture(row, row["cell"])) for _, row in rows.iterrows()]
     strips = [
-        (f"{row['label']}\n{plural(row['counted.calls'], 'call')}, {plural(row['steps'], 'step')}", strip)
+        (f"{folded(row['label'])}\n{plural(row['counted.calls'], 'call')}, {plural(row['steps'], 'step')}", strip)
         for row, strip in found
         if strip is not None
     ]
