@@ -57,7 +57,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bool | str) or value is None:
         return value
     if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+        rounded = float(f"{value:.{DIGITS}g}")  # of nearly the largest number there is to infinity
+        return (rounded if math.isfinite(rounded) else value) if math.isfinite(value) else None
     try:
         return int(value)
     except (TypeError, ValueError):

@@ -22,18 +22,23 @@ def total_seconds(row: pd.Series) -> float:
 
 def total_flops(row: pd.Series) -> float:
     """FLOPs that making a student took, as its card tells; where that needed the teacher's forwards alone, by their number."""
-    told, own = row.get("training.cost.tflop"), row.get("training.cost.student_forwards")
+    told, own, teacher, image, forwards = (
+        float(pd.to_numeric(row.get(key, np.nan)))
+        for key in (
+            *(f"training.cost.{k}" for k in ("tflop", "student_forwards", "teacher_forwards")),
+            *(f"counted.{k}" for k in ("flops_per_image", "teacher_equivalents")),
+        )
+    )
     if pd.notna(told):
-        return float(told) * 1e12
-    forward = row["counted.flops_per_image"] / row["counted.teacher_equivalents"]
-    return float(row["training.cost.teacher_forwards"]) * forward if own == 0 else float("nan")
+        return told * 1e12
+    return teacher * image / forwards if own == 0 and forwards > 0 else float("nan")
 
 
 def trained_elsewhere(row: pd.Series) -> bool:
     """Whether a training's seconds are of another device than the run's, as far as both are told."""
-    on = str(row["training.device"]).partition(",")[0].casefold()
-    here = {str(row.get(f"environment.{d}")).casefold() for d in ("cpu", "gpu") if pd.notna(row.get(f"environment.{d}"))}
-    return bool(pd.notna(row["training.device"]) and here and on not in {*here, str(row["device"]).casefold()})
+    on, here = row.get("training.device"), [row.get(f"environment.{d}") for d in ("cpu", "gpu")]
+    known = {str(d).casefold() for d in here if pd.notna(d)}
+    return pd.notna(on) and bool(known) and str(on).partition(",")[0].casefold() not in {*known, str(row["device"]).casefold()}
 
 
 def break_even(training: float, solver: float, student: float) -> float:
@@ -98,7 +103,8 @@ def _by_work(student: pd.Series, good: pd.DataFrame, tested: bool) -> list[Cell]
     if work.isna().all():
         return [Cell("no solver" if tested else "not tested"), Cell("–")]
     best = good.iloc[int(np.nanargmin(work))]
-    n = break_even(total_flops(student), best["counted.flops_per_image"], student["counted.flops_per_image"])
+    own = float(pd.to_numeric(student["counted.flops_per_image"]))
+    n = float("nan") if np.isnan(own) else break_even(total_flops(student), work.min(), own)
     return [Cell(f"{best['label']} ({plural(best['counted.calls'], 'call')})", best["label"]), _images(n, True)]
 
 

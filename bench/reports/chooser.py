@@ -1,6 +1,7 @@
 """The answer of a page as a thing to move: what to use at each budget of calls and milliseconds."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -64,9 +65,9 @@ def _drawn(rows: pd.DataFrame, seen: Section, choices: Sequence[Choice]) -> pd.D
 
 
 def _up(value: float) -> float:
-    """The next larger number of two digits."""
+    """The next larger number of two digits, or the largest that there is."""
     size = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return float(f"{math.ceil(round(value / size, 6)) * size:.2g}")
+    return min(float(f"{math.ceil(round(value / size, 6)) * size:.2g}"), sys.float_info.max)
 
 
 def _choices(section: Section, kind: str, values: Sequence[float]) -> list[Choice]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from bench.presentation import html
 from bench.presentation.chart import Chart, Choice, Chooser, Line, Panel, Records, Slider
-from bench.presentation.chart_data import CONTRAST, PAPER, contrast, seen_on
+from bench.presentation.chart_data import CONTRAST, PAPER, contrast, plain, seen_on
 from bench.presentation.document import Bullets, Cell, Figure, Heading, Paragraph, Table, cell, code, link, strong
 from bench.presentation.series import COLOURS, Looks
 
@@ -157,3 +157,11 @@ def test_colours_are_seen_on_both_papers():
     for paper in PAPER.values():
         assert all(contrast(seen_on(c, paper), paper) >= CONTRAST for c in (*COLOURS, paper))
     assert seen_on("#0072B2", PAPER["light"]) == "#0072b2"  # what is seen stays
+
+
+def test_numbers_are_as_json_has_them():
+    largest = 1.7976931348623157e308  # in fewer digits it would be infinite
+    assert plain([1 / 3, largest, -largest, float("inf"), float("nan"), None, True, 2]) == [
+        *[0.33333, largest, -largest],
+        *[None, None, None, True, 2],
+    ]
