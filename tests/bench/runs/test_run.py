@@ -120,11 +120,11 @@ def test_an_interruption_says_how_far_it_came_and_nothing_is_prepared_again(
 ):
     """What was counted is not counted again, nor the path that was converged to, of a teacher without a hash either."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "to_interrupt.py").write_text(
         "import torch\nfrom samplers.analytic import Gaussian\n\n\n"
         "def teacher():\n    return Gaussian(torch.zeros(1, 8, 8), torch.full((1, 8, 8), 0.5))\n"
     )
-    options = small | {"teacher": "python:mine:teacher", "extractor": None, "metrics": ("none",)}
+    options = small | {"teacher": "python:to_interrupt:teacher", "extractor": None, "metrics": ("none",)}
     score, left = Scoring.measure, [2]
 
     def interrupted(*args):
