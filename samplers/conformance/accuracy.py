@@ -60,4 +60,4 @@ def error_of(s: Subject, steps: int) -> float:
     exact = data.state(high * z, high, last)
     if not levels or levels[-1] == 0:
         exact = data(exact, last)
-    return float((made - exact).norm() / exact.norm())
+    return ((made - exact).norm() / exact.norm()).item()
