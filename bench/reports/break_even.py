@@ -22,16 +22,16 @@ def total_seconds(row: pd.Series) -> float:
 
 def total_flops(row: pd.Series) -> float:
     """FLOPs that making a student took, as its card tells; where that needed the teacher's forwards alone, by their number."""
-    told, own, teacher, image, forwards = (
-        float(pd.to_numeric(row.get(key, np.nan)))
-        for key in (
-            *(f"training.cost.{k}" for k in ("tflop", "student_forwards", "teacher_forwards")),
-            *(f"counted.{k}" for k in ("flops_per_image", "teacher_equivalents")),
-        )
-    )
-    if pd.notna(told):
-        return told * 1e12
-    return teacher * image / forwards if own == 0 and forwards > 0 else float("nan")
+
+    def told(key: str) -> float:
+        return float(pd.to_numeric(row.get(key, np.nan)))
+
+    if pd.notna(whole := told("training.cost.tflop")):
+        return whole * 1e12
+    forwards = told("counted.teacher_equivalents")
+    if told("training.cost.student_forwards") != 0 or not forwards > 0:
+        return float("nan")
+    return told("training.cost.teacher_forwards") * told("counted.flops_per_image") / forwards
 
 
 def trained_elsewhere(row: pd.Series) -> bool:

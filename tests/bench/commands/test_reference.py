@@ -59,6 +59,25 @@ def test_an_excerpt_follows_its_records(tmp_path, monkeypatch):
     excerpts._section.cache_clear()
 
 
+def test_the_short_results_tell_of_the_student_that_ships(tmp_path, monkeypatch):
+    """A second student of DSNO that is better by 1 is not the one that is told of."""
+    monkeypatch.setattr("bench.commands.excerpts.ROOT", tmp_path)
+    shutil.copytree(ROOT / "results" / "demo", tmp_path / "results" / "two")
+    path = tmp_path / "results" / "two" / "records.jsonl"
+    own = next(r for r in map(json.loads, path.read_text().splitlines()) if r["sampler"] == "dsno")
+    before = excerpt("results of two").splitlines()[-1]
+    other = own | {"sampler": "dsno:student=again", "cell": "again", "student": own["student"] | {"name": "again"}}
+    scores = own["quality"]["fd_mnist"]
+    lower = {key: scores[key] - 1 for key in ("value", "ci_low", "ci_high")}
+    other["quality"] = own["quality"] | {"fd_mnist": scores | lower}
+    path.write_text(json.dumps(other) + "\n" + path.read_text())
+    excerpts._section.cache_clear()
+    after = excerpt("results of two").splitlines()[-1]
+    assert "dsno:again" in excerpt("results of two")
+    assert after.split(". ")[0] == before.split(". ")[0]
+    excerpts._section.cache_clear()
+
+
 def test_pairs_are_told_of_speed_results(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.commands.excerpts.ROOT", tmp_path)
     told = {"ratio": 0.98, "ratio_low": 0.96, "ratio_high": 1.0, "pairs": 50, "ours": "euler", "theirs": "k", "batch": 64}
