@@ -81,16 +81,16 @@ def _shipped() -> set[str]:
 
 def test_the_run_s_samplers_are_installed_and_every_shipped_student_is_in_it():
     records, cifar = load_records([RESULTS]), load_records([CIFAR])
-    assert set(records["sampler"]) <= set(samplers.names())
+    assert {name.partition(":")[0] for name in records["sampler"]} <= set(samplers.names())
     assert _shipped() <= set(records["student.sha256"]) | set(cifar["student.sha256"])
 
 
-def test_the_first_ladder_s_students_are_the_records():
-    folder = ROOT / "results" / "mnist32-progressive-l2"
-    records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    assert {r["steps"] for r in records if r["family"] == "progressive"} >= {1, 4}
-    rungs = {r["steps"]: r["sha256"] for r in json.loads((folder / "ladder.json").read_text())["rungs"]}
-    assert all(rungs[r["steps"]] == r["student"]["sha256"] for r in records if r["student"])
+def test_the_ladder_s_students_are_the_records():
+    records = load_records([RESULTS])
+    scored = records[(records["family"] == "progressive") & (records["status"] == "ok")]
+    assert set(scored["steps"]) == {1, 2, 4, 8}
+    rungs = {r["steps"]: r["sha256"] for r in json.loads((RESULTS / "ladder.json").read_text())["rungs"]}
+    assert all(rungs[steps] == student for steps, student in zip(scored["steps"], scored["student.sha256"], strict=True))
 
 
 @pytest.mark.parametrize(
@@ -131,10 +131,7 @@ def test_the_demo_s_records_are_of_the_plan_and_the_students_that_ship():
 
 def test_the_run_is_at_full_scale():
     frame = load_records([RESULTS])
-    missing = frame[frame["status"] != "ok"]
-    assert set(missing["cell"]) == {f"progressive_n{n}_b100_fp32_eager" for n in (2, 8)}, "their students do not ship"
-    assert set(missing["status"]) == {"skipped"}
-    frame = frame[frame["status"] == "ok"]
-    assert frame["images"].min() >= 5000
+    assert set(frame["status"]) == {"ok"}
+    assert frame["images"].min() >= 2500
     assert frame["counted.calls"].min() == 1
     assert frame["counted.calls"].max() == 50
