@@ -125,7 +125,7 @@ BREAK_EVEN_TEXT = woven(
     "of that solver - of the student) images; {} where it is not faster, and not known where the intervals of the two times "
     "meet or are missing. The training's seconds come from its card, data and the ladder above it included where "
     "the card tells; trained elsewhere, they are of another device, which is named, and cannot be set off against this run's "
-    "seconds an image. In work the same is told in FLOPs, of training and of an image, which no device changes. What the search "
-    "for its settings took is counted in neither: a card's `search` tells of it.",
+    "seconds an image. In work the same is told in FLOPs, of training and of an image, which no device changes. What the "
+    "search for its settings took is counted in neither: a card's `search` tells of it.",
     *(emphasis("As good"), emphasis("never")),
 )

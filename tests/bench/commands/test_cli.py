@@ -147,7 +147,7 @@ def test_a_teacher_is_told_of(monkeypatch, capsys):
         "1x32x32",
         "10, or none",
         "1,229,524",
-        "x",
+        "v",
     )
     assert told["two calls"] == "denoise"
     assert told["a forward of 64 images"].endswith("ms on cpu")

@@ -44,7 +44,7 @@ def test_an_excerpt_follows_its_records(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.commands.excerpts.ROOT", tmp_path)
     shutil.copytree(ROOT / "results" / "demo", tmp_path / "results" / "changed")
     path = tmp_path / "results" / "changed" / "records.jsonl"
-    assert "**At most 1 or 2 calls: dsno**" in excerpt("results of changed")
+    assert "**At most 1 or 2 calls: knowledge_distillation**" in excerpt("results of changed")
     records = [json.loads(line) for line in path.read_text().splitlines()]
     for r in records:
         if r["student"]:
